@@ -1,0 +1,138 @@
+"""Moving values between two grids.
+
+Between grids whose index axes are parallel the work is separable: one small matrix per axis (`bspline_matrix`,
+`linear_matrix`, applied by `apply_separable`). `linear_at` is the general path for grids that are oblique to each
+other. Positions are always continuous indices of the source axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hirescam_cli.geometry.affine import Affine, apply
+from hirescam_cli.geometry.grid import Grid
+
+Matrix = NDArray[np.float64]
+
+_ALIGNED_TOLERANCE = 1e-6
+_BLOCK = 64
+
+
+def linear_matrix(size: int, positions: ArrayLike) -> Matrix:
+    """Weights [len(positions), size] of linear interpolation on an axis of `size` cells.
+
+    Between cell centres the weights are linear; in the outer half cells the outer cell's value holds; at positions
+    outside [-0.5, size - 0.5], where there is no cell, all weights are 0.
+    """
+    x = np.asarray(positions, dtype=np.float64)
+    inside = (x >= -0.5 - _ALIGNED_TOLERANCE) & (x <= size - 0.5 + _ALIGNED_TOLERANCE)
+    clamped = np.clip(x, 0.0, size - 1.0)
+    lower = np.minimum(np.floor(clamped).astype(np.intp), max(size - 2, 0))
+    fraction = clamped - lower
+    weights = np.zeros((x.size, size))
+    rows = np.arange(x.size)
+    np.add.at(weights, (rows, lower), 1.0 - fraction)
+    np.add.at(weights, (rows, np.minimum(lower + 1, size - 1)), fraction)
+    weights[~inside] = 0.0
+    return weights
+
+
+def bspline_matrix(size: int, positions: ArrayLike) -> Matrix:
+    """Weights [len(positions), size] of cubic B-spline interpolation with a mirror boundary.
+
+    The interpolation weights times the inverse of the B-spline prefilter, mirrored about the outer voxel centres
+    (Unser 1999, "Splines: a perfect fit"; the same boundary as ITK's BSplineInterpolateImageFunction).
+    """
+    x = np.asarray(positions, dtype=np.float64)
+    if size == 1:
+        return np.ones((x.size, 1))
+    base = np.floor(x).astype(np.intp)
+    t = x - base
+    taps = np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, 3 * (-(t**3) + t**2 + t) + 1, t**3]) / 6.0
+    period = 2 * (size - 1)
+    weights = np.zeros((x.size, size))
+    for tap in range(4):
+        folded = np.mod(base + tap - 1, period)
+        folded = np.minimum(folded, period - folded)
+        np.add.at(weights, (np.arange(x.size), folded), taps[tap])
+    prefilter = (np.diag(np.full(size, 4.0)) + np.diag(np.ones(size - 1), 1) + np.diag(np.ones(size - 1), -1)) / 6
+    prefilter[0, 1] = prefilter[-1, -2] = 2.0 / 6.0
+    inverse_applied: Matrix = np.linalg.solve(prefilter.T, weights.T).T
+    return inverse_applied
+
+
+def apply_along(array: Any, matrix: Any, axis: int) -> Any:
+    """Contract `matrix` [m, n] with axis `axis` (of n values) of a NumPy array or torch tensor; same kind returned."""
+    moved = array.swapaxes(axis, -1) if hasattr(array, "swapaxes") else array.transpose(axis, -1)
+    return (moved @ matrix.T).swapaxes(axis, -1)
+
+
+def apply_separable(array: NDArray[Any], matrices: Sequence[Matrix]) -> NDArray[np.float32]:
+    """Resample a 3-D array with one matrix [m_a, n_a] per axis, in float32; the smallest growth goes first."""
+    result = np.asarray(array, dtype=np.float32)
+    growth = [matrix.shape[0] / matrix.shape[1] for matrix in matrices]
+    for axis in sorted(range(3), key=growth.__getitem__):
+        result = apply_along(result, matrices[axis].astype(np.float32), axis)
+    return np.ascontiguousarray(result)
+
+
+def aligned_axes(index_affine: Affine, extent: Sequence[int]) -> tuple[int, int, int] | None:
+    """For each target axis the one source axis it moves along, or None if the grids are oblique to each other.
+
+    `index_affine` maps target indices to source indices; stray terms count as zero while they move no point of a
+    target grid of shape `extent` by more than a millionth of a source voxel.
+    """
+    linear = np.abs(index_affine[:3, :3])
+    source = linear.argmax(axis=0)
+    if len(set(source.tolist())) != 3:
+        return None
+    stray = linear.copy()
+    stray[source, np.arange(3)] = 0.0
+    if (stray * np.asarray(extent, dtype=np.float64)).max() > _ALIGNED_TOLERANCE:
+        return None
+    return (int(source[0]), int(source[1]), int(source[2]))
+
+
+def linear_at(array: NDArray[Any], positions: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Values of a 3-D array at continuous indices [..., 3], by the rule of `linear_matrix` on each axis."""
+    shape = positions.shape[:-1]
+    flat = positions.reshape(-1, 3)
+    size = np.asarray(array.shape)
+    inside = ((flat >= -0.5 - _ALIGNED_TOLERANCE) & (flat <= size - 0.5 + _ALIGNED_TOLERANCE)).all(axis=1)
+    clamped = np.clip(flat, 0.0, size - 1.0)
+    lower = np.minimum(np.floor(clamped).astype(np.intp), np.maximum(size - 2, 0))
+    upper = np.minimum(lower + 1, size - 1)
+    fraction = clamped - lower
+    result = np.zeros(len(flat))
+    for corner in range(8):
+        bits = [(corner >> axis) & 1 for axis in range(3)]
+        index = [upper[:, a] if bits[a] else lower[:, a] for a in range(3)]
+        weight = np.prod([fraction[:, a] if bits[a] else 1.0 - fraction[:, a] for a in range(3)], axis=0)
+        result += weight * array[index[0], index[1], index[2]]
+    result[~inside] = 0.0
+    return result.reshape(shape).astype(np.float32)
+
+
+def resample_linear(array: NDArray[Any], affine_ras: Affine, target: Grid) -> NDArray[np.float32]:
+    """The 3-D `array` (at `affine_ras`) interpolated linearly at every voxel centre of `target`; 0 outside its cells.
+
+    Separable where the two grids are parallel, slab by slab through `linear_at` where they are oblique.
+    """
+    index_affine = np.linalg.inv(affine_ras) @ target.affine_ras
+    source = aligned_axes(index_affine, target.shape)
+    if source is None:
+        result = np.empty(target.shape, dtype=np.float32)
+        jk = np.stack(np.meshgrid(*(np.arange(n) for n in target.shape[1:]), indexing="ij"), axis=-1)
+        for i in range(target.shape[0]):
+            ijk = np.concatenate([np.full((*jk.shape[:-1], 1), i), jk], axis=-1)
+            result[i] = linear_at(array, apply(index_affine, ijk))
+        return result
+    matrices = [
+        linear_matrix(array.shape[s], index_affine[s, t] * np.arange(target.shape[t]) + index_affine[s, 3])
+        for t, s in enumerate(source)
+    ]
+    return apply_separable(np.transpose(array, source), matrices)

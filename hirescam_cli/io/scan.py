@@ -1,0 +1,69 @@
+"""What discovery finds and readers are given: plain records that can travel between processes and machines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class InputPath:
+    """One INPUT of the command line: a file or folder, and the case name given with `id=path` if any."""
+
+    path: Path
+    case: str | None = None
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How readers treat what a file leaves open.
+
+    `series`: "all", "largest" or one SeriesInstanceUID. `prefer`: which of two disagreeing NIfTI transforms holds.
+    `assume_affine`: accept a NIfTI without any coded transform (diagonal affine of its pixdim).
+    `allow_gaps`: interpolate missing DICOM slices. `max_voxels`: refuse larger volumes before memory is taken.
+    """
+
+    series: str = "all"
+    prefer: Literal["sform", "qform"] | None = None
+    assume_affine: bool = False
+    allow_gaps: bool = False
+    max_voxels: int = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A scan that was found and not yet read.
+
+    `case`: relative POSIX path of its case folder below the output folder (never from a tag but the series UID).
+    `name`: how messages call it, relative to the INPUT it was found under; never an absolute path.
+    `kind`: which reader opens it (see `Provenance.kind`). `files`: its files, or the one archive that holds it.
+    `series_uid`: DICOM SeriesInstanceUID. `selector`: what else its reader needs to find it again (archive members,
+    phase, ...): picklable, without file contents.
+    `root`: the INPUT it was found under.
+    """
+
+    kind: str
+    case: str
+    name: str
+    files: tuple[Path, ...]
+    root: Path
+    series_uid: str | None = None
+    selector: Any = None
+
+
+@dataclass(frozen=True)
+class Ignored:
+    """An object that is no scan to explain, and why: `name` as in `Scan`, `code` a slug, `reason` one sentence."""
+
+    name: str
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """Everything found under the INPUTs, in a stable order (by case)."""
+
+    scans: tuple[Scan, ...] = ()
+    ignored: tuple[Ignored, ...] = field(default=())

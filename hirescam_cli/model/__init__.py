@@ -1,0 +1,1 @@
+"""Models: their TOML descriptions, architectures and checkpoints."""

@@ -1,0 +1,82 @@
+"""Architectures by name. Other packages add theirs through the entry point group `hirescam.architectures`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any
+
+from torch import Tensor, nn
+
+from hirescam_cli.errors import ModelError
+
+GROUP = "hirescam.architectures"
+
+
+class Network(nn.Module):
+    """What the engine asks of a network: scores of slice groups that are independent of each other until the mean.
+
+    A network whose last two steps are `fc` (one convolution that covers the whole map of the layer before it) and the
+    mean over groups is explained in closed form at that layer; at any other layer gradients come from automatic
+    differentiation of the part above it.
+    """
+
+    fc: nn.Conv2d
+
+    def scores(self, groups: Tensor) -> Tensor:
+        """Slice scores [n, labels] of groups [n, slices per group, side, side]."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class LayerGrid:
+    """Where the `cells` x `cells` values of a layer lie in the plane of the network's input.
+
+    `stride_px`: input pixels between receptive-field centres; `first_centre_px`: input pixel of the first centre.
+    """
+
+    cells: int
+    stride_px: float
+    first_centre_px: float
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A named way to build a network.
+
+    `build(parameters, labels)` returns a `Network` with random weights; `layer_grid(network, layer, side)` says where a
+    layer's cells lie; both raise ModelError for what they do not know.
+    """
+
+    name: str
+    description: str
+    slices_per_group: int
+    build: Callable[[Mapping[str, Any], int], Network]
+    layer_grid: Callable[[nn.Module, str, int], LayerGrid]
+
+
+def find_architecture(name: str) -> Architecture:
+    """The architecture registered as `name`; ModelError if there is none or its package does not load."""
+    found = {point.name: point for point in entry_points(group=GROUP)}
+    if name not in found:
+        if name == "axialnet":
+            from hirescam_cli.model.axialnet import ARCHITECTURE
+
+            return ARCHITECTURE
+        raise ModelError(
+            f"There is no architecture {name!r}.",
+            hint=f"Installed: {', '.join(sorted(found | {'axialnet': None}))}.",
+            code="model-architecture",
+        )
+    try:
+        architecture = found[name].load()
+    except ImportError as error:
+        raise ModelError(
+            f"The architecture {name!r} does not load: {error}.", code="model-architecture", hint="Reinstall its package."
+        ) from error
+    if not isinstance(architecture, Architecture):
+        raise ModelError(
+            f"The entry point {name!r} of {GROUP} is no Architecture.", code="model-architecture", hint="Reinstall its package."
+        )
+    return architecture

@@ -1,0 +1,64 @@
+"""A scan in Hounsfield units that knows where it lies: what every reader returns and everything later starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hirescam_cli.geometry import Affine, Grid
+from hirescam_cli.geometry import affine as affines
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a volume came from, without anything that could name a patient.
+
+    `kind`: "nifti", "analyze", "nrrd", "metaimage", "radchest-npz", "dicom", "dicom-enhanced".
+    `fingerprint`: SHA-256 of the input's bytes (see `io.fingerprint`).
+    `series_uid`: DICOM SeriesInstanceUID, else None.
+    `warnings`: each correction that reading made, as "code: sentence".
+    """
+
+    kind: str
+    fingerprint: str
+    series_uid: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A CT volume: `array_ijk` in HU (int16 or float32, any axis order) and `affine_ras` (voxel index to RAS mm)."""
+
+    array_ijk: NDArray[Any]
+    affine_ras: Affine
+    provenance: Provenance
+
+    def __post_init__(self) -> None:
+        if self.array_ijk.ndim != 3:
+            raise ValueError(f"a volume has three axes, not {self.array_ijk.ndim}")
+        if self.affine_ras.shape != (4, 4) or self.affine_ras.dtype != np.float64:
+            raise ValueError("a volume's affine is a 4x4 float64 matrix")
+
+    @property
+    def grid(self) -> Grid:
+        """The volume's voxel grid."""
+        i, j, k = self.array_ijk.shape
+        return Grid((i, j, k), self.affine_ras)
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance in mm between voxel centres along i, j, k."""
+        return affines.spacing_mm(self.affine_ras)
+
+    @property
+    def orientation(self) -> str:
+        """The world directions towards which i, j, k run, e.g. "LPS"."""
+        return affines.orientation(self.affine_ras)
+
+    def warned(self, *warnings: str) -> Volume:
+        """The same volume with further warnings in its provenance."""
+        provenance = replace(self.provenance, warnings=self.provenance.warnings + warnings)
+        return replace(self, provenance=provenance)
