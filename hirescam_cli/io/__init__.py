@@ -1,0 +1,1 @@
+"""Finding and reading scans: one reader per format, each returning a `Volume`."""
