@@ -73,6 +73,16 @@ class AxialNet(Network):
         self.conv2d = nn.Sequential(*head)
         self.fc = nn.Conv2d(head_channels[-1], labels, _POOL, stride=_POOL)
 
+    @property
+    def trunk(self) -> nn.Module:
+        """`features`, the ResNet-18 part."""
+        return self.features
+
+    @property
+    def last_layer(self) -> str:
+        """The last ReLU of `conv2d` ("conv2d.7" in the papers' network)."""
+        return f"conv2d.{len(self.conv2d) - 1}"
+
     def scores(self, groups: Tensor) -> Tensor:
         """Slice scores [n, labels] of groups [n, 3, side, side]; each group on its own."""
         return self.fc(self.conv2d(self.features(groups))).flatten(1)

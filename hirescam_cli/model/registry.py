@@ -24,6 +24,16 @@ class Network(nn.Module):
 
     fc: nn.Conv2d
 
+    @property
+    def trunk(self) -> nn.Module:
+        """The part that may run in half precision."""
+        raise NotImplementedError
+
+    @property
+    def last_layer(self) -> str:
+        """Name of the module whose output `fc` reads: where explanations are complete."""
+        raise NotImplementedError
+
     def scores(self, groups: Tensor) -> Tensor:
         """Slice scores [n, labels] of groups [n, slices per group, side, side]."""
         raise NotImplementedError

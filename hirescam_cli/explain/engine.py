@@ -1,0 +1,292 @@
+"""The engine: one pass over the slice groups of a scan, and the maps of every label and method from it.
+
+Groups do not know of each other until the mean over their scores, so they run in chunks and the memory does not depend
+on the length of the scan. Nothing of the borrowed network is touched: the engine works on a copy of its own, with
+batch norms folded into the convolutions and ReLUs that do not overwrite what is to be explained.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from hirescam_cli.errors import HirescamError, ModelError
+from hirescam_cli.explain import cam
+from hirescam_cli.explain.explanation import Explanation
+from hirescam_cli.model.registry import Network
+
+CPU_CHUNK = 4
+GPU_CHUNK = 64
+LABELS_A_CHUNK = 16
+_HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class InputScale:
+    """How HU become network values: clamped to `window`, scaled to 0 .. 1, minus `subtract`."""
+
+    window: tuple[float, float]
+    subtract: float
+
+    def __call__(self, hu: Tensor) -> Tensor:
+        """Network values, float32, of an integer tensor in HU."""
+        low, high = self.window
+        values = hu.to(torch.float32).clamp_(low, high)
+        return values.sub_(low).div_(high - low).sub_(self.subtract)
+
+
+class Engine:
+    """Explains scans with one network on one device, in one precision.
+
+    `precision`: "fp32", or "bf16" / "fp16" for the layers below the target layer; the target layer's successors and the
+    maps are always computed in fp32. `chunk`: slice groups at a time (None: by device).
+    Raises ModelError for a target layer that the network does not have.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        target_layer: str,
+        scale: InputScale,
+        device: torch.device | str = "cpu",
+        precision: str = "fp32",
+        chunk: int | None = None,
+    ) -> None:
+        self.device = torch.device(device)
+        self.target_layer = target_layer
+        self.scale = scale
+        self.precision = precision
+        self.chunk = chunk or (GPU_CHUNK if self.device.type == "cuda" else CPU_CHUNK)
+        self.closed_form = target_layer == network.last_layer
+        modules = dict(network.named_modules())
+        if target_layer not in modules or target_layer in ("", "fc"):
+            raise ModelError(
+                f"The network has no layer {target_layer!r} to explain.",
+                hint=f"Its last convolution is {network.last_layer}; `hirescam model show` lists the layers.",
+                code="target-layer",
+            )
+        self.network = _own_copy(network, fold=not target_layer.startswith("features")).to(self.device)
+        self._layer = self.network.get_submodule(target_layer)
+        if self.device.type != "mps":
+            self.network.to(memory_format=torch.channels_last)
+        if precision in _HALF:
+            _halve_below(self.network, _HALF[precision])
+
+    def explain(
+        self, hu: NDArray[np.int16], padding_groups: NDArray[np.bool_], methods: Sequence[str]
+    ) -> Explanation:
+        """Explain one scan.
+
+        `hu`: int16 [S, slices per group, side, side]; `padding_groups` [S]: groups that are nothing but padding, which
+        are identical and computed once; `methods`: "hirescam", "gradcam".
+        """
+        first_padding = np.flatnonzero(padding_groups)[:1]
+        unique = np.concatenate([np.flatnonzero(~padding_groups), first_padding])
+        place = np.empty(len(hu), dtype=np.int64)
+        place[unique] = np.arange(len(unique))
+        if first_padding.size:
+            place[padding_groups] = len(unique) - 1
+        fallbacks: list[str] = []
+        with _deterministic():
+            parts = _Parts(self, len(hu), np.bincount(place), methods, fallbacks)
+            parts.run(torch.from_numpy(np.ascontiguousarray(hu)) if first_padding.size == 0 else torch.from_numpy(hu[unique]))
+            return parts.result(torch.from_numpy(place), tuple(fallbacks))
+
+    def forward_only(self, hu: NDArray[np.int16]) -> NDArray[np.float32]:
+        """Slice scores [S, L] of groups [S, slices per group, side, side] and nothing else: what `bench` compares with."""
+        scores = []
+        with torch.inference_mode(), _deterministic():
+            for start in range(0, len(hu), self.chunk):
+                scores.append(self.network.scores(self.values(torch.from_numpy(hu[start : start + self.chunk]))).cpu())
+        return cast(NDArray[np.float32], torch.cat(scores).numpy())
+
+    def values(self, hu: Tensor) -> Tensor:
+        """Network values of groups of HU, on the device."""
+        values = self.scale(hu.to(self.device, non_blocking=True))
+        if self.device.type != "mps":
+            values = values.contiguous(memory_format=torch.channels_last)
+        return values
+
+    def is_cuda_out_of_memory(self, error: Exception) -> bool:
+        """Whether smaller chunks may help."""
+        return isinstance(error, torch.cuda.OutOfMemoryError) and self.chunk > 1
+
+
+class _Parts:
+    """Collects the chunks of one scan."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        groups: int,
+        multiplicity: NDArray[np.int64],
+        methods: Sequence[str],
+        fallbacks: list[str],
+    ) -> None:
+        self.engine, self.groups, self.methods, self.fallbacks = engine, groups, methods, fallbacks
+        self.multiplicity = torch.from_numpy(multiplicity).to(torch.float32)
+        self.scores: list[Tensor] = []
+        self.maps: list[Tensor] = []
+        self.activations: list[Tensor] = []
+        self.alpha: Tensor | None = None
+
+    def run(self, hu: Tensor) -> None:
+        start = 0
+        while start < len(hu):
+            chunk = self.engine.chunk
+            try:
+                self._chunk(hu[start : start + chunk], start)
+            except torch.cuda.OutOfMemoryError:
+                if chunk == 1:
+                    raise
+                self.engine.chunk = chunk // 2
+                torch.cuda.empty_cache()
+                self.fallbacks.append(f"out of GPU memory: chunks of {chunk // 2} slice groups instead of {chunk}")
+                continue
+            start += chunk
+
+    def _chunk(self, hu: Tensor, start: int) -> None:
+        engine = self.engine
+        if engine.closed_form:
+            with torch.inference_mode(), _captured(engine._layer, leaf=False) as captured:
+                scores = engine.network.scores(engine.values(hu))
+            self.activations.append(captured[0].float())
+            self.scores.append(scores.float())
+            return
+        with torch.enable_grad(), _captured(engine._layer, leaf=True) as captured:
+            scores = engine.network.scores(engine.values(hu)).float()
+            activation = captured[0]
+            maps = self._gradients(scores, activation, start)
+        self.scores.append(scores.detach())
+        if "hirescam" in self.methods:
+            self.maps.append(maps.cpu())
+        if "gradcam" in self.methods:
+            self.activations.append(activation.detach().float().cpu())
+
+    def _gradients(self, scores: Tensor, activation: Tensor, start: int) -> Tensor:
+        """HiResCAM maps [L, n, h, w] of a chunk; adds its share to Grad-CAM's alpha."""
+        n, labels = scores.shape
+        many = self.multiplicity[start : start + n].to(scores.device)
+        channels, cells = activation.shape[1], activation.shape[2] * activation.shape[3]
+        if self.alpha is None:
+            self.alpha = torch.zeros(labels, channels, device=scores.device)
+        values = activation.detach().float()
+        maps = torch.empty(labels, n, *activation.shape[2:], device=scores.device)
+        for low in range(0, labels, LABELS_A_CHUNK):
+            high = min(low + LABELS_A_CHUNK, labels)
+            seeds = torch.zeros(high - low, n, labels, device=scores.device)
+            seeds[torch.arange(high - low), :, torch.arange(low, high)] = 1.0 / self.groups
+            (gradients,) = torch.autograd.grad(
+                scores, activation, seeds, retain_graph=high < labels, is_grads_batched=True
+            )
+            gradients = gradients.float()
+            maps[low:high] = cam.hirescam(values, gradients)
+            weighted = torch.einsum("lncyx,n->lc", gradients, many)
+            self.alpha[low:high] += weighted / (cells * self.groups)
+        return maps
+
+    def result(self, place: Tensor, fallbacks: tuple[str, ...]) -> Explanation:
+        """Put the chunks together; `place` [S] is each group's index among the computed ones."""
+        fc = self.engine.network.fc
+        scores = torch.cat(self.scores).cpu()[place]
+        if not torch.isfinite(scores).all():
+            raise HirescamError(
+                f"The network answered with values that are not finite (precision {self.engine.precision}).",
+                hint="Run again with --precision fp32; if it stays, the weights overflow on this scan.",
+                code="not-finite",
+                stage="network",
+            )
+        cams: dict[str, Tensor] = {}
+        if self.engine.closed_form:
+            activations = torch.cat(self.activations)
+            weight = fc.weight.detach().float()
+            if "hirescam" in self.methods:
+                cams["hirescam"] = cam.hirescam_last_layer(activations, weight, self.groups)
+            if "gradcam" in self.methods:
+                alpha = cam.gradcam_weights_last_layer(weight, self.groups)
+                cams["gradcam"] = cam.gradcam(activations, alpha)
+        else:
+            if "hirescam" in self.methods:
+                cams["hirescam"] = torch.cat(self.maps, dim=1)
+            if "gradcam" in self.methods and self.alpha is not None:
+                cams["gradcam"] = cam.gradcam(torch.cat(self.activations), self.alpha.cpu())
+        bias = torch.zeros(fc.out_channels) if fc.bias is None else fc.bias.detach().float().cpu()
+        return Explanation(
+            cams={m: cams[m].cpu()[:, place].contiguous().numpy() for m in self.methods},
+            logits=scores.double().mean(dim=0).numpy(),
+            biases=bias.double().numpy(),
+            slice_scores=scores.T.contiguous().numpy(),
+            target_layer=self.engine.target_layer,
+            fallbacks=fallbacks,
+        )
+
+
+@contextmanager
+def _captured(layer: nn.Module, *, leaf: bool) -> Iterator[list[Tensor]]:
+    """Collect the outputs of `layer`; as `leaf`, what follows it is recorded for gradients and nothing below it."""
+    outputs: list[Tensor] = []
+
+    def hook(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+        outputs.append(output.detach().requires_grad_() if leaf else output)
+        return outputs[-1] if leaf else None
+
+    handle = layer.register_forward_hook(hook)
+    try:
+        yield outputs
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    """Algorithms that give the same bits each time, and no TF32; the global settings are put back."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = (cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32)
+    cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32 = False, True, False, False
+    try:
+        yield
+    finally:
+        cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32 = before
+
+
+def _own_copy(network: Network, *, fold: bool) -> Network:
+    """A frozen copy in evaluation mode, without in-place ReLUs, and with batch norms folded away if `fold`."""
+    own = copy.deepcopy(network).eval().requires_grad_(False)
+    for module in own.modules():
+        module._forward_hooks.clear()
+        module._forward_pre_hooks.clear()
+        module._backward_hooks.clear()
+        if isinstance(module, nn.ReLU):
+            module.inplace = False
+    if fold:
+        _fold_batch_norms(own)
+    return own
+
+
+def _fold_batch_norms(module: nn.Module) -> None:
+    """Replace each convolution that is directly followed by a batch norm by one convolution (and an identity)."""
+    children = list(module.named_children())
+    for (name, conv), (after, norm) in zip(children, children[1:], strict=False):
+        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            setattr(module, name, fuse_conv_bn_eval(conv.double(), norm.double()).float())
+            setattr(module, after, nn.Identity())
+    for _, child in module.named_children():
+        _fold_batch_norms(child)
+
+
+def _halve_below(network: Network, dtype: torch.dtype) -> None:
+    """Run the trunk in `dtype`: its input and output are cast, the head stays in fp32."""
+    trunk = network.trunk
+    trunk.to(dtype)
+    trunk.register_forward_pre_hook(lambda _m, inputs: (inputs[0].to(dtype),))
+    trunk.register_forward_hook(lambda _m, _i, output: output.float())

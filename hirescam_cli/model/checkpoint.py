@@ -1,0 +1,123 @@
+"""Checkpoints: reading weights without running code from the file, and fitting them to a network.
+
+Every refusal is one sentence that names the file and the first offending entry.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from hirescam_cli.errors import ModelError, UnavailableError
+
+_COUNTER = "num_batches_tracked"
+
+
+def read_weights(path: Path, expected_sha256: str | None = None) -> tuple[dict[str, Tensor], str]:
+    """Tensors by name and the SHA-256 of the file.
+
+    Reads `.safetensors` and PyTorch files (a state_dict, or the authors' {'params': state_dict}), the latter with
+    `weights_only=True` and nothing else. Raises UnavailableError if the file is not there, ModelError if it is no
+    checkpoint or its SHA-256 is not the expected one.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UnavailableError(
+            f"The weights {path.name} cannot be read: {error.strerror}.",
+            hint="Give the path of a checkpoint with --weights.",
+            code="weights-unavailable",
+        ) from error
+    sha256 = hashlib.sha256(data).hexdigest()
+    if expected_sha256 is not None and sha256 != expected_sha256.lower():
+        raise ModelError(
+            f"The weights {path.name} have SHA-256 {sha256}, the model expects {expected_sha256.lower()}.",
+            hint="Use the weights that belong to this model, or correct weights.sha256 in its description.",
+            code="weights-sha256",
+        )
+    tensors = _safetensors(path, data) if _is_safetensors(data) else _pytorch(path, data)
+    return tensors, sha256
+
+
+def _refuse(path: Path, why: str) -> ModelError:
+    return ModelError(
+        f"{path.name} is not a usable checkpoint: {why}.",
+        hint="Expected are .safetensors, a PyTorch state_dict, or {'params': state_dict}.",
+        code="weights-format",
+    )
+
+
+def _is_safetensors(data: bytes) -> bool:
+    return len(data) > 9 and data[8:9] == b"{" and int.from_bytes(data[:8], "little") <= len(data) - 8
+
+
+def _safetensors(path: Path, data: bytes) -> dict[str, Tensor]:
+    try:
+        return dict(safetensors.torch.load(data))
+    except (safetensors.SafetensorError, json.JSONDecodeError, ValueError, KeyError) as error:
+        raise _refuse(path, f"its safetensors header is damaged ({error})") from error
+
+
+def _pytorch(path: Path, data: bytes) -> dict[str, Tensor]:
+    if not data:
+        raise _refuse(path, "it is empty")
+    try:
+        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "Unsupported global" in str(error) or "weights_only" in str(error).lower() and data[:1] == b"\x80":
+            raise _refuse(path, "it holds Python objects other than tensors, which hirescam never loads") from error
+        raise _refuse(path, "it is no PyTorch file") from error
+    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError, UnicodeDecodeError, OSError, zipfile.BadZipFile) as error:
+        raise _refuse(path, "it is truncated or no PyTorch file") from error
+    if isinstance(content, Mapping) and isinstance(content.get("params"), Mapping):
+        content = content["params"]
+    if not isinstance(content, Mapping) or not content:
+        raise _refuse(path, f"it holds a {type(content).__name__}, not named tensors")
+    for name, value in content.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise _refuse(path, f"its entry {name!r} is a {type(value).__name__}, not a tensor")
+    return dict(content)
+
+
+def fit(network: nn.Module, tensors: Mapping[str, Tensor], file: str, labels: int) -> None:
+    """Load `tensors` into `network` in place, as float32; raises ModelError unless every entry fits exactly."""
+    wanted = {name: value for name, value in network.state_dict().items() if not name.endswith(_COUNTER)}
+    given = {name: value for name, value in tensors.items() if not name.endswith(_COUNTER)}
+    if missing := [name for name in wanted if name not in given]:
+        raise _mismatch(file, f"{len(missing)} entries are missing, the first is {missing[0]}")
+    if extra := [name for name in given if name not in wanted]:
+        raise _mismatch(file, f"{len(extra)} entries are unknown to the architecture, the first is {extra[0]}")
+    if (found := given["fc.weight"].shape[0] if given["fc.weight"].ndim else 0) != labels:
+        raise ModelError(
+            f"{file} is a network of {found} labels, the model lists {labels}.",
+            hint="Choose the model whose label list belongs to these weights (--model).",
+            code="weights-labels",
+        )
+    for name, value in given.items():
+        if value.shape != wanted[name].shape:
+            raise _mismatch(file, f"{name} has shape {list(value.shape)}, expected {list(wanted[name].shape)}")
+        if not value.is_floating_point():
+            raise _mismatch(file, f"{name} has type {value.dtype}, expected floating point")
+        if not torch.isfinite(value).all():
+            raise ModelError(
+                f"{file}: {name} holds NaN or infinite weights.", hint="The checkpoint is damaged.", code="weights-nan"
+            )
+    network.load_state_dict({name: value.to(torch.float32) for name, value in given.items()}, strict=False)
+
+
+def _mismatch(file: str, why: str) -> ModelError:
+    return ModelError(
+        f"{file} does not fit the network: {why}.",
+        hint="Check that --model and its parameters describe these weights.",
+        code="weights-mismatch",
+    )

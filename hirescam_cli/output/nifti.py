@@ -1,0 +1,116 @@
+"""Writing NIfTI: exact maps in float32 and overlays in signed 8 bits, streamed through a fast gzip.
+
+Files are NIfTI-1 (NIfTI-2 beyond 32767 voxels an axis), little endian, in mm, with nothing in any free-text field but
+hirescam's own name, and the same bytes for the same content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+from isal import igzip
+from numpy.typing import NDArray
+
+from hirescam_cli.geometry import Affine, Grid
+from hirescam_cli.geometry import affine as affines
+from hirescam_cli.geometry.resample import aligned_axes, linear_matrix, resample_linear
+
+DEFAULT_COMPRESSION = 1
+_SLAB = 16
+_INT8_MAX = 127
+_SHEAR_TOLERANCE = 1e-5
+
+
+def write_cams(path: Path, cams_lsyx: NDArray[np.float32], affine_ras: Affine, *, compress: int) -> None:
+    """Every label's exact signed map as one 4-D float32 image [s, y, x, label]; cell (s, y, x) to RAS mm is its affine."""
+    header = _header((*cams_lsyx.shape[1:], cams_lsyx.shape[0]), affine_ras, np.float32)
+    header["cal_max"] = max(0.0, float(cams_lsyx.max(initial=0.0)))
+    data = np.transpose(cams_lsyx, (1, 2, 3, 0)).astype("<f4")
+    _write(path, header, [data.tobytes(order="F")], compress)
+
+
+def write_map(path: Path, cam_syx: NDArray[np.float32], affine_ras: Affine, *, compress: int) -> None:
+    """One label's exact signed map [s, y, x] in float32 on its own grid."""
+    header = _header(cam_syx.shape, affine_ras, np.float32)
+    header["cal_max"] = max(0.0, float(cam_syx.max()))
+    _write(path, header, [cam_syx.astype("<f4").tobytes(order="F")], compress)
+
+
+def write_overlay(path: Path, cam_syx: NDArray[np.float32], affine_ras: Affine, target: Grid, *, compress: int) -> None:
+    """A map [s, y, x] (cell to RAS mm: `affine_ras`) interpolated onto the scan's grid, in signed 8 bits.
+
+    The slope gives logit units; 0 means no evidence or, outside the map's cells, that the network saw nothing there.
+    """
+    slope = float(np.abs(cam_syx).max()) / _INT8_MAX or 1.0
+    header = _header(target.shape, target.affine_ras, np.int8)
+    header["scl_slope"], header["scl_inter"] = slope, 0.0
+    header["cal_max"] = max(0.0, float(cam_syx.max()))
+    # The slope is stored in float32: quantise with the value that readers will multiply by.
+    stored = float(np.float32(slope))
+    _write(path, header, _quantised(cam_syx / np.float32(stored), affine_ras, target), compress)
+
+
+def _quantised(scaled_syx: NDArray[np.float32], affine_ras: Affine, target: Grid) -> Iterator[bytes]:
+    """Slabs of the interpolated map as int8 bytes in NIfTI's order (first axis fastest)."""
+    index_affine = np.linalg.inv(affine_ras) @ target.affine_ras
+    source = aligned_axes(index_affine, target.shape)
+    if source is None:
+        values = resample_linear(scaled_syx, affine_ras, target)
+        yield _int8(np.transpose(values, (2, 1, 0))).tobytes()
+        return
+    w_i, w_j, w_k = (
+        linear_matrix(
+            scaled_syx.shape[s], index_affine[s, t] * np.arange(target.shape[t]) + index_affine[s, 3]
+        ).astype(np.float32)
+        for t, s in enumerate(source)
+    )
+    in_plane = np.transpose(scaled_syx, source[::-1]) @ w_i.T
+    cells_k = in_plane.shape[0]
+    along_k = np.ascontiguousarray(in_plane).reshape(cells_k, -1)
+    for start in range(0, target.shape[2], _SLAB):
+        rows = w_k[start : start + _SLAB]
+        if not rows.any():
+            yield bytes(len(rows) * target.shape[1] * target.shape[0])
+            continue
+        lines = (rows @ along_k).reshape(len(rows), *in_plane.shape[1:])
+        yield _int8(np.matmul(w_j, lines)).tobytes()
+
+
+def _int8(values: NDArray[np.float32]) -> NDArray[np.int8]:
+    return np.rint(values, out=values).astype(np.int8)
+
+
+def _header(shape: tuple[int, ...], affine_ras: Affine, dtype: Any) -> Any:
+    kind = nibabel.Nifti1Header if max(shape) <= np.iinfo(np.int16).max else nibabel.Nifti2Header
+    header = kind(endianness="<")
+    header.set_data_dtype(dtype)
+    header.set_data_shape(shape)
+    header.set_qform(affine_ras, code=1, strip_shears=True)
+    header.set_sform(affine_ras, code=1)
+    if affines.shear_cosine(affine_ras) > _SHEAR_TOLERANCE:
+        # A quaternion cannot say shear: the sform alone is true.
+        header["qform_code"] = 0
+    header.set_xyzt_units("mm")
+    header["descrip"] = b"hirescam"
+    header["cal_min"] = 0.0
+    header["scl_slope"], header["scl_inter"] = 1.0, 0.0
+    header["vox_offset"] = header.single_vox_offset
+    return header
+
+
+def _write(path: Path, header: Any, chunks: Iterable[bytes], compress: int) -> None:
+    start = header.binaryblock
+    start += bytes(int(header["vox_offset"]) - len(start))
+    with path.open("wb") as raw:
+        if path.suffix != ".gz":
+            raw.write(start)
+            raw.writelines(chunks)
+            return
+        with igzip.IGzipFile(filename="", mode="wb", compresslevel=compress, fileobj=raw, mtime=0) as stream:
+            stream.write(start)
+            for chunk in chunks:
+                stream.write(chunk)
