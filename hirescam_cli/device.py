@@ -1,0 +1,44 @@
+"""Which device and precision a run uses. Only "auto" may choose; what was asked for by name is used or refused."""
+
+from __future__ import annotations
+
+import torch
+
+from hirescam_cli.errors import UnavailableError, UsageError
+
+
+def resolve_device(requested: str) -> tuple[torch.device, tuple[str, ...]]:
+    """The device for `requested` (auto, cpu, cuda, cuda:N, mps) and notes on what "auto" fell back to.
+
+    Raises UnavailableError for a device that is not there, UsageError for a name that is none.
+    """
+    if requested == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda:0"), ()
+        return torch.device("cpu"), ("device auto: no CUDA device, the CPU is used",)
+    kind, _, index = requested.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (index and (kind != "cuda" or not index.isdigit())):
+        raise UsageError(
+            f"--device {requested!r} is unknown.", hint="Choose from auto, cpu, cuda, cuda:N, mps.", code="device-unknown"
+        )
+    if kind == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if int(index or 0) >= count:
+            raise UnavailableError(
+                f"The device {requested} is not there: {count} CUDA devices are visible.",
+                hint="Choose another --device, or auto to fall back to the CPU.",
+                code="device-unavailable",
+            )
+        return torch.device("cuda", int(index or 0)), ()
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise UnavailableError(
+            "The device mps is not there.", hint="Choose another --device, or auto.", code="device-unavailable"
+        )
+    return torch.device(kind), ()
+
+
+def resolve_precision(requested: str, device: torch.device) -> str:
+    """The precision for `requested`: "auto" is fp16 for the trunk on a CUDA GPU and fp32 elsewhere."""
+    if requested != "auto":
+        return requested
+    return "fp16" if device.type == "cuda" else "fp32"

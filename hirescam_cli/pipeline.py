@@ -1,0 +1,328 @@
+"""One case, from a found scan to the files of its folder, in stages that may run in different processes.
+
+    read_case (Scan -> Prepared)  ->  explain_prepared (-> Explanation)  ->  write_case (-> files and summary)
+
+Reading and writing need no network, explaining no files; what travels between them are frozen records.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hirescam_cli import __version__
+from hirescam_cli.errors import HirescamError
+from hirescam_cli.geometry import Affine
+from hirescam_cli.io.scan import Scan
+from hirescam_cli.model.spec import ModelSpec
+from hirescam_cli.output import evidence, summary
+from hirescam_cli.output.names import label_slugs
+from hirescam_cli.output.nifti import write_cams, write_map, write_overlay
+from hirescam_cli.output.publish import hash_outputs
+from hirescam_cli.output.view import CaseView
+from hirescam_cli.prepare import ModelInput, prepare
+from hirescam_cli.settings import LabelChoice, Settings
+from hirescam_cli.volume import Volume
+
+if TYPE_CHECKING:
+    from hirescam_cli.explain.engine import Engine
+    from hirescam_cli.explain.explanation import Explanation
+    from hirescam_cli.model.load import LoadedModel
+
+_LITTLE_SEEN = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A scan that was read and prepared. `started`: ISO 8601 UTC; `seconds`: of the stages so far."""
+
+    scan: Scan
+    volume: Volume
+    model_input: ModelInput
+    started: str
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What every case of a run shares and its summary says; needs no torch, so it travels to writers."""
+
+    spec: ModelSpec
+    weights_sha256: str
+    params_hash: str
+    torch_version: str
+    device: str
+    precision: str
+    fallbacks: tuple[str, ...]
+    placement: str
+    target_layer: str
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """A model on its device, loaded once for a run."""
+
+    settings: Settings
+    facts: RunFacts
+    model: LoadedModel
+    engine: Engine
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """An explanation with its place: per placement the affine of its maps, cell (s, y, x) to RAS mm.
+
+    `padding_share` [S, h, w]: share of each cell, under the run's placement, that is padding.
+    """
+
+    explanation: Explanation
+    affines_ras: Mapping[str, Affine]
+    padding: np.ndarray[Any, np.dtype[np.float64]]
+    seconds: Mapping[str, float]
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def open_session(settings: Settings, spec: ModelSpec) -> Session:
+    """Load the model and put it on its device. Raises ModelError, UnavailableError or UsageError."""
+    import torch
+
+    from hirescam_cli.device import resolve_device, resolve_precision
+    from hirescam_cli.explain.engine import Engine, InputScale
+    from hirescam_cli.model.load import load_model
+
+    settings.checked(spec)
+    device, fallbacks = resolve_device(settings.device)
+    precision = resolve_precision(settings.precision, device)
+    model = load_model(spec, settings.weights)
+    layer = settings.target_layer or spec.target_layer
+    model.cell_affine(layer, "stretch")
+    engine = Engine(
+        model.network,
+        target_layer=layer,
+        scale=InputScale(spec.preparation.hu_window, spec.preparation.subtract),
+        device=device,
+        precision=precision,
+        chunk=settings.chunk,
+    )
+    facts = RunFacts(
+        spec=spec,
+        weights_sha256=model.weights_sha256,
+        params_hash=settings.result_hash(spec, model.weights_sha256),
+        torch_version=str(torch.__version__),
+        device=str(device),
+        precision=precision,
+        fallbacks=fallbacks,
+        placement=settings.placement or spec.placement,
+        target_layer=layer,
+    )
+    return Session(settings, facts, model, engine)
+
+
+def read_case(scan: Scan, spec: ModelSpec, settings: Settings) -> Prepared:
+    """Read a scan and prepare it for the network of `spec`. Raises ScanError. Imports no torch."""
+    from hirescam_cli.io import read
+
+    started, begin = now(), time.perf_counter()
+    volume = read(scan, settings.read)
+    middle = time.perf_counter()
+    model_input = prepare(volume, spec.preparation)
+    seconds = {"read": middle - begin, "prepare": time.perf_counter() - middle}
+    return Prepared(scan, volume, model_input, started, seconds)
+
+
+def explain_prepared(session: Session, prepared: Prepared) -> Explained:
+    """Run the network on a prepared scan and compute every label's maps."""
+    begin = time.perf_counter()
+    model_input, per_group = prepared.model_input, session.model.architecture.slices_per_group
+    hu = model_input.hu_zyx
+    groups = hu.reshape(hu.shape[0] // per_group, per_group, *hu.shape[1:])
+    explanation = session.engine.explain(groups, model_input.padding_groups(per_group), session.settings.methods)
+    middle = time.perf_counter()
+    facts = session.facts
+    cell_affine = session.model.cell_affine(facts.target_layer, facts.placement)
+    cells = explanation.cams[session.settings.methods[0]].shape[1:]
+    padding = evidence.padding_weights(cell_affine, cells, model_input.content_zyx)
+    affines = session.model.map_affines(facts.target_layer, model_input.affine_ras)
+    seconds = {"network": middle - begin, "explain": time.perf_counter() - middle}
+    return Explained(explanation, affines, padding, seconds)
+
+
+def write_case(
+    folder: Path, facts: RunFacts, prepared: Prepared, explained: Explained, settings: Settings
+) -> dict[str, Any]:
+    """Write every file of a case into the existing, empty `folder`, summary.json last; returns the summary."""
+    begin = time.perf_counter()
+    document = _document(facts, prepared, explained, settings)
+    chosen = LabelChoice.parse(settings.labels, facts.spec.labels).choose(document["labels"])
+    slugs = label_slugs(facts.spec.labels)
+    if "nifti" in settings.formats:
+        _write_niftis(folder, facts, prepared, explained, settings, document, chosen, slugs)
+    view = CaseView(
+        volume=prepared.volume,
+        summary=document,
+        cams={m: np.moveaxis(c, 0, -1) for m, c in explained.explanation.cams.items()},
+        affines_ras=explained.affines_ras,
+        window_hu=facts.spec.preparation.hu_window,
+    )
+    _draw(folder, view, settings, chosen, slugs)
+    document["outputs"] = hash_outputs(folder)
+    seconds = document["run"]["seconds"]
+    seconds["write"] = time.perf_counter() - begin
+    seconds["total"] = sum(value for key, value in seconds.items() if key != "total")
+    document["run"]["peak_memory_mib"] = _peak_memory_mib()
+    summary.write(folder, document)
+    return document
+
+
+def write_failure(
+    folder: Path, case: str, started: str, error: HirescamError, settings: Settings, facts: RunFacts
+) -> dict[str, Any]:
+    """Write the summary.json of a case that failed, and nothing else; returns the summary."""
+    document = summary.failure_document(
+        case,
+        started,
+        error,
+        model=summary.model_section(facts.spec, facts.weights_sha256),
+        run=_run_section(facts, settings, (), dict.fromkeys(_STAGES)),
+    )
+    summary.write(folder, document)
+    return document
+
+
+_STAGES = ("read", "prepare", "network", "explain", "write", "total")
+
+
+def _run_section(
+    facts: RunFacts, settings: Settings, fallbacks: tuple[str, ...], seconds: Mapping[str, float | None]
+) -> dict[str, Any]:
+    return {
+        "version": __version__,
+        "torch": facts.torch_version,
+        "device": facts.device,
+        "device_requested": settings.device,
+        "precision": facts.precision,
+        "fallbacks": [*facts.fallbacks, *fallbacks],
+        "params_hash": facts.params_hash,
+        "peak_memory_mib": None,
+        "seconds": {stage: seconds.get(stage) for stage in _STAGES},
+    }
+
+
+def _document(facts: RunFacts, prepared: Prepared, explained: Explained, settings: Settings) -> dict[str, Any]:
+    explanation, spec = explained.explanation, facts.spec
+    coverage = prepared.model_input.coverage
+    return {
+        "schema_version": summary.SCHEMA_VERSION,
+        "status": "ok",
+        "case": prepared.scan.case,
+        "started": prepared.started,
+        "error": None,
+        "warnings": [*prepared.volume.provenance.warnings, *prepared.model_input.warnings, *case_warnings(spec, prepared)],
+        "input": summary.input_section(prepared.volume, settings.identifiers),
+        "model": summary.model_section(spec, facts.weights_sha256),
+        "run": _run_section(facts, settings, explanation.fallbacks, {**prepared.seconds, **explained.seconds}),
+        "coverage": {
+            "scan_seen_fraction": coverage.scan_seen_fraction,
+            "padding_fraction": coverage.padding_fraction,
+        },
+        "placement": facts.placement,
+        "target_layer": facts.target_layer,
+        "affines_ras": {name: summary.matrix(affine) for name, affine in explained.affines_ras.items()},
+        "network": {
+            "shape_zyx": list(spec.preparation.shape_zyx),
+            "hu_window": list(spec.preparation.hu_window),
+        },
+        "labels": summary.label_entries(
+            explanation,
+            spec,
+            threshold=settings.threshold,
+            map_affine_ras=explained.affines_ras[facts.placement],
+            scan=prepared.volume.grid,
+            padding=explained.padding,
+        ),
+        "outputs": [],
+    }
+
+
+def model_warnings(spec: ModelSpec) -> list[str]:
+    """What must be said whenever this model is used."""
+    if not spec.demonstration:
+        return []
+    return [
+        f"demonstration-model: {spec.name} was trained on synthetic phantoms only and knows nothing of patients; "
+        "use it to see how hirescam works, never to read a scan."
+    ]
+
+
+def case_warnings(spec: ModelSpec, prepared: Prepared) -> list[str]:
+    """Warnings of a case that follow from the model and from how much of the scan it saw."""
+    warnings = model_warnings(spec)
+    coverage = prepared.model_input.coverage
+    if coverage.scan_seen_fraction < _LITTLE_SEEN:
+        warnings.append(
+            f"little-seen: the network saw {coverage.scan_seen_fraction:.0%} of the scan's voxels; the rest was cropped."
+        )
+    if coverage.padding_fraction > _LITTLE_SEEN:
+        warnings.append(f"much-padding: {coverage.padding_fraction:.0%} of the network's input is padding.")
+    return warnings
+
+
+def _write_niftis(
+    folder: Path,
+    facts: RunFacts,
+    prepared: Prepared,
+    explained: Explained,
+    settings: Settings,
+    document: dict[str, Any],
+    chosen: list[str],
+    slugs: Mapping[str, str],
+) -> None:
+    affine_ras = explained.affines_ras[facts.placement]
+    entries = {entry["name"]: entry for entry in document["labels"]}
+    for method in settings.methods:
+        cams = explained.explanation.cams[method]
+        write_cams(folder / f"{method}.cams.nii.gz", cams, affine_ras, compress=settings.compress)
+        for name in chosen:
+            cam, maps = cams[entries[name]["index"]], entries[name]["maps"][method]
+            if settings.grid in ("cam", "both"):
+                maps["overlay"] = f"{method}.{slugs[name]}.cam.nii.gz"
+                write_map(folder / maps["overlay"], cam, affine_ras, compress=settings.compress)
+            if settings.grid in ("scan", "both"):
+                maps["overlay"] = f"{method}.{slugs[name]}.nii.gz"
+                write_overlay(
+                    folder / maps["overlay"], cam, affine_ras, prepared.volume.grid, compress=settings.compress
+                )
+
+
+def _draw(folder: Path, view: CaseView, settings: Settings, chosen: list[str], slugs: Mapping[str, str]) -> None:
+    """Pictures and pages of the formats asked for, recorded in the view's summary."""
+    if "png" in settings.formats:
+        from hirescam_cli.output.pictures import draw_case
+
+        draw_case(folder, view, chosen, slugs, signed=settings.signed)
+    if "gif" in settings.formats:
+        from hirescam_cli.output.pictures import draw_case_gifs
+
+        draw_case_gifs(folder, view, chosen, slugs)
+    if "html" in settings.formats:
+        from hirescam_cli.output.page import write_page
+
+        write_page(view, folder / "index.html")
+
+
+def _peak_memory_mib() -> float:
+    """Peak resident memory of this process in MiB (ru_maxrss is in KiB, on macOS in bytes)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1 << 20) if sys.platform == "darwin" else peak / 1024
