@@ -1,0 +1,195 @@
+"""From what discovery found to the cases that one run owns; every refusal is made before any network runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from hirescam_cli.errors import NoInputError, UsageError
+from hirescam_cli.io.scan import Discovery, Ignored, Scan
+
+RESERVED = ("batch.json", "predictions.csv", "log.jsonl", "index.html", ".hirescam.lock")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which share of the cases a run owns: every `count`-th of the sorted cases from `index` (0-based)."""
+
+    index: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cases of one run below `out`, in order; `total` counts those of all parts."""
+
+    out: Path
+    scans: tuple[Scan, ...]
+    ignored: tuple[Ignored, ...]
+    total: int
+    part: Part | None = None
+
+    def document(self) -> dict[str, Any]:
+        """What `--dry-run --json` prints."""
+        return {
+            "schema_version": 1,
+            "total": self.total,
+            "part": None if self.part is None else {"index": self.part.index, "count": self.part.count},
+            "cases": [_describe(scan, self.out) for scan in self.scans],
+            "ignored": [{"name": i.name, "code": i.code, "reason": i.reason} for i in self.ignored],
+        }
+
+
+def plan(
+    discovery: Discovery,
+    out: Path,
+    *,
+    num_parts: int | None = None,
+    part_id: int | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Plan:
+    """The plan of a run over what was found.
+
+    Parts come from `num_parts` and `part_id`, else from SLURM's array variables in `environ` (default: the
+    process's). Raises NoInputError if nothing was found, UsageError for options or inputs that cannot be
+    carried out.
+    """
+    part = _part(num_parts, part_id, os.environ if environ is None else environ)
+    scans = tuple(sorted(discovery.scans, key=lambda scan: scan.case))
+    if not scans:
+        raise _nothing(discovery)
+    _refuse_unsafe_names(scans)
+    _refuse_shared_cases(scans)
+    _refuse_overlap(scans, out)
+    own = scans if part is None else scans[part.index :: part.count]
+    return Plan(out=out, scans=own, ignored=discovery.ignored, total=len(scans), part=part)
+
+
+def _describe(scan: Scan, out: Path) -> dict[str, Any]:
+    return {
+        "case": scan.case,
+        "name": scan.name,
+        "kind": scan.kind,
+        "series_uid": scan.series_uid,
+        "files": len(scan.files),
+        "exists": (out / scan.case / "summary.json").is_file(),
+    }
+
+
+def _nothing(discovery: Discovery) -> NoInputError:
+    if not discovery.ignored:
+        return NoInputError(
+            "No scan was found.", hint="Check the INPUT paths; `hirescam inspect` lists what is seen."
+        )
+    first = discovery.ignored[0]
+    more = f" (and {len(discovery.ignored) - 1} more)" if len(discovery.ignored) > 1 else ""
+    return NoInputError(
+        f"No scan was found; {first.name} was not used: {first.reason}{more}",
+        hint="`hirescam inspect` lists everything that was seen and why it was not used.",
+    )
+
+
+def _part(num_parts: int | None, part_id: int | None, environ: Mapping[str, str]) -> Part | None:
+    if num_parts is None and part_id is None:
+        return _slurm_part(environ)
+    if num_parts is None or part_id is None:
+        raise UsageError(
+            "--num-parts and --part-id belong together, one of them is missing.",
+            hint="Give both, or neither inside a SLURM array job.",
+            code="parts",
+        )
+    if num_parts < 1 or not 0 <= part_id < num_parts:
+        raise UsageError(
+            f"--part-id is {part_id} of --num-parts {num_parts}, expected 0 to {max(num_parts, 1) - 1}.",
+            hint="Parts are counted from 0.",
+            code="parts",
+        )
+    return Part(part_id, num_parts) if num_parts > 1 else None
+
+
+def _slurm_part(environ: Mapping[str, str]) -> Part | None:
+    """The part that a task of a SLURM job array stands for: arrays may start anywhere and have a step."""
+    if "SLURM_ARRAY_TASK_ID" not in environ:
+        return None
+    names = ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_STEP")
+    try:
+        task, count, first, step = (
+            int(environ.get(name, "1" if name.endswith("STEP") else "")) for name in names
+        )
+    except ValueError:
+        raise UsageError(
+            "SLURM_ARRAY_TASK_ID is set, but SLURM's count and first task are not whole numbers.",
+            hint="Give --num-parts and --part-id.",
+            code="parts",
+        ) from None
+    index, rest = divmod(task - first, step) if step > 0 else (0, 1)
+    if rest or not 0 <= index < count:
+        raise UsageError(
+            f"SLURM's array has gaps: task {task} is none of {count} tasks from {first} in steps of {step}.",
+            hint="Give --num-parts and --part-id.",
+            code="parts",
+        )
+    return Part(index, count) if count > 1 else None
+
+
+def _refuse_unsafe_names(scans: Iterable[Scan]) -> None:
+    for scan in scans:
+        parts = PurePosixPath(scan.case).parts
+        if not parts or ".." in parts or parts[0] == "/" or "\0" in scan.case:
+            raise UsageError(
+                f"{scan.name} would be case {scan.case!r}, which is no path below the output folder.",
+                hint="Give it a case name with id=path.",
+                code="case-name",
+            )
+        if scan.case in RESERVED:
+            raise UsageError(
+                f"{scan.name} would be written as case {scan.case!r}, a name that hirescam keeps for itself.",
+                hint="Give it another case name with id=path.",
+                code="case-name",
+            )
+
+
+def _refuse_shared_cases(scans: tuple[Scan, ...]) -> None:
+    by_case: dict[str, Scan] = {}
+    for scan in scans:
+        if scan.case in by_case:
+            raise UsageError(
+                f"{by_case[scan.case].name} and {scan.name} would both be written as case {scan.case}.",
+                hint="Give one of them a case name with id=path, or run them into two output folders.",
+                code="case-collision",
+            )
+        by_case[scan.case] = scan
+    for scan in scans:
+        for parent in PurePosixPath(scan.case).parents:
+            if (other := by_case.get(parent.as_posix())) is not None:
+                raise UsageError(
+                    f"{scan.name} would be case {scan.case}, inside the case {other.case} of {other.name}.",
+                    hint="Give one of them a case name with id=path, or run them into two output folders.",
+                    code="case-collision",
+                )
+
+
+def _refuse_overlap(scans: tuple[Scan, ...], out: Path) -> None:
+    """Results among the scans would be found as scans; scans among the results might be overwritten."""
+    target = out.resolve()
+    for root in {scan.root for scan in scans}:
+        if root.is_dir() and target.is_relative_to(root.resolve()):
+            raise UsageError(
+                f"The output folder {out.name} lies inside the input {root.name or '.'}.",
+                hint="Choose an output folder outside of the inputs with --output.",
+                code="output-inside-input",
+            )
+    folders: dict[Path, Scan] = {}
+    for scan in scans:
+        for path in (scan.root, *scan.files):
+            folders.setdefault(path if path.is_dir() else path.parent, scan)
+    for folder, scan in folders.items():
+        if folder.resolve().is_relative_to(target):
+            raise UsageError(
+                f"The input {scan.name} lies inside the output folder {out.name}.",
+                hint="Choose another output folder with --output.",
+                code="input-inside-output",
+            )
