@@ -1,0 +1,160 @@
+"""The picture of one label: three planes through the peak, the scores by slice, and what the map can be trusted for."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+
+from hirescam_cli.output.pictures.canvas import MUTED, Canvas, number, write_png
+from hirescam_cli.output.pictures.colour import RGB
+from hirescam_cli.output.pictures.panels import draw_colour_bar, draw_plane, draw_profile, plane_title
+from hirescam_cli.output.pictures.planes import Box
+from hirescam_cli.output.pictures.scene import Scene, facts, headline, make_scene, slice_positions_mm
+from hirescam_cli.output.view import CaseView
+
+WIDTH = 1200
+
+_MARGIN = 24
+_GAP = 18
+_TITLE = 26
+_AXIS_GAP = 72
+_PROFILE = 200
+_CAPTION = 420
+_LONGEST = 900
+_FOOT = 50
+_NAMES = 98
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Pixels of the picture: the side of a pixel in mm, the panels' corners (x, y), and the picture's height."""
+
+    step_mm: float
+    axial: tuple[int, int]
+    coronal: tuple[int, int]
+    sagittal: tuple[int, int]
+    caption: tuple[int, int, int]
+    profile: tuple[int, int, int, int]
+    height: int
+
+
+def lay_out(box: Box) -> Layout:
+    """Axial over coronal, sagittal beside the coronal, then the profile, all in one scale; the caption top right."""
+    width_mm, depth_mm, length_mm = box.size_mm
+    room = WIDTH - 2 * _MARGIN - _GAP - _AXIS_GAP - _PROFILE
+    step = max((width_mm + depth_mm) / room, length_mm / _LONGEST, depth_mm / _LONGEST)
+    columns, rows_axial, rows = (round(mm / step) for mm in (width_mm, depth_mm, length_mm))
+    upper = max(rows_axial, _CAPTION)
+    top, low = _MARGIN + _TITLE, _MARGIN + _TITLE + upper + _GAP + _TITLE
+    second = _MARGIN + columns + _GAP
+    profile = second + rows_axial + _AXIS_GAP
+    return Layout(
+        step,
+        (_MARGIN, top + upper - rows_axial),
+        (_MARGIN, low),
+        (second, low),
+        (second + 6, top, WIDTH - _MARGIN - second - 6),
+        (profile, low, WIDTH - _MARGIN - profile, rows),
+        low + rows + _FOOT,
+    )
+
+
+def draw_label(
+    view: CaseView,
+    method: str,
+    label: str,
+    target: str | os.PathLike[str] | BinaryIO,
+    *,
+    signed: bool = False,
+    placement: str | None = None,
+    smooth: bool = True,
+) -> None:
+    """Write the PNG of one label (1200 pixels wide) to a path or binary file.
+
+    `signed` adds negative evidence in a second hue; `placement` defaults to the case's; `smooth` False shows the
+    map's true cells. Raises KeyError for a method or placement that the case lacks.
+    """
+    write_png(
+        render_label(make_scene(view, method, label, signed=signed, placement=placement, smooth=smooth)),
+        target,
+    )
+
+
+def render_label(scene: Scene) -> RGB:
+    """The picture of one label as [height, 1200, 3]."""
+    layout = lay_out(scene.box)
+    canvas = Canvas(WIDTH, layout.height)
+    cross = None if scene.focus.kind == "middle" else scene.focus.point_mm
+    corners = (layout.axial, layout.coronal, layout.sagittal)
+    for (x, y), plane in zip(corners, scene.planes(layout.step_mm), strict=True):
+        draw_plane(
+            canvas,
+            x,
+            y,
+            plane.frame,
+            plane.rgb(scene.view.window_hu, scene.scale),
+            cross_mm=cross,
+            ruler=plane.frame.name == "axial",
+            title=plane_title(plane.frame),
+        )
+    _caption(canvas, layout, scene)
+    _profile(canvas, layout, scene)
+    return canvas.rgb()
+
+
+def _caption(canvas: Canvas, layout: Layout, scene: Scene) -> None:
+    x, y, width = layout.caption
+    y -= 2
+    for line in canvas.wrapped(scene.label, width, 23, bold=True):
+        canvas.text(x, y, line, 23, bold=True)
+        y += 29
+    canvas.text(x, y, canvas.fitted(headline(scene.entry), width, 15), 15)
+    y += 32
+    for name, value in facts(scene):
+        canvas.text(x, y, name, 14, colour=MUTED)
+        for line in canvas.wrapped(value, width - _NAMES, 14):
+            canvas.text(x + _NAMES, y, line, 14)
+            y += 20
+        y += 3
+    _evidence_key(canvas, x, y + 28, width, scene)
+
+
+def _evidence_key(canvas: Canvas, x: int, y: int, width: int, scene: Scene) -> None:
+    highest, lowest = float(scene.cam.max()), float(scene.cam.min())
+    if highest <= 0:
+        canvas.text(x, y, "No positive evidence anywhere.", 15, bold=True)
+        canvas.text(x, y + 20, f"The highest cell of the map is {number(highest)} logits.", 13)
+        y += 54
+    if scene.scale.limit <= 0 or (highest <= 0 and not scene.signed):
+        return
+    low = min(lowest, 0.0) if scene.signed else 0.0
+    title = (
+        "Evidence for (warm) and against (cold) the label, logits per cell"
+        if scene.signed
+        else "Evidence for the label, logits per cell"
+    )
+    draw_colour_bar(canvas, x, y, min(width, 420), scene.scale, low, max(highest, 0.0), title)
+
+
+def _profile(canvas: Canvas, layout: Layout, scene: Scene) -> None:
+    positions = slice_positions_mm(scene.cam.shape, scene.affine_ras)
+    given = scene.entry.get("slice_scores")
+    scores = scene.cam.sum(axis=(1, 2)) if given is None else given
+    values = np.asarray(scores, dtype=np.float64)
+    focus = scene.focus
+    mark = None if focus.cell_mm is None else focus.cell_mm[2]
+    draw_profile(
+        canvas,
+        layout.profile,
+        (scene.box.high[2], scene.box.low[2]),
+        positions,
+        values,
+        mark_mm=mark,
+        title="Map summed by slice, logits" if given is None else "Slice scores, logits",
+        note="" if given is None else f"mean = logit = {number(scene.entry['logit'])}",
+    )
+    x, y, _, _ = layout.profile
+    canvas.text(x - 8, y - 7, "z, mm", 12, anchor="right")

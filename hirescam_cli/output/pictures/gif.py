@@ -1,0 +1,219 @@
+"""The animation of one label: axially from head to feet, one scale throughout, the slice's score and z beside it."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from hirescam_cli.errors import UsageError
+from hirescam_cli.geometry import affine as affines
+from hirescam_cli.output.pictures.canvas import MUTED, Canvas, font_file, number
+from hirescam_cli.output.pictures.colour import RGB
+from hirescam_cli.output.pictures.panels import draw_colour_bar, draw_profile
+from hirescam_cli.output.pictures.scene import (
+    METHOD_NAMES,
+    Scene,
+    certificate,
+    make_scene,
+    signed_mm,
+    slice_positions_mm,
+)
+from hirescam_cli.output.view import CaseView
+
+MAX_BYTES = 8_000_000
+
+_MARGIN, _HEAD, _FOOT = 16, 92, 58
+_AXIS_GAP, _PROFILE = 64, 120
+_SECONDS = 10.0
+_SAMPLES = 9
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How large an animation is drawn: pixels of the slice's longer side, most frames, colours of the palette."""
+
+    side: int
+    frames: int
+    colours: int
+
+    @property
+    def cost(self) -> float:
+        """About proportional to the encoded size."""
+        return self.side**2 * self.frames * float(np.log2(self.colours))
+
+
+LADDER = (
+    Quality(440, 135, 192),
+    Quality(400, 120, 128),
+    Quality(360, 110, 96),
+    Quality(320, 100, 96),
+    Quality(288, 90, 64),
+    Quality(256, 80, 64),
+    Quality(224, 64, 48),
+    Quality(192, 48, 48),
+    Quality(160, 32, 32),
+    Quality(128, 20, 32),
+)
+
+
+def draw_volume_gif(
+    view: CaseView,
+    method: str,
+    label: str,
+    target: str | os.PathLike[str] | BinaryIO,
+    *,
+    max_bytes: int = MAX_BYTES,
+    placement: str | None = None,
+) -> None:
+    """Write the animated GIF of one label to a path or binary file, in the best quality that fits `max_bytes`.
+
+    Raises UsageError when not even the smallest does.
+    """
+    encoded = encode_gif(make_scene(view, method, label, placement=placement), max_bytes)
+    if isinstance(target, str | os.PathLike):
+        Path(target).write_bytes(encoded)
+    else:
+        target.write(encoded)
+
+
+def encode_gif(scene: Scene, max_bytes: int = MAX_BYTES) -> bytes:
+    """The animation's bytes. Qualities that a larger one's size already rules out are not tried."""
+    budget = float("inf")
+    for quality in LADDER:
+        if quality.cost > budget:
+            continue
+        encoded = _encode(list(render_frames(scene, quality)), quality)
+        if len(encoded) <= max_bytes:
+            return encoded
+        budget = quality.cost * max_bytes / len(encoded) * 1.25
+    smallest = _encode(list(render_frames(scene, LADDER[-1])), LADDER[-1])
+    if len(smallest) <= max_bytes:
+        return smallest
+    raise UsageError(
+        f"The smallest animation takes {len(smallest)} bytes, expected at most {max_bytes}.",
+        hint="Allow more bytes.",
+        code="gif-size",
+    )
+
+
+def positions_mm(scene: Scene, most: int) -> NDArray[np.float64]:
+    """RAS z of each frame from the top: the scan's own slices, or `most` evenly spaced ones if it has more."""
+    volume = scene.view.volume
+    axis = next(a for a, (world, _) in enumerate(affines.nearest_axes(volume.affine_ras)) if world == 2)
+    count = max(1, min(most, volume.array_ijk.shape[axis]))
+    top, bottom = scene.box.high[2], scene.box.low[2]
+    return top - (np.arange(count) + 0.5) / count * (top - bottom)
+
+
+def render_frames(scene: Scene, quality: Quality) -> Iterator[RGB]:
+    """The frames [height, width, 3] from head to feet."""
+    width_mm, depth_mm, _ = scene.box.size_mm
+    step = max(width_mm, depth_mm) / quality.side
+    x, y, _ = scene.focus.point_mm
+    axial = scene.plane("axial", step)
+    rows, columns = axial.frame.shape
+    base, area = _backdrop(scene, rows, columns)
+    groups = slice_positions_mm(scene.cam.shape, scene.affine_ras)
+    scores = _scores(scene)
+    half = abs(groups[1] - groups[0]) / 2 if len(groups) > 1 else float("inf")
+    for z in positions_mm(scene, quality.frames):
+        plane = scene.plane("axial", step, (x, y, float(z)))
+        picture = base.copy()
+        picture[_HEAD : _HEAD + rows, _MARGIN : _MARGIN + columns] = plane.rgb(
+            scene.view.window_hu, scene.scale
+        )
+        nearest = int(np.abs(groups - z).argmin())
+        seen = abs(groups[nearest] - z) <= half + 1e-6
+        score = f"score {number(float(scores[nearest]))}" if seen else "not seen"
+        yield _marked(picture, scene, area, float(z), score)
+
+
+def _scores(scene: Scene) -> NDArray[np.float64]:
+    given = scene.entry.get("slice_scores")
+    return np.asarray(scene.cam.sum(axis=(1, 2)) if given is None else given, dtype=np.float64)
+
+
+def _backdrop(scene: Scene, rows: int, columns: int) -> tuple[RGB, tuple[int, int, int, int]]:
+    """What stays the same in every frame, and the profile's area (x, y, width, height)."""
+    area = (_MARGIN + columns + _AXIS_GAP, _HEAD, _PROFILE, rows)
+    width, height = area[0] + _PROFILE + _MARGIN, _HEAD + rows + _FOOT
+    canvas = Canvas(width + width % 2, height + height % 2)
+    room = width - 2 * _MARGIN
+    entry = scene.entry
+    canvas.text(_MARGIN, 26, canvas.fitted(scene.label, room, 17, bold=True), 17, bold=True)
+    name = METHOD_NAMES.get(scene.method, scene.method)
+    line = f"{name}, {scene.placement}  ·  probability {entry['probability']:.3f}  ·  logit {number(entry['logit'])}"
+    canvas.text(_MARGIN, 46, canvas.fitted(line, room, 12), 12)
+    canvas.text(_MARGIN, 62, canvas.fitted(certificate(entry, scene.method), room, 12), 12, colour=MUTED)
+    draw_profile(
+        canvas,
+        area,
+        (scene.box.high[2], scene.box.low[2]),
+        slice_positions_mm(scene.cam.shape, scene.affine_ras),
+        _scores(scene),
+        mark_mm=None,
+        title="",
+        note="",
+    )
+    limit = scene.scale.limit
+    if limit > 0:
+        bar = min(columns, 300)
+        draw_colour_bar(canvas, _MARGIN, _HEAD + rows + 12, bar, scene.scale, 0.0, limit, "", height=12)
+        canvas.text(
+            area[0] + _PROFILE, _HEAD + rows + 42, "bar: logits per cell", 11, colour=MUTED, anchor="right"
+        )
+    else:
+        canvas.text(_MARGIN, _HEAD + rows + 26, "No positive evidence anywhere.", 13, bold=True)
+    return canvas.rgb(), area
+
+
+def _marked(picture: RGB, scene: Scene, area: tuple[int, int, int, int], z: float, score: str) -> RGB:
+    """The frame's own marks: the line at its z in the profile, z and score in figures, the patient's sides."""
+    x, y, width, height = area
+    top, bottom = scene.box.high[2], scene.box.low[2]
+    at = y + min(height - 1, int((top - z) / (top - bottom) * height))
+    picture[at, x : x + width] = (0, 0, 0)
+    image = Image.fromarray(picture)
+    draw = ImageDraw.Draw(image)
+    figures = ImageFont.truetype(font_file(), 12)
+    draw.text((x + width, y - 8), score, fill=(26, 26, 26), font=figures, anchor="rs")
+    draw.text((_MARGIN, y - 8), f"z = {signed_mm(z)} mm", fill=(26, 26, 26), font=figures, anchor="ls")
+    sides = ImageFont.truetype(font_file(bold=True), 14)
+    right = x - _AXIS_GAP
+    for place, letter, anchor in (
+        ((_MARGIN + 6, y + height // 2), "R", "lm"),
+        ((right - 6, y + height // 2), "L", "rm"),
+        (((_MARGIN + right) // 2, y + 5), "A", "mt"),
+        (((_MARGIN + right) // 2, y + height - 5), "P", "mb"),
+    ):
+        draw.text(place, letter, fill="white", font=sides, anchor=anchor, stroke_width=1, stroke_fill="black")
+    return np.asarray(image)
+
+
+def _encode(frames: list[RGB], quality: Quality) -> bytes:
+    """GIF bytes of frames that share one palette, found on frames spread over the volume."""
+    picked = sorted({round(n) for n in np.linspace(0, len(frames) - 1, _SAMPLES)})
+    montage = Image.fromarray(np.concatenate([frames[n] for n in picked]))
+    palette = montage.quantize(quality.colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    images = [Image.fromarray(f).quantize(palette=palette, dither=Image.Dither.NONE) for f in frames]
+    milliseconds = int(np.clip(_SECONDS * 1000 / len(images), 60, 200)) // 10 * 10
+    encoded = io.BytesIO()
+    images[0].save(
+        encoded,
+        format="GIF",
+        save_all=True,
+        append_images=images[1:],
+        duration=milliseconds,
+        loop=0,
+        optimize=False,
+        disposal=1,
+    )
+    return encoded.getvalue()

@@ -1,0 +1,223 @@
+"""The parts that pictures are put together from: a plane with its marks, the colour bar, the profile along z."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hirescam_cli.output.pictures.canvas import INK, MUTED, RULE, Anchor, Canvas, number, ticks
+from hirescam_cli.output.pictures.colour import RGB, Scale, negative_ramp, positive_ramp, to_bytes
+from hirescam_cli.output.pictures.planes import Frame
+from hirescam_cli.output.pictures.scene import signed_mm
+
+WARM, COLD = "#c8452f", "#2d6fae"
+
+_NORMAL_NAMES = ("x", "y", "z")
+
+
+def plane_title(frame: Frame) -> str:
+    """ "Axial, z = −288.0 mm"."""
+    return (
+        f"{frame.name.capitalize()}, {_NORMAL_NAMES[frame.normal_axis]} = {signed_mm(frame.position_mm)} mm"
+    )
+
+
+def draw_plane(
+    canvas: Canvas,
+    x: int,
+    y: int,
+    frame: Frame,
+    rgb: RGB,
+    *,
+    cross_mm: Sequence[float] | None,
+    ruler: bool = False,
+    title: str | None = None,
+) -> None:
+    """A plane's image with the patient's sides, a broken crosshair at a RAS point, and a 50 mm ruler if asked for."""
+    rows, columns = frame.shape
+    canvas.image(rgb, x, y)
+    if title:
+        canvas.text(x, y - 7, title, 13, colour=INK)
+    if cross_mm is not None:
+        _cross(canvas, x, y, frame, cross_mm)
+    left, right, top, bottom = frame.letters
+    size, inset = 14.0, 11.0
+    canvas.text(
+        x + inset,
+        y + rows / 2,
+        left,
+        size,
+        colour="white",
+        bold=True,
+        anchor="center",
+        middle=True,
+        outline=True,
+    )
+    canvas.text(
+        x + columns - inset,
+        y + rows / 2,
+        right,
+        size,
+        colour="white",
+        bold=True,
+        anchor="center",
+        middle=True,
+        outline=True,
+    )
+    canvas.text(
+        x + columns / 2,
+        y + inset,
+        top,
+        size,
+        colour="white",
+        bold=True,
+        anchor="center",
+        middle=True,
+        outline=True,
+    )
+    canvas.text(
+        x + columns / 2,
+        y + rows - inset,
+        bottom,
+        size,
+        colour="white",
+        bold=True,
+        anchor="center",
+        middle=True,
+        outline=True,
+    )
+    if ruler:
+        _ruler(canvas, x, y, frame)
+
+
+def _cross(canvas: Canvas, x: int, y: int, frame: Frame, point_mm: Sequence[float]) -> None:
+    rows, columns = frame.shape
+    row, column = frame.pixel_of(point_mm)
+    at_y, at_x, gap = y + row + 0.5, x + column + 0.5, 16.0
+    for start, stop in ((x, at_x - gap), (at_x + gap, x + columns)):
+        if stop > start:
+            _cross_line(canvas, [start, stop], [at_y, at_y])
+    for start, stop in ((y, at_y - gap), (at_y + gap, y + rows)):
+        if stop > start:
+            _cross_line(canvas, [at_x, at_x], [start, stop])
+
+
+def _cross_line(canvas: Canvas, xs: Sequence[float], ys: Sequence[float]) -> None:
+    canvas.line(xs, ys, colour="black", alpha=0.35)
+    canvas.line(xs, ys, colour="white", alpha=0.7, dashes=(5, 4))
+
+
+def _ruler(canvas: Canvas, x: int, y: int, frame: Frame) -> None:
+    rows, columns = frame.shape
+    length = next((mm for mm in (50, 20, 10, 5, 2, 1) if mm / frame.step_mm <= columns * 0.4), 1)
+    pixels = length / frame.step_mm
+    right, base = x + columns - 12.0, y + rows - 12.0
+    canvas.line([right - pixels, right], [base, base], colour="black", width=5)
+    canvas.line([right - pixels + 1, right - 1], [base, base], colour="white", width=3)
+    canvas.text(right, base - 7, f"{length} mm", 12, colour="white", anchor="right", outline=True)
+
+
+def draw_colour_bar(
+    canvas: Canvas,
+    x: int,
+    y: int,
+    width: int,
+    scale: Scale,
+    low: float,
+    high: float,
+    title: str,
+    height: int = 20,
+) -> None:
+    """A horizontal bar from `low` to `high` logits.
+
+    Its rows run from dark to bright tissue below the colour, because opacity grows with the evidence.
+    """
+    logits = np.linspace(low, high, width, dtype=np.float32)
+    grey = np.linspace(0.85, 0.0, height, dtype=np.float32)
+    canvas.text(x, y - 8, title, 13)
+    canvas.image(to_bytes(scale.over(*np.broadcast_arrays(grey[:, None], logits[None, :]))), x, y)
+    canvas.box(x - 0.5, y - 0.5, width + 1, height + 1, edge=MUTED)
+    clear = 0.11 * (high - low)
+    inner = [v for v in ticks(low, high, 5) if v == 0 or min(v - low, high - v) > clear]
+    for value in sorted({low, high, *inner}):
+        at = x + (value - low) / (high - low) * width
+        anchor: Anchor = "left" if value == low != 0 else "right" if value == high != 0 else "center"
+        canvas.line([at, at], [y + height, y + height + 5], colour=MUTED)
+        canvas.text(at, y + height + 18, number(value), 12, anchor=anchor, bold=anchor != "center")
+
+
+def hexadecimal(colour: NDArray[np.float64]) -> str:
+    """A colour in 0 .. 1 as "#rrggbb"."""
+    return "#" + "".join(f"{round(float(c) * 255):02x}" for c in colour)
+
+
+def positive_colour(part: float = 0.5) -> str:
+    """A colour of the positive ramp."""
+    return hexadecimal(positive_ramp()[round(part * 255)])
+
+
+def negative_colour(part: float = 0.5) -> str:
+    """A colour of the negative ramp."""
+    return hexadecimal(negative_ramp()[round(part * 255)])
+
+
+def draw_profile(
+    canvas: Canvas,
+    area: tuple[float, float, float, float],
+    span_mm: tuple[float, float],
+    positions_mm: NDArray[np.float64],
+    scores: NDArray[np.float64],
+    *,
+    mark_mm: float | None,
+    title: str,
+    note: str,
+) -> None:
+    """Scores against z in `area` (x, y, width, height): `span_mm` (z at the top, z at the bottom) fills its height.
+
+    Slice groups beyond the span (padding) are left out. A dashed line marks `mark_mm`.
+    """
+    x, y, width, height = area
+    top, bottom = span_mm
+    drawn = (positions_mm <= top) & (positions_mm >= bottom)
+    shown = scores[drawn] if drawn.any() else np.zeros(1)
+    low, high = min(0.0, float(shown.min())), max(0.0, float(shown.max()))
+    pad = (high - low) * 0.05 or 1.0
+    low, high = low - (pad if low < 0 else 0.0), high + (pad if high > 0 else 0.0)
+
+    def across(score: float) -> float:
+        return x + (score - low) / (high - low) * width
+
+    def down(z: float) -> float:
+        return y + (top - z) / (top - bottom) * height
+
+    canvas.box(x, y, width, height, fill="#f6f6f6")
+    _profile_axes(canvas, area, (low, high), (top, bottom))
+    half = abs(positions_mm[1] - positions_mm[0]) / 2 if len(positions_mm) > 1 else (top - bottom) / 2
+    for z, score in zip(positions_mm[drawn], scores[drawn], strict=True):
+        upper, lower = down(min(z + half, top)), down(max(z - half, bottom))
+        start, stop = sorted((across(0.0), across(float(score))))
+        canvas.box(start, upper, stop - start, lower - upper, fill=WARM if score > 0 else COLD)
+    canvas.line([across(0.0)] * 2, [y, y + height], colour=INK)
+    if mark_mm is not None and bottom <= mark_mm <= top:
+        canvas.line([x, x + width], [down(mark_mm)] * 2, colour=INK, dashes=(5, 4))
+    canvas.text(x, y - 7, title, 13)
+    canvas.text(x + width, y + height + 36, note, 12, colour=MUTED, anchor="right")
+
+
+def _profile_axes(
+    canvas: Canvas,
+    area: tuple[float, float, float, float],
+    across: tuple[float, float],
+    span_mm: tuple[float, float],
+) -> None:
+    x, y, width, height = area
+    for value in ticks(*across, 4):
+        at = x + (value - across[0]) / (across[1] - across[0]) * width
+        canvas.line([at, at], [y, y + height], colour=RULE, width=0.8)
+        canvas.text(at, y + height + 18, number(value), 12, anchor="center")
+    for value in ticks(span_mm[1], span_mm[0], max(3, int(height / 55))):
+        at = y + (span_mm[0] - value) / (span_mm[0] - span_mm[1]) * height
+        canvas.line([x - 5, x], [at, at], colour=MUTED)
+        canvas.text(x - 8, at, number(value, 6), 12, anchor="right", middle=True)

@@ -1,0 +1,163 @@
+"""Sampling planes in the patient's space: pixel grids in RAS mm, in radiological convention, and values at their pixels.
+
+A plane is axis-aligned in the patient's space whatever the scan's own axes are, its pixels are square, and only the
+plane is ever resampled, never the volume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hirescam_cli.geometry import Affine, Grid
+from hirescam_cli.geometry import affine as affines
+from hirescam_cli.geometry.resample import aligned_axes, resample_linear
+
+PlaneName = Literal["axial", "coronal", "sagittal"]
+PLANES: tuple[PlaneName, ...] = ("axial", "coronal", "sagittal")
+
+_X, _Y, _Z = 0, 1, 2
+_ROWS_TO: dict[PlaneName, int] = {"axial": _Y, "coronal": _Z, "sagittal": _Z}
+_COLUMNS_TO: dict[PlaneName, int] = {"axial": _X, "coronal": _X, "sagittal": _Y}
+_NORMAL: dict[PlaneName, int] = {"axial": _Z, "coronal": _Y, "sagittal": _X}
+_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Box:
+    """An axis-aligned box in RAS mm: `low` and `high` corner."""
+
+    low: tuple[float, float, float]
+    high: tuple[float, float, float]
+
+    @property
+    def size_mm(self) -> tuple[float, float, float]:
+        """Extent along x (right), y (front), z (head)."""
+        x, y, z = (high - low for low, high in zip(self.low, self.high, strict=True))
+        return (x, y, z)
+
+
+def bounding_box(grid: Grid) -> Box:
+    """The smallest RAS box around the voxels of a grid, outer faces included."""
+    corners = np.stack(np.meshgrid(*((-0.5, n - 0.5) for n in grid.shape), indexing="ij"), axis=-1)
+    world = affines.apply(grid.affine_ras, corners.reshape(-1, 3))
+    low, high = world.min(axis=0).tolist(), world.max(axis=0).tolist()
+    return Box((low[0], low[1], low[2]), (high[0], high[1], high[2]))
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """The pixels of one plane: `shape` (rows, columns) and `affine_ras`, index (row, column, 0) to RAS mm.
+
+    Axial: rows run to the back, columns to the patient's left. Coronal: rows to the feet, columns to the left.
+    Sagittal: rows to the feet, columns to the back.
+    """
+
+    name: PlaneName
+    shape: tuple[int, int]
+    step_mm: float
+    affine_ras: Affine
+
+    @property
+    def normal_axis(self) -> int:
+        """The world axis (0 x, 1 y, 2 z) across the plane."""
+        return _NORMAL[self.name]
+
+    @property
+    def position_mm(self) -> float:
+        """RAS coordinate of the plane along its normal."""
+        return float(self.affine_ras[self.normal_axis, 3])
+
+    @property
+    def letters(self) -> tuple[str, str, str, str]:
+        """The patient's sides at the image's left, right, top and bottom (H head, F feet)."""
+        across = ("A", "P") if self.name == "sagittal" else ("R", "L")
+        down = ("A", "P") if self.name == "axial" else ("H", "F")
+        return (*across, *down)
+
+    @property
+    def grid(self) -> Grid:
+        """The plane as a grid of shape (rows, columns, 1)."""
+        return Grid((*self.shape, 1), self.affine_ras)
+
+    def pixel_of(self, point_mm: ArrayLike) -> tuple[float, float]:
+        """Row and column (pixel centres are integers) of a RAS point's projection on the plane."""
+        row, column, _ = affines.apply(np.linalg.inv(self.affine_ras), point_mm)
+        return float(row), float(column)
+
+
+def frame(name: PlaneName, box: Box, through_mm: Sequence[float], step_mm: float) -> Frame:
+    """The plane `name` of a box through a point, with square pixels of `step_mm` (centred on the box)."""
+    rows_to, columns_to, normal = _ROWS_TO[name], _COLUMNS_TO[name], _NORMAL[name]
+    shape = tuple(
+        max(1, int(np.floor(box.size_mm[axis] / step_mm + 0.5 - _TOLERANCE)))
+        for axis in (rows_to, columns_to)
+    )
+    affine = np.zeros((4, 4))
+    affine[3, 3] = 1.0
+    affine[normal, 2] = step_mm
+    affine[normal, 3] = through_mm[normal]
+    for index_axis, world in enumerate((rows_to, columns_to)):
+        middle = (box.low[world] + box.high[world]) / 2
+        affine[world, index_axis] = -step_mm
+        affine[world, 3] = middle + step_mm * (shape[index_axis] - 1) / 2
+    return Frame(name, (shape[0], shape[1]), step_mm, affine)
+
+
+def covered(shape: Sequence[int], affine_ras: Affine, plane: Frame) -> NDArray[np.bool_]:
+    """Which pixels [rows, columns] have their centre in the box of the cells of a grid of `shape` at `affine_ras`."""
+    result = np.ones(plane.shape, dtype=bool)
+    for position, n in zip(_positions(affine_ras, plane), shape, strict=True):
+        result &= (position >= -0.5 - _TOLERANCE) & (position <= n - 0.5 + _TOLERANCE)
+    return result
+
+
+def sample(
+    array: NDArray[Any], affine_ras: Affine, plane: Frame, *, smooth: bool = True
+) -> NDArray[np.float32]:
+    """Values [rows, columns] of a 3-D array at the plane's pixel centres; 0 outside its cells.
+
+    `smooth`: linear between cell centres (the rule of `geometry.resample`), else each cell's own value throughout it.
+    """
+    if smooth:
+        cut, affine = _neighbourhood(array, affine_ras, plane)
+        return resample_linear(cut, affine, plane.grid)[:, :, 0]
+    index = [
+        np.clip(np.rint(position - _TOLERANCE), 0, n - 1).astype(np.intp)
+        for position, n in zip(_positions(affine_ras, plane), array.shape, strict=True)
+    ]
+    values: NDArray[np.float32] = array[index[0], index[1], index[2]].astype(np.float32)
+    values[~covered(array.shape, affine_ras, plane)] = 0.0
+    return values
+
+
+def _positions(affine_ras: Affine, plane: Frame) -> list[NDArray[np.float64]]:
+    """Continuous index [rows, columns] along each of the three source axes at the plane's pixel centres."""
+    index = np.linalg.inv(affine_ras) @ plane.affine_ras
+    rows, columns = np.arange(plane.shape[0])[:, None], np.arange(plane.shape[1])[None, :]
+    return [index[axis, 3] + index[axis, 0] * rows + index[axis, 1] * columns for axis in range(3)]
+
+
+def _neighbourhood(array: NDArray[Any], affine_ras: Affine, plane: Frame) -> tuple[NDArray[Any], Affine]:
+    """The part of an array that interpolation on the plane can touch (at least one cell), and its affine.
+
+    Where the plane runs along two of the array's axes this is a slab of a few slices, so that resampling costs no
+    pass over the volume.
+    """
+    index = np.linalg.inv(affine_ras) @ plane.affine_ras
+    if aligned_axes(index, plane.grid.shape) is None:
+        return array, affine_ras
+    corners = affines.apply(
+        index, [[r, c, 0] for r in (0, plane.shape[0] - 1) for c in (0, plane.shape[1] - 1)]
+    )
+    starts, cuts = [], []
+    for axis, n in enumerate(array.shape):
+        low = int(np.clip(np.floor(corners[:, axis].min()) - 1, 0, n - 1))
+        high = int(np.clip(np.ceil(corners[:, axis].max()) + 1, low, n - 1))
+        starts.append(float(low))
+        cuts.append(slice(low, high + 1))
+    return array[tuple(cuts)], affine_ras @ affines.scaling((1.0, 1.0, 1.0), starts)
