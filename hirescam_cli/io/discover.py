@@ -1,0 +1,198 @@
+"""Finding the scans under the INPUTs: by content, in a stable order, with a reason for what is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from hirescam_cli.errors import NoInputError
+from hirescam_cli.io.itk_header import data_file
+from hirescam_cli.io.labelmaps import is_label_map
+from hirescam_cli.io.names import check_case, given_name, printable, relative_name
+from hirescam_cli.io.scan import Discovery, Ignored, InputPath, ReadOptions, Scan
+from hirescam_cli.io.sniff import promised_kind, sniff, split_extension
+from hirescam_cli.io.walk import walk
+
+
+def discover(inputs: Sequence[InputPath], options: ReadOptions, identifiers: str = "uids") -> Discovery:
+    """Every scan under the INPUTs, by case, and everything else with the reason why it is none.
+
+    A folder is searched recursively. A file given by itself that is no image becomes a scan of kind "unknown",
+    which fails when it is read. Raises NoInputError for a path that does not exist, UsageError for a bad
+    `id=`. `identifiers`: "uids" lets the series UID tell apart several series of one folder, "none" numbers
+    them.
+    """
+    scans: list[Scan] = []
+    ignored: list[Ignored] = []
+    for given in inputs:
+        found = _Input(given, options, identifiers).search()
+        scans += found.scans
+        ignored += found.ignored
+    return Discovery(
+        tuple(sorted(scans, key=lambda scan: (scan.case, scan.name))),
+        tuple(sorted(ignored, key=lambda item: (item.name, item.code))),
+    )
+
+
+@dataclass
+class _Found:
+    """What one INPUT holds, with the files that still have to be sorted in."""
+
+    scans: list[Scan] = field(default_factory=list)
+    ignored: list[Ignored] = field(default_factory=list)
+    dicom: list[Path] = field(default_factory=list)
+
+
+class _Input:
+    """The search of one INPUT."""
+
+    def __init__(self, given: InputPath, options: ReadOptions, identifiers: str) -> None:
+        self.root = given.path
+        self.prefix = check_case(given.case) if given.case is not None else None
+        self.options = options
+        self.identifiers = identifiers
+        self.found = _Found()
+
+    def search(self) -> _Found:
+        if not self.root.exists():
+            raise NoInputError(
+                f"There is no file or folder {given_name(self.root)}.",
+                hint="Check the path.",
+                code="no-such-path",
+            )
+        if self.root.is_dir():
+            self.folder()
+        else:
+            self.file()
+        return self.found
+
+    def file(self) -> None:
+        kind = _kind_of(self.root)
+        if kind == "dicom":
+            self.found.dicom.append(self.root)
+            self.series()
+        elif kind == "zip":
+            self.archive(self.root)
+        else:
+            self.add(kind or "unknown", self.root)
+
+    def folder(self) -> None:
+        visited = walk(self.root)
+        self.found.ignored += visited.ignored
+        known = set(visited.files)
+        parts = {part for path in visited.files if (part := _part_of_another(path, known)) is not None}
+        for path in visited.files:
+            if path not in parts:
+                self.sort_in(path)
+        if self.found.dicom:
+            self.series()
+
+    def sort_in(self, path: Path) -> None:
+        """Decide what one file of a folder is."""
+        try:
+            kind = _kind_of(path)
+        except OSError as error:
+            self.leave_out(path, "unreadable-file", f"The file cannot be read: {error.strerror}.")
+            return
+        if kind is None:
+            self.leave_out(path, "not-an-image", "It is no image of a kind that hirescam reads.")
+        elif kind == "dicom":
+            self.found.dicom.append(path)
+        elif kind == "zip":
+            self.archive(path)
+        elif is_label_map(path, kind):
+            self.leave_out(
+                path, "label-map", "It holds few whole numbers and none below 0: a mask, not a CT in HU."
+            )
+        else:
+            self.add(kind, path)
+
+    def leave_out(self, path: Path, code: str, reason: str) -> None:
+        self.found.ignored.append(Ignored(relative_name(path, self.root), code, reason))
+
+    def add(self, kind: str, path: Path) -> None:
+        self.found.scans.append(
+            Scan(kind, self.case(path), relative_name(path, self.root), _files_of(kind, path), self.root)
+        )
+
+    def series(self) -> None:
+        """Group the DICOM files that were found."""
+        from hirescam_cli.io.dicom import find_series
+
+        found = find_series(self.found.dicom, self.root, self.options, self.identifiers)
+        self.take(found)
+
+    def archive(self, path: Path) -> None:
+        """Look for DICOM in a zip archive."""
+        from hirescam_cli.io.dicom import find_archived_series
+
+        found = find_archived_series(path, self.root, self.options, self.identifiers)
+        self.take(found)
+
+    def take(self, found: Discovery) -> None:
+        scans = found.scans
+        if self.prefix is not None:
+            scans = tuple(replace(scan, case=self.prefixed(scan.case)) for scan in scans)
+        self.found.scans += scans
+        self.found.ignored += found.ignored
+
+    def case(self, path: Path) -> str:
+        """Case name of a file: its path below the INPUT without the extension, or the id that was given."""
+        if path == self.root:
+            return self.prefix if self.prefix is not None else printable(split_extension(path.name)[0])
+        below = path.relative_to(self.root)
+        case = printable((below.parent / split_extension(below.name)[0]).as_posix())
+        return case if self.prefix is None else f"{self.prefix}/{case}"
+
+
+def _kind_of(path: Path) -> str | None:
+    """What a file is, by content; foreign content under a known extension is left to its reader to refuse."""
+    if not path.is_file():
+        return None
+    kind = sniff(path)
+    if (
+        kind is None
+        and split_extension(path.name)[1].startswith(".img")
+        and len(_files_of("nifti", path)) == 2
+    ):
+        kind = "nifti"
+    if kind is not None:
+        return kind
+    from hirescam_cli.io.dicom.headers import is_dicom
+
+    if is_dicom(path):
+        return "dicom"
+    promised = promised_kind(path.name)
+    return promised if promised not in ("dicom", "zip") else None
+
+
+def _part_of_another(path: Path, known: set[Path]) -> Path | None:
+    """The file of voxels that belongs to the header at `path`, among the files of the folder."""
+    extension = split_extension(path.name)[1]
+    if extension in (".hdr", ".hdr.gz"):
+        return next((image for image in _partners(path) if image in known), None)
+    if extension in (".mhd", ".nhdr"):
+        name = data_file(path)
+        return path.parent / name if name is not None and path.parent / name in known else None
+    return None
+
+
+def _partners(path: Path) -> list[Path]:
+    """Where the `.img` of a `.hdr` (or the reverse) may be, the likeliest first."""
+    stem, extension = split_extension(path.name)
+    ends = (".img", ".img.gz", ".IMG") if extension.startswith(".hdr") else (".hdr", ".hdr.gz", ".HDR")
+    if extension.endswith(".gz"):
+        ends = (ends[1], ends[0], ends[2])
+    return [path.with_name(stem + end) for end in ends]
+
+
+def _files_of(kind: str, path: Path) -> tuple[Path, ...]:
+    """The files that a reader opens: the header first, then the voxels if they have a file of their own."""
+    extension = split_extension(path.name)[1]
+    if kind != "nifti" or not extension.startswith((".hdr", ".img")):
+        return (path,)
+    other = next((partner for partner in _partners(path) if partner.is_file()), None)
+    if other is None:
+        return (path,)
+    return (path, other) if extension.startswith(".hdr") else (other, path)

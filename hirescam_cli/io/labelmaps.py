@@ -1,0 +1,69 @@
+"""Telling label maps from scans, so that the masks of a data set are not explained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hirescam_cli.errors import ScanError
+from hirescam_cli.io.bytesource import opened, skip
+from hirescam_cli.io.gzipped import GzipError
+from hirescam_cli.io.scan import ReadOptions
+
+_MOST_LABELS = 256
+_FIRST_BYTES = 1 << 16
+_NEXT_BYTES = 1 << 20
+
+
+def is_label_map(path: Path, kind: str) -> bool:
+    """Whether a file's voxels are whole numbers from 0 up and of at most 256 different values.
+
+    Reads only as far as the first value that says otherwise, in a CT mostly the first voxels of air. A file
+    that cannot be read is no label map: its reader will say what is wrong with it.
+    """
+    try:
+        return _few_labels(_chunks(path, kind))
+    except (ScanError, GzipError):
+        return False
+
+
+def _few_labels(chunks: Iterator[NDArray[Any]]) -> bool:
+    values: set[float] = set()
+    for chunk in chunks:
+        different = np.unique(chunk)
+        with np.errstate(invalid="ignore"):
+            if different.size > _MOST_LABELS or not (different >= 0).all() or (different % 1 != 0).any():
+                return False
+        values.update(different.tolist())
+        if len(values) > _MOST_LABELS:
+            return False
+    return bool(values)
+
+
+def _chunks(path: Path, kind: str) -> Iterator[NDArray[Any]]:
+    if kind == "nifti":
+        return _nifti_chunks(path)
+    return iter(())
+
+
+def _nifti_chunks(path: Path) -> Iterator[NDArray[Any]]:
+    from hirescam_cli.io.nifti_header import LONGEST_HEADER, parse
+
+    with opened(path, path.name) as (source, _):
+        start = source.read(LONGEST_HEADER)
+        header = parse(start, path.name, ReadOptions(prefer="sform", assume_affine=True))
+        if header.pair or (header.slope, header.intercept) != (1.0, 0.0):
+            return
+        skip(source, header.offset - len(start))
+        kept = start[header.offset :]
+        left, size = header.data_bytes, _FIRST_BYTES
+        while left > 0:
+            data = kept + source.read(min(size, left) - len(kept))
+            if len(data) < min(size, left):
+                return
+            yield np.frombuffer(data, dtype=header.dtype)
+            kept, left, size = b"", left - len(data), _NEXT_BYTES

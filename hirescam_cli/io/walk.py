@@ -1,0 +1,86 @@
+"""Walking a folder for files that may be scans: in a stable order, safe from loops of links."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hirescam_cli.io.names import relative_name
+from hirescam_cli.io.scan import Ignored
+
+_LONGEST_SUMMARY = 64 << 20
+
+
+@dataclass
+class Walk:
+    """The files found below a folder, and what was left out with its reason."""
+
+    root: Path
+    files: list[Path] = field(default_factory=list)
+    ignored: list[Ignored] = field(default_factory=list)
+
+    def leave_out(self, path: Path, code: str, reason: str) -> None:
+        """Note that `path` is left out."""
+        self.ignored.append(Ignored(relative_name(path, self.root), code, reason))
+
+
+def walk(root: Path) -> Walk:
+    """All files below `root`, in order of their names; symlinks are followed, each folder entered once."""
+    found = Walk(root)
+    _enter(root, found, set())
+    return found
+
+
+def _enter(folder: Path, found: Walk, seen: set[tuple[int, int]]) -> None:
+    pending = [folder]
+    while pending:
+        current = pending.pop()
+        try:
+            status = current.stat()
+            if (status.st_dev, status.st_ino) in seen:
+                found.leave_out(current, "seen-before", "This folder was reached before, by another link.")
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(current) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except OSError as error:
+            found.leave_out(current, "unreadable-folder", f"The folder cannot be read: {error.strerror}.")
+            continue
+        own = _is_case_folder(current)
+        if own:
+            found.leave_out(current, "hirescam-output", "This is a case folder that hirescam wrote.")
+        folders = [child for entry in entries if (child := _sort_in(entry, own, found)) is not None]
+        pending.extend(reversed(folders))
+
+
+def _sort_in(entry: os.DirEntry[str], own: bool, found: Walk) -> Path | None:
+    """Note a file, or return a folder to enter."""
+    path = Path(entry.path)
+    if entry.name.startswith("._") or entry.name == "__MACOSX":
+        found.leave_out(path, "apple-double", "macOS keeps attributes of another file in it.")
+    elif entry.name.startswith("."):
+        found.leave_out(path, "hidden", "Hidden files and folders are not read.")
+    elif entry.is_dir():
+        return path
+    elif own:
+        return None
+    elif entry.name.endswith(".cams.nii.gz"):
+        found.leave_out(path, "hirescam-output", "These are maps that hirescam wrote.")
+    elif entry.is_file():
+        found.files.append(path)
+    else:
+        found.leave_out(path, "special-file", "It is no regular file, or a link to nowhere.")
+    return None
+
+
+def _is_case_folder(folder: Path) -> bool:
+    summary = folder / "summary.json"
+    try:
+        if not summary.is_file() or summary.stat().st_size > _LONGEST_SUMMARY:
+            return False
+        document = json.loads(summary.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(document, dict) and {"schema_version", "status", "case"} <= document.keys()
