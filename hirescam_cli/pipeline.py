@@ -24,6 +24,7 @@ from hirescam_cli.geometry import Affine
 from hirescam_cli.io.scan import Scan
 from hirescam_cli.model.spec import ModelSpec
 from hirescam_cli.output import evidence, summary
+from hirescam_cli.output.illustrate import illustrate
 from hirescam_cli.output.names import label_slugs
 from hirescam_cli.output.nifti import write_cams, write_map, write_overlay
 from hirescam_cli.output.publish import hash_outputs
@@ -148,7 +149,9 @@ def explain_prepared(session: Session, prepared: Prepared) -> Explained:
     model_input, per_group = prepared.model_input, session.model.architecture.slices_per_group
     hu = model_input.hu_zyx
     groups = hu.reshape(hu.shape[0] // per_group, per_group, *hu.shape[1:])
-    explanation = session.engine.explain(groups, model_input.padding_groups(per_group), session.settings.methods)
+    explanation = session.engine.explain(
+        groups, model_input.padding_groups(per_group), session.settings.methods
+    )
     middle = time.perf_counter()
     facts = session.facts
     cell_affine = session.model.cell_affine(facts.target_layer, facts.placement)
@@ -176,7 +179,7 @@ def write_case(
         affines_ras=explained.affines_ras,
         window_hu=facts.spec.preparation.hu_window,
     )
-    _draw(folder, view, settings, chosen, slugs)
+    illustrate(folder, view, settings.formats, chosen, slugs, signed=settings.signed)
     document["outputs"] = hash_outputs(folder)
     seconds = document["run"]["seconds"]
     seconds["write"] = time.perf_counter() - begin
@@ -220,7 +223,9 @@ def _run_section(
     }
 
 
-def _document(facts: RunFacts, prepared: Prepared, explained: Explained, settings: Settings) -> dict[str, Any]:
+def _document(
+    facts: RunFacts, prepared: Prepared, explained: Explained, settings: Settings
+) -> dict[str, Any]:
     explanation, spec = explained.explanation, facts.spec
     coverage = prepared.model_input.coverage
     return {
@@ -229,10 +234,16 @@ def _document(facts: RunFacts, prepared: Prepared, explained: Explained, setting
         "case": prepared.scan.case,
         "started": prepared.started,
         "error": None,
-        "warnings": [*prepared.volume.provenance.warnings, *prepared.model_input.warnings, *case_warnings(spec, prepared)],
+        "warnings": [
+            *prepared.volume.provenance.warnings,
+            *prepared.model_input.warnings,
+            *case_warnings(spec, prepared),
+        ],
         "input": summary.input_section(prepared.volume, settings.identifiers),
         "model": summary.model_section(spec, facts.weights_sha256),
-        "run": _run_section(facts, settings, explanation.fallbacks, {**prepared.seconds, **explained.seconds}),
+        "run": _run_section(
+            facts, settings, explanation.fallbacks, {**prepared.seconds, **explained.seconds}
+        ),
         "coverage": {
             "scan_seen_fraction": coverage.scan_seen_fraction,
             "padding_fraction": coverage.padding_fraction,
@@ -302,24 +313,12 @@ def _write_niftis(
             if settings.grid in ("scan", "both"):
                 maps["overlay"] = f"{method}.{slugs[name]}.nii.gz"
                 write_overlay(
-                    folder / maps["overlay"], cam, affine_ras, prepared.volume.grid, compress=settings.compress
+                    folder / maps["overlay"],
+                    cam,
+                    affine_ras,
+                    prepared.volume.grid,
+                    compress=settings.compress,
                 )
-
-
-def _draw(folder: Path, view: CaseView, settings: Settings, chosen: list[str], slugs: Mapping[str, str]) -> None:
-    """Pictures and pages of the formats asked for, recorded in the view's summary."""
-    if "png" in settings.formats:
-        from hirescam_cli.output.pictures import draw_case
-
-        draw_case(folder, view, chosen, slugs, signed=settings.signed)
-    if "gif" in settings.formats:
-        from hirescam_cli.output.pictures import draw_case_gifs
-
-        draw_case_gifs(folder, view, chosen, slugs)
-    if "html" in settings.formats:
-        from hirescam_cli.output.page import write_page
-
-        write_page(view, folder / "index.html")
 
 
 def _peak_memory_mib() -> float:

@@ -1,0 +1,49 @@
+"""Entry point: runs the command line and turns errors into messages and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from hirescam_cli.errors import ExitCode, HirescamError
+
+
+def main() -> None:
+    """Run `hirescam`; always ends in SystemExit with one of the documented codes."""
+    from hirescam_cli.cli.app import app
+
+    try:
+        app()
+    except HirescamError as error:
+        _say(f"hirescam: error: {error.message}", error.hint)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _say("hirescam: interrupted.", None)
+        sys.exit(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of standard output has gone: nothing can be said, and closing must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ExitCode.IO_ERROR)
+    except OSError as error:
+        _say(f"hirescam: error: {error.strerror or error}.", None)
+        sys.exit(ExitCode.IO_ERROR)
+    except Exception as error:
+        _bug(error)
+        sys.exit(ExitCode.BUG)
+
+
+def _say(message: str, hint: str | None) -> None:
+    print(message, file=sys.stderr)
+    if hint:
+        print(f"  {hint}", file=sys.stderr)
+
+
+def _bug(error: Exception) -> None:
+    import traceback
+
+    _say(f"hirescam: internal error: {type(error).__name__}: {error}", "This is a bug in hirescam; please report it.")
+    traceback.print_exception(error, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

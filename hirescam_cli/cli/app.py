@@ -1,0 +1,40 @@
+"""The command tree of `hirescam`."""
+
+from __future__ import annotations
+
+import typer
+
+from hirescam_cli import __version__
+from hirescam_cli.cli import models
+from hirescam_cli.cli.demo import demo_command
+from hirescam_cli.cli.explain import explain_command
+from hirescam_cli.cli.inspect import inspect_command
+
+app = typer.Typer(
+    name="hirescam",
+    help="Show which parts of a chest CT made a network call a finding: HiResCAM and Grad-CAM heatmaps that lie "
+    "correctly on the scan, with figures that say how far they can be trusted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"hirescam {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Options before the command."""
+
+
+app.command("explain", no_args_is_help=True)(explain_command)
+app.command("inspect", no_args_is_help=True)(inspect_command)
+app.add_typer(models.app, name="model")
+app.command("demo")(demo_command)

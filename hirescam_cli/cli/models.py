@@ -1,0 +1,144 @@
+"""`hirescam model`: list, show, verify and convert."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hirescam_cli.errors import OutputCreateError, UsageError
+
+if TYPE_CHECKING:
+    from hirescam_cli.model.spec import ModelSpec
+
+app = typer.Typer(help="Models: what is known, what they answer, whether weights fit.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME|FILE.toml", help="An embedded model or a description file.")]
+Weights = Annotated[Path | None, typer.Option("--weights", metavar="FILE", help="Weights instead of the model's own.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_command(as_json: Json = False) -> None:
+    """List the embedded models."""
+    from hirescam_cli.model.spec import list_specs
+
+    specs = list_specs()
+    if as_json:
+        from hirescam_cli.cli.console import print_json
+
+        print_json({"models": [_document(spec) for spec in specs]})
+        return
+    for spec in specs:
+        weights = "weights included" if spec.weights_file else "weights given with --weights"
+        typer.echo(f"{spec.name:<12} {len(spec.labels):>3} labels  {weights:<29} {spec.description}")
+
+
+@app.command("show")
+def show_command(
+    name: Name,
+    as_json: Json = False,
+    toml: Annotated[bool, typer.Option("--toml", help="Print the description file itself.")] = False,
+) -> None:
+    """Show a model: labels, preparation, layers, intended use."""
+    from hirescam_cli.model.spec import load_spec
+
+    spec = load_spec(name)
+    if toml and spec.source is not None:
+        typer.echo(spec.source.read_text(encoding="utf-8"), nl=False)
+        return
+    document = _document(spec)
+    if as_json:
+        from hirescam_cli.cli.console import print_json
+
+        print_json(document)
+        return
+    for key, value in document.items():
+        if key != "labels":
+            typer.echo(f"{key:<18} {_plain(value)}")
+    typer.echo(f"{'labels':<18} {len(spec.labels)}")
+    for index, (label, threshold) in enumerate(zip(spec.labels, spec.thresholds, strict=True)):
+        typer.echo(f"  {index:>3}  {label:<40} threshold {threshold:g}")
+
+
+@app.command("verify")
+def verify_command(name: Name, weights: Weights = None, as_json: Json = False) -> None:
+    """Check that weights fit a model: format, SHA-256, names, shapes, finite values, number of labels."""
+    from hirescam_cli.model.load import load_model
+    from hirescam_cli.model.spec import load_spec
+
+    model = load_model(load_spec(name), weights)
+    parameters = sum(p.numel() for p in model.network.parameters())
+    document = {
+        "model": model.spec.name,
+        "weights": (weights or model.spec.weights_file or Path()).name,
+        "weights_sha256": model.weights_sha256,
+        "parameters": parameters,
+        "labels": len(model.spec.labels),
+        "last_layer": model.network.last_layer,
+    }
+    if as_json:
+        from hirescam_cli.cli.console import print_json
+
+        print_json(document)
+    else:
+        typer.echo(f"{document['weights']} fits {model.spec.name}: {parameters:,} parameters, {len(model.spec.labels)} labels.")
+        typer.echo(f"SHA-256 {model.weights_sha256}")
+
+
+@app.command("convert")
+def convert_command(
+    name: Name,
+    weights: Annotated[Path, typer.Option("--weights", metavar="FILE", help="The checkpoint to convert.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.safetensors", help="Where to write it.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+) -> None:
+    """Write the weights of a checkpoint as safetensors, after checking that they fit a model."""
+    import safetensors.torch
+
+    from hirescam_cli.model.load import load_model
+    from hirescam_cli.model.spec import load_spec
+    from hirescam_cli.output.publish import write_file
+
+    if output.suffix != ".safetensors":
+        raise UsageError(f"--output {output.name} does not end in .safetensors.", hint="Name it so.")
+    if output.exists() and not force:
+        raise OutputCreateError(f"{output.name} exists.", hint="Choose another name, or give --force.")
+    model = load_model(load_spec(name), weights)
+    tensors = {k: v.contiguous() for k, v in model.network.state_dict().items() if not k.endswith("num_batches_tracked")}
+    data = safetensors.torch.save(tensors)
+    write_file(output, data)
+    import hashlib
+
+    typer.echo(f"{output.name}: {len(data):,} bytes, SHA-256 {hashlib.sha256(data).hexdigest()}")
+
+
+def _document(spec: ModelSpec) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "name": spec.name,
+        "description": spec.description,
+        "intended_use": spec.intended_use,
+        "demonstration": spec.demonstration,
+        "architecture": spec.architecture,
+        "parameters": dict(spec.parameters),
+        "weights": spec.weights_file.name if spec.weights_file else None,
+        "weights_sha256": spec.weights_sha256,
+        "preparation": asdict(spec.preparation),
+        "target_layer": spec.target_layer,
+        "placement": spec.placement,
+        "labels": [
+            {"index": i, "name": n, "threshold": t}
+            for i, (n, t) in enumerate(zip(spec.labels, spec.thresholds, strict=True))
+        ],
+    }
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k} = {_plain(v)}" for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_plain(v) for v in value) + "]"
+    return "none" if value is None else str(value)

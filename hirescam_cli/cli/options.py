@@ -1,0 +1,31 @@
+"""Helpers for declaring and reading options."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+
+def option(name: str, *short: str, panel: str, **kwargs: Any) -> Any:
+    """A `typer.Option` named `--name` that can also be set as the environment variable HIRESCAM_<NAME>."""
+    variable = "HIRESCAM_" + name.upper().replace("-", "_")
+    return typer.Option(f"--{name}", *short, envvar=variable, rich_help_panel=panel, show_envvar=False, **kwargs)
+
+
+def comma_list(values: Sequence[str]) -> list[str]:
+    """The parts of values that may each be a list joined by commas."""
+    return [part.strip() for value in values for part in value.split(",") if part.strip()]
+
+
+def setup_streams(*, quiet: bool, verbose: int) -> None:
+    """Keep warnings of libraries off the terminal unless asked for: hirescam says itself what matters."""
+    import logging
+    import warnings
+
+    if not verbose:
+        warnings.simplefilter("ignore")
+    logging.basicConfig(level=logging.ERROR if quiet or not verbose else logging.WARNING)
+    for noisy in ("pydicom", "nibabel", "distributed", "matplotlib", "PIL"):
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
