@@ -1,0 +1,107 @@
+"""Which DICOM instances are slices of a CT volume, and why the others are not."""
+
+from __future__ import annotations
+
+from hirescam_cli.io.dicom.headers import Header
+from hirescam_cli.io.scan import Ignored
+
+_CT_CLASSES = frozenset(
+    ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
+)
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
+_DIRECTORY = "1.2.840.10008.1.3.10"
+
+# SOP classes by their beginnings, the longer before the shorter: code and what the object is.
+_OTHER_CLASSES = (
+    (_DIRECTORY, "dicomdir", "a DICOMDIR, which is not needed"),
+    (_STORAGE + "7", "secondary-capture", "a secondary capture"),
+    (_STORAGE + "88.67", "dose-report", "a radiation dose report"),
+    (_STORAGE + "88", "not-an-image", "a structured report"),
+    (_STORAGE + "481", "rt-object", "a radiotherapy object"),
+    (_STORAGE + "66", "segmentation", "a segmentation or registration object"),
+    (_STORAGE + "11", "not-an-image", "a presentation state"),
+    (_STORAGE + "104", "not-an-image", "an encapsulated document"),
+)
+_OTHER_MODALITIES = {
+    "SR": ("not-an-image", "a structured report"),
+    "SEG": ("segmentation", "a segmentation"),
+    "RTSTRUCT": ("rt-object", "a radiotherapy object"),
+    "RTPLAN": ("rt-object", "a radiotherapy object"),
+    "RTDOSE": ("rt-object", "a radiotherapy object"),
+    "RTIMAGE": ("rt-object", "a radiotherapy object"),
+    "PR": ("not-an-image", "a presentation state"),
+    "KO": ("not-an-image", "a key object selection"),
+}
+_LOCALIZER = frozenset(("LOCALIZER", "LOCALISER", "SCOUT", "TOPOGRAM", "SCANOGRAM", "SURVIEW"))
+_LABEL_MAP = frozenset(("SEGMENTATION", "SEG", "LABEL", "LABELMAP", "MASK", "LABEL_MAP", "BINARY"))
+_SCREEN = frozenset(
+    ("SCREEN SAVE", "SCREENSAVE", "SCREENSHOT", "DOSE_INFO", "DOSE INFO", "DOSE", "SECONDARY CAPTURE")
+)
+_DERIVED = frozenset(
+    (
+        "MPR", "CSA MPR", "REFORMATTED", "REFORMAT", "MIP", "MAX_IP", "MAXIMUM", "MINIP", "MIN_IP", "MINIMUM", "VRT", "SSD",
+        "CPR", "CURVED", "CURVED MPR", "PROJECTION", "PROJECTION IMAGE", "VOLUME RENDERING", "VOLREN", "VOLUME_RENDERING",
+        "SUBTRACTION", "PERFUSION", "RCBF", "RCBV", "RMTT", "CBF", "CBV", "MTT", "TTP", "TMAX", "RESAMPLED",
+    )
+)  # fmt: skip
+
+
+def reason_to_ignore(header: Header) -> Ignored | None:
+    """Why an instance is no slice of a CT volume; None where it may be one.
+
+    CT is what says so: by its SOP class, or by its modality where the SOP class is missing.
+    """
+    found = _by_class(header) or _by_image_type(header) or _by_pixels(header)
+    if found is None:
+        return None
+    code, what = found
+    return Ignored(header.source.name, code, f"{header.source.name} is {what}.")
+
+
+def is_derived_view(header: Header) -> bool:
+    """Whether an instance was computed from others as a reformat, a projection or a map (by its ImageType)."""
+    types = set(header.image_type)
+    for frame in header.frames[:1]:
+        types.update(part for part in frame.phase[5].split("\\") if part)
+    return "DERIVED" in types and bool(types & _DERIVED)
+
+
+def _by_class(header: Header) -> tuple[str, str] | None:
+    sop_class, modality = header.sop_class, (header.modality or "").upper()
+    if sop_class is None and modality == "CT":
+        return None
+    if sop_class in _CT_CLASSES:
+        if modality in ("", "CT"):
+            return None
+        return _OTHER_MODALITIES.get(modality, ("not-ct", "no CT by its modality"))
+    for prefix, code, what in _OTHER_CLASSES:
+        if sop_class is not None and (sop_class == prefix or sop_class.startswith(prefix + ".")):
+            return code, what
+    if modality in _OTHER_MODALITIES:
+        return _OTHER_MODALITIES[modality]
+    if sop_class is None and not modality:
+        return "not-ct", "not marked as CT: it has neither a SOP class nor a modality"
+    return "not-ct", "no CT image"
+
+
+def _by_image_type(header: Header) -> tuple[str, str] | None:
+    types = set(header.image_type)
+    if types & _LOCALIZER:
+        return "localizer", "a localizer"
+    if types & _LABEL_MAP:
+        return "segmentation", "a label map stored as CT"
+    if types & _SCREEN:
+        return "secondary-capture", "a screen capture or dose sheet stored as CT"
+    return None
+
+
+def _by_pixels(header: Header) -> tuple[str, str] | None:
+    pixel_format = header.pixel_format
+    if pixel_format is None or not header.has_pixels:
+        return "not-an-image", "a DICOM object without pixels"
+    if pixel_format.samples != 1 or not pixel_format.photometric.upper().startswith("MONOCHROME"):
+        return "not-an-image", "a colour image, not a CT slice"
+    slope, intercept, _ = header.frames[0].rescale
+    if pixel_format.bits_stored <= 8 and slope in (None, 1.0) and intercept in (None, 0.0):
+        return "segmentation", "of 8 bits or fewer without a rescale, as label maps stored as CT are"
+    return None

@@ -1,0 +1,143 @@
+"""From files to scans: which CT volumes DICOM files hold, under which names, and what is left out and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from hirescam_cli.errors import ScanError
+from hirescam_cli.io.dicom.classify import is_derived_view, reason_to_ignore
+from hirescam_cli.io.dicom.grouping import MIN_SLICES, Plane, selected, slice_count, volumes_of
+from hirescam_cli.io.dicom.headers import Header, scan_headers
+from hirescam_cli.io.dicom.naming import Identifiers, SeriesPlace, case_names, common_folder
+from hirescam_cli.io.dicom.sources import Source, is_zip, zip_sources
+from hirescam_cli.io.scan import Ignored, ReadOptions, Scan
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    scan: Scan
+    study: str
+    slices: int
+    voxels: int
+    derived: bool
+
+
+def find_series(
+    root: Path, folder_files: Iterable[Path], options: ReadOptions, *, identifiers: Identifiers = "uids"
+) -> tuple[list[Scan], list[Ignored]]:
+    """The CT volumes among `folder_files` (below the INPUT `root`, or that file itself), and what is left out.
+
+    Zip archives count as folders named by their stem. Files that are no DICOM are passed over in silence. Names do
+    not depend on `options`; of these only `series` counts: "largest" is the volume of most slices, then of most
+    voxels, of each study; a UID selects that series alone, even if it is short or a reformat.
+    """
+    base = root if root.is_dir() else root.parent
+    sources, ignored = _sources(base, folder_files)
+    headers, broken = scan_headers(sources)
+    ignored.extend(broken)
+    series: dict[str, list[Header]] = {}
+    for header in headers:
+        reason = reason_to_ignore(header)
+        if reason is None:
+            series.setdefault(header.series_uid or f" {header.source.folder}", []).append(header)
+        else:
+            ignored.append(reason)
+    candidates = _candidates(root, list(series.values()), identifiers)
+    scans, passed_over = _choose(candidates, options)
+    return sorted(scans, key=lambda scan: scan.case), ignored + passed_over
+
+
+def _sources(base: Path, files: Iterable[Path]) -> tuple[list[Source], list[Ignored]]:
+    sources: list[Source] = []
+    ignored: list[Ignored] = []
+    for path in sorted(files):
+        relative = PurePosixPath(path.relative_to(base).as_posix())
+        if not is_zip(path):
+            sources.append(Source(path, str(relative)))
+            continue
+        try:
+            sources.extend(zip_sources(path, relative.parent))
+        except ScanError as error:
+            ignored.append(Ignored(str(relative), error.code, error.message))
+    return sources, ignored
+
+
+def _candidates(root: Path, series: list[list[Header]], identifiers: Identifiers) -> list[_Candidate]:
+    volumes = [volumes_of(headers) for headers in series]
+    places = [
+        SeriesPlace(common_folder([h.source.folder for h in headers]), headers[0].series_uid, len(split))
+        for headers, split in zip(series, volumes, strict=True)
+    ]
+    order = sorted(range(len(places)), key=lambda n: (str(places[n].folder), places[n].series_uid or ""))
+    own_name = root.resolve().name if root.is_dir() else PurePosixPath(root.name).stem
+    named = case_names([places[n] for n in order], own_name or "scan", identifiers)
+    return [
+        _candidate(root, planes, case)
+        for n, cases in zip(order, named, strict=True)
+        for planes, case in zip(volumes[n], cases, strict=True)
+    ]
+
+
+def _candidate(root: Path, planes: list[Plane], case: str) -> _Candidate:
+    headers = selected(planes)
+    first = headers[0]
+    count = slice_count(planes)
+    scan = Scan(
+        kind="dicom-enhanced" if any(header.multi_frame for header in headers) else "dicom",
+        case=case,
+        name=case,
+        files=tuple(dict.fromkeys(header.source.path for header in headers)),
+        root=root,
+        series_uid=first.series_uid,
+        selector=headers,
+    )
+    pixels = first.pixel_format.rows * first.pixel_format.columns if first.pixel_format else 0
+    derived = all(is_derived_view(header) for header in headers)
+    return _Candidate(scan, first.study_uid or str(first.source.folder), count, count * pixels, derived)
+
+
+def _choose(candidates: list[_Candidate], options: ReadOptions) -> tuple[list[Scan], list[Ignored]]:
+    """The scans that `options.series` asks for; the others with their reasons."""
+    by_name = options.series not in ("all", "largest")
+    usable: list[_Candidate] = []
+    ignored: list[Ignored] = []
+    for candidate in candidates:
+        scan = candidate.scan
+        reason = _not_asked_for(candidate, options.series) if by_name else _not_worth_it(candidate)
+        if reason is None:
+            usable.append(candidate)
+        else:
+            ignored.append(Ignored(scan.name, reason[0], f"{scan.name} {reason[1]}."))
+    if options.series != "largest":
+        return [candidate.scan for candidate in usable], ignored
+    largest: dict[str, _Candidate] = {}
+    for candidate in usable:
+        rival = largest.get(candidate.study)
+        if rival is None or (candidate.slices, candidate.voxels) > (rival.slices, rival.voxels):
+            largest[candidate.study] = candidate
+    chosen = [candidate for candidate in usable if largest[candidate.study] is candidate]
+    for candidate in usable:
+        if largest[candidate.study] is not candidate:
+            reason_text = f"{candidate.scan.name} is not the largest volume of its study."
+            ignored.append(Ignored(candidate.scan.name, "not-selected", reason_text))
+    return [candidate.scan for candidate in chosen], ignored
+
+
+def _not_asked_for(candidate: _Candidate, series: str) -> tuple[str, str] | None:
+    if candidate.scan.series_uid == series:
+        return None
+    return "not-selected", "is not the series that was asked for"
+
+
+def _not_worth_it(candidate: _Candidate) -> tuple[str, str] | None:
+    if candidate.derived:
+        return (
+            "derived-view",
+            "is a reformat, projection or map computed from other slices; ask for it by its series UID",
+        )
+    if candidate.slices < MIN_SLICES:
+        few = f"has {candidate.slices} slices, fewer than {MIN_SLICES}; ask for it by its series UID"
+        return "few-slices", few
+    return None

@@ -1,0 +1,205 @@
+"""From the slices of a series to its volumes: by frame of reference, orientation, matrix, spacing and phase."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hirescam_cli.io.dicom.headers import Frame, Header
+
+MIN_SLICES = 10
+
+# Orientation cosines and relative spacing that differ by less come from rounding in the tags.
+_ORIENTATION_TOLERANCE = 1e-3
+_SPACING_TOLERANCE = 1e-3
+_TEMPORAL, _ACQUISITION = 0, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """One frame of one instance of a series."""
+
+    header: Header
+    frame: Frame
+
+
+def volumes_of(headers: Iterable[Header]) -> list[list[Plane]]:
+    """The planes of one series, as volumes in a stable order that does not depend on file names.
+
+    Phases are never mixed: temporal positions always part; acquisitions part where their ranges overlap, or where
+    each is a volume of its own and there is a gap between them; other tags part slices that lie at the same place.
+    Slices at the same place that no tag tells apart stay together, for the reader to compare.
+    """
+    planes = [Plane(header, frame) for header in headers for frame in header.frames]
+    volumes: list[list[Plane]] = []
+    for alike in _alike_in_geometry(planes):
+        for moment in _partition(alike, (_TEMPORAL,)):
+            for acquisition in _acquisitions(moment):
+                volumes.extend(_apart_where_repeated(acquisition))
+    return sorted(volumes, key=_order_key)
+
+
+def selected(planes: Sequence[Plane]) -> tuple[Header, ...]:
+    """The instances of a volume, each with only the frames that belong to it."""
+    frames: dict[int, list[Frame]] = {}
+    headers: dict[int, Header] = {}
+    for plane in planes:
+        headers[id(plane.header)] = plane.header
+        frames.setdefault(id(plane.header), []).append(plane.frame)
+    return tuple(replace(header, frames=tuple(frames[key])) for key, header in headers.items())
+
+
+def normal_of(orientation: Sequence[float]) -> NDArray[np.float64]:
+    """Unit normal of the image plane in LPS (row direction x column direction), not normalised where they are bad."""
+    return np.cross(
+        np.asarray(orientation[:3], dtype=np.float64), np.asarray(orientation[3:], dtype=np.float64)
+    )
+
+
+def distances_mm(planes: Sequence[Plane]) -> NDArray[np.float64] | None:
+    """Each plane's position along the normal, or None where a position or the orientation is missing."""
+    orientation = planes[0].frame.orientation
+    if orientation is None or any(plane.frame.position is None for plane in planes):
+        return None
+    positions = np.array([plane.frame.position for plane in planes], dtype=np.float64)
+    return positions @ normal_of(orientation)
+
+
+def same_place_mm(distances: NDArray[np.float64]) -> float:
+    """How near two slices lie to each other when they are at the same place: 0.1 mm, less for very thin slices."""
+    steps = np.diff(np.sort(distances))
+    return float(min(0.1, 0.2 * steps.max())) if steps.size else 0.1
+
+
+def slice_count(planes: Sequence[Plane]) -> int:
+    """How many different slice positions there are (all planes where positions are missing)."""
+    distances = distances_mm(planes)
+    if distances is None or len(planes) < 2:
+        return len(planes)
+    return 1 + int((np.diff(np.sort(distances)) > same_place_mm(distances)).sum())
+
+
+def _alike_in_geometry(planes: Sequence[Plane]) -> list[list[Plane]]:
+    """Groups of one frame of reference, matrix, orientation and pixel spacing, up to rounding."""
+    groups: list[list[Plane]] = []
+    for plane in planes:
+        home = next((group for group in groups if _alike(group[0], plane)), None)
+        if home is None:
+            groups.append([plane])
+        else:
+            home.append(plane)
+    return groups
+
+
+def _alike(a: Plane, b: Plane) -> bool:
+    if a.header.frame_of_reference != b.header.frame_of_reference:
+        return False
+    first, second = a.header.pixel_format, b.header.pixel_format
+    if first is None or second is None or (first.rows, first.columns) != (second.rows, second.columns):
+        return False
+    if not _close(a.frame.orientation, b.frame.orientation, _ORIENTATION_TOLERANCE):
+        return False
+    return _close(a.frame.spacing, b.frame.spacing, _SPACING_TOLERANCE * (a.frame.spacing or (1.0,))[0])
+
+
+def _close(a: Sequence[float] | None, b: Sequence[float] | None, tolerance: float) -> bool:
+    if a is None or b is None:
+        return a is b
+    return all(abs(x - y) <= tolerance for x, y in zip(a, b, strict=True))
+
+
+def _partition(planes: Sequence[Plane], tags: Sequence[int]) -> list[list[Plane]]:
+    parts: dict[tuple[str, ...], list[Plane]] = {}
+    for plane in planes:
+        parts.setdefault(tuple(plane.frame.phase[tag] for tag in tags), []).append(plane)
+    return list(parts.values())
+
+
+def _distinct(planes: Sequence[Plane]) -> list[Plane]:
+    """Without the copies of an instance that lie in several files."""
+    seen: dict[object, Plane] = {}
+    for plane in planes:
+        key = (plane.header.sop_uid or id(plane.header), plane.frame.index)
+        seen.setdefault(key, plane)
+    return list(seen.values())
+
+
+def _acquisitions(planes: list[Plane]) -> list[list[Plane]]:
+    """Acquisitions apart, unless they only continue each other along the normal."""
+    parts = _partition(planes, (_ACQUISITION,))
+    if len(parts) == 1 or distances_mm(planes) is None:
+        return [planes]
+    ranges = []
+    for part in parts:
+        distances = distances_mm(_distinct(part))
+        assert distances is not None
+        ranges.append((float(distances.min()), float(distances.max())))
+    ranges.sort()
+    same = same_place_mm(np.array([bound for pair in ranges for bound in pair]))
+    if any(nxt[0] <= before[1] + same for before, nxt in itertools.pairwise(ranges)):
+        return parts
+    if all(slice_count(part) >= MIN_SLICES for part in parts):
+        widest = max(
+            (hi - lo) / (slice_count(part) - 1) for (lo, hi), part in zip(ranges, parts, strict=True)
+        )
+        if any(nxt[0] - before[1] > 1.5 * widest for before, nxt in itertools.pairwise(ranges)):
+            return parts
+    return [planes]
+
+
+def _apart_where_repeated(planes: list[Plane]) -> list[list[Plane]]:
+    """Where slices lie at the same place: the parts by the first tags that leave no two of one part at one place."""
+    most = _repeats(planes)
+    if most <= 1:
+        return [planes]
+    tags = range(_ACQUISITION, len(planes[0].frame.phase))
+    for size in (1, 2):
+        for chosen in itertools.combinations(tags, size):
+            parts = _partition(planes, chosen)
+            if 1 < len(parts) <= most and all(_repeats(part) <= 1 for part in parts):
+                return parts
+    return [planes]
+
+
+def _repeats(planes: Sequence[Plane]) -> int:
+    """The largest number of different instances' slices at one place."""
+    distinct = _distinct(planes)
+    distances = distances_mm(distinct)
+    if distances is None or len(distinct) < 2:
+        return 1
+    ordered = np.sort(distances)
+    same = same_place_mm(distances)
+    longest = run = 1
+    for step in np.diff(ordered):
+        run = run + 1 if step <= same else 1
+        longest = max(longest, run)
+    return longest
+
+
+def _order_key(planes: Sequence[Plane]) -> tuple[object, ...]:
+    distances = distances_mm(planes)
+    first = planes[0]
+    pixel_format = first.header.pixel_format
+    return (
+        min(_natural(plane.frame.phase[_TEMPORAL]) for plane in planes),
+        min(_natural(plane.frame.phase[_ACQUISITION]) for plane in planes),
+        -slice_count(planes),
+        tuple(round(v, 3) for v in first.frame.orientation or ()),
+        tuple(round(v, 4) for v in first.frame.spacing or ()),
+        (pixel_format.rows, pixel_format.columns) if pixel_format else (),
+        min(plane.frame.phase for plane in planes),
+        float(distances.min()) if distances is not None else 0.0,
+        min(plane.header.sop_uid or "" for plane in planes),
+    )
+
+
+def _natural(value: str) -> tuple[int, float, str]:
+    """Numbers by size, before other texts by their letters."""
+    try:
+        return (0, float(value), "")
+    except ValueError:
+        return (1, 0.0, value)

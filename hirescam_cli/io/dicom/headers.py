@@ -1,0 +1,300 @@
+"""What the reader needs to know of a DICOM instance before its pixels: `Header`, its `Frame`s, and the fast scan.
+
+Positions and orientations are in DICOM's LPS millimetres, as the tags give them; `geometry` turns them into RAS.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from pydicom.dataset import Dataset
+
+from hirescam_cli.errors import ScanError
+from hirescam_cli.io.dicom import elements
+from hirescam_cli.io.dicom.sources import Source, SourceReader
+from hirescam_cli.io.scan import Ignored
+
+Phase = tuple[str, ...]
+Rescale = tuple[float | None, float | None, str | None]
+
+# What tells the phases of one series apart, in the order of `Frame.phase`.
+PHASE_NAMES = ("temporal position", "acquisition", "cardiac phase", "trigger time", "kernel", "type", "time")
+
+MAX_FRAMES = 100_000
+_HEAD_BYTES = 1 << 16
+_GROUPS_SHARED, _GROUPS_PER_FRAME = 0x52009229, 0x52009230
+
+TAGS = (
+    0x00020000, 0x00020010, 0x00080008, 0x00080016, 0x00080018, 0x00080032, 0x00080060, 0x00180050, 0x00180088,
+    0x00181060, 0x00181210, 0x0020000D, 0x0020000E, 0x00200012, 0x00200032, 0x00200037, 0x00200052, 0x00200100,
+    0x00209241, 0x00280002, 0x00280004, 0x00280008, 0x00280010, 0x00280011, 0x00280030, 0x00280100, 0x00280101,
+    0x00280102, 0x00280103, 0x00280120, 0x00280121, 0x00281052, 0x00281053, 0x00281054, 0x00283000,
+    _GROUPS_SHARED, _GROUPS_PER_FRAME,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class PixelFormat:
+    """How the stored values of an instance are encoded. `padding` and `padding_limit` are 16-bit patterns."""
+
+    rows: int
+    columns: int
+    samples: int
+    photometric: str
+    bits_allocated: int
+    bits_stored: int
+    high_bit: int
+    signed: bool
+    padding: int | None
+    padding_limit: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One image plane of an instance: where it lies (LPS mm) and how its stored values become HU.
+
+    `spacing`: between rows, between columns. `phase`: see PHASE_NAMES, "" where a tag is absent.
+    """
+
+    index: int
+    position: tuple[float, ...] | None
+    orientation: tuple[float, ...] | None
+    spacing: tuple[float, ...] | None
+    thickness: float | None
+    rescale: Rescale
+    phase: Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """An instance: identity, class, encoding, frames. Nothing of the patient but the UIDs that hold it together."""
+
+    source: Source
+    study_uid: str | None
+    series_uid: str | None
+    sop_uid: str | None
+    sop_class: str | None
+    modality: str | None
+    image_type: tuple[str, ...]
+    frame_of_reference: str | None
+    transfer_syntax: str | None
+    pixel_format: PixelFormat | None
+    has_pixels: bool
+    has_modality_lut: bool
+    multi_frame: bool
+    frames: tuple[Frame, ...]
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file is DICOM by its bytes: with a preamble, or beginning with a run of plausible elements.
+
+    Extensions play no part. False where the file cannot be opened.
+    """
+    try:
+        with path.open("rb") as stream:
+            return looks_like_dicom(stream)
+    except OSError:
+        return False
+
+
+def looks_like_dicom(stream: BinaryIO) -> bool:
+    """Whether a binary stream, read from its beginning, holds DICOM."""
+    head = stream.read(512)
+    return head[128:132] == b"DICM" or any(
+        _plausible_elements(head, endian, explicit) for endian in "<>" for explicit in (True, False)
+    )
+
+
+def _plausible_elements(head: bytes, endian: str, explicit: bool) -> bool:
+    """Whether bytes begin with ascending elements of group 2 or 8 with known VRs or short lengths."""
+    offset, last, count = 0, 0, 0
+    while offset + 12 <= len(head) and count < 4:
+        group, element = struct.unpack_from(f"{endian}HH", head, offset)
+        tag = group << 16 | element
+        if tag <= last or group not in (0x0002, 0x0008, 0x0010, 0x0018, 0x0020, 0x0028):
+            return False
+        if explicit:
+            vr = head[offset + 4 : offset + 6]
+            if not (vr.isalpha() and vr.isupper()):
+                return False
+            long = vr in (b"OB", b"OW", b"UN", b"SQ", b"UT", b"UC", b"UR")
+            (length,) = struct.unpack_from(
+                f"{endian}I" if long else f"{endian}H", head, offset + (8 if long else 6)
+            )
+            offset += 12 if long else 8
+        else:
+            (length,) = struct.unpack_from(f"{endian}I", head, offset + 4)
+            offset += 8
+        if length > 1 << 16 and length != elements.UNDEFINED_LENGTH:
+            return False
+        if length == elements.UNDEFINED_LENGTH:
+            return count > 0
+        offset, last, count = offset + length, tag, count + 1
+    return count >= 2
+
+
+def scan_headers(sources: Iterable[Source]) -> tuple[list[Header], list[Ignored]]:
+    """Read the headers of DICOM files; what is no DICOM is passed over, what is broken comes back as Ignored.
+
+    Reads the first 64 KiB of a file, all of it only where its pixels do not begin there.
+    """
+    headers: list[Header] = []
+    ignored: list[Ignored] = []
+    with elements.quiet(), SourceReader() as reader:
+        for source in sources:
+            try:
+                header = read_header(reader, source)
+            except ScanError as error:
+                ignored.append(Ignored(source.name, error.code, f"{source.name}: {error.message}"))
+                continue
+            if header is not None:
+                headers.append(header)
+    return headers, ignored
+
+
+def read_header(reader: SourceReader, source: Source) -> Header | None:
+    """The header of one file, None where it is no DICOM. Raises ScanError "dicom-broken", "unreadable-file"."""
+    head = reader.read(source, _HEAD_BYTES)
+    if not looks_like_dicom(io.BytesIO(head)):
+        return None
+    try:
+        parsed = elements.parse(head, TAGS)
+        cut_short = parsed.pixels is None and len(head) == _HEAD_BYTES
+    except ScanError:
+        if len(head) < _HEAD_BYTES:
+            raise
+        cut_short = True
+    if cut_short:
+        parsed = elements.parse(reader.read(source), TAGS)
+    return header_of(parsed, source)
+
+
+def header_of(parsed: elements.Parsed, source: Source) -> Header:
+    """The `Header` of a parsed file. Raises ScanError "dicom-broken" where its functional groups are damaged."""
+    ds = parsed.dataset
+    syntax = parsed.transfer_syntax or elements.text(ds, 0x00020010)
+    groups = elements.items(ds, _GROUPS_PER_FRAME)
+    return Header(
+        source=source,
+        study_uid=elements.text(ds, 0x0020000D),
+        series_uid=elements.text(ds, 0x0020000E),
+        sop_uid=elements.text(ds, 0x00080018),
+        sop_class=elements.text(ds, 0x00080016),
+        modality=elements.text(ds, 0x00080060),
+        image_type=tuple(part.upper() for part in elements.texts(ds, 0x00080008)),
+        frame_of_reference=elements.text(ds, 0x00200052),
+        transfer_syntax=syntax,
+        pixel_format=_pixel_format(ds),
+        has_pixels=parsed.pixels is not None,
+        has_modality_lut=bool(elements.items(ds, 0x00283000)),
+        multi_frame=bool(groups),
+        frames=_frames(ds, groups),
+    )
+
+
+def _pixel_format(ds: Dataset) -> PixelFormat | None:
+    rows, columns = elements.integer(ds, 0x00280010), elements.integer(ds, 0x00280011)
+    allocated = elements.integer(ds, 0x00280100)
+    if not rows or not columns or not allocated:
+        return None
+    stored = elements.integer(ds, 0x00280101) or allocated
+    high = elements.integer(ds, 0x00280102)
+    return PixelFormat(
+        rows=rows,
+        columns=columns,
+        samples=elements.integer(ds, 0x00280002) or 1,
+        photometric=elements.text(ds, 0x00280004) or "MONOCHROME2",
+        bits_allocated=allocated,
+        bits_stored=stored,
+        high_bit=stored - 1 if high is None else high,
+        signed=elements.integer(ds, 0x00280103) == 1,
+        padding=elements.integer(ds, 0x00280120),
+        padding_limit=elements.integer(ds, 0x00280121),
+    )
+
+
+def _frames(ds: Dataset, groups: Sequence[Dataset]) -> tuple[Frame, ...]:
+    if not groups:
+        count = elements.integer(ds, 0x00280008) or 1
+        return tuple(_classic_frame(ds, index) for index in range(min(count, MAX_FRAMES)))
+    shared = elements.items(ds, _GROUPS_SHARED)[:1]
+    return tuple(
+        _enhanced_frame(ds, index, [group, *shared]) for index, group in enumerate(groups[:MAX_FRAMES])
+    )
+
+
+def _classic_frame(ds: Dataset, index: int) -> Frame:
+    return Frame(
+        index=index,
+        position=_vector(ds, 0x00200032, 3),
+        orientation=_vector(ds, 0x00200037, 6),
+        spacing=_vector(ds, 0x00280030, 2),
+        thickness=elements.number(ds, 0x00180088) or elements.number(ds, 0x00180050),
+        rescale=_rescale(ds),
+        phase=(
+            elements.text(ds, 0x00200100) or "",
+            elements.text(ds, 0x00200012) or "",
+            str(elements.number(ds, 0x00209241) or ""),
+            elements.text(ds, 0x00181060) or "",
+            "\\".join(elements.texts(ds, 0x00181210)),
+            "\\".join(elements.texts(ds, 0x00080008)).upper(),
+            elements.text(ds, 0x00080032) or "",
+        ),
+    )
+
+
+def _enhanced_frame(ds: Dataset, index: int, groups: Sequence[Dataset]) -> Frame:
+    """A frame's functional groups: its own before the shared ones, before the top level of the data set."""
+
+    def macro(tag: int) -> Dataset | None:
+        return next((found[0] for group in groups if (found := elements.items(group, tag))), None)
+
+    position = _vector(macro(0x00209113), 0x00200032, 3)
+    orientation = _vector(macro(0x00209116), 0x00200037, 6)
+    measures = macro(0x00289110)
+    content = macro(0x00209111)
+    transformation = macro(0x00289145)
+    frame_type = macro(0x00189329)
+    unassigned = macro(0x00209170)  # legacy-converted: what the single images held
+    cardiac = macro(0x00189118)
+    kernel = macro(0x00189314)
+    return Frame(
+        index=index,
+        position=position or _vector(unassigned, 0x00200032, 3),
+        orientation=orientation or _vector(unassigned, 0x00200037, 6),
+        spacing=_vector(measures, 0x00280030, 2) or _vector(ds, 0x00280030, 2),
+        thickness=elements.number(measures, 0x00180088) or elements.number(measures, 0x00180050),
+        rescale=_rescale(transformation if transformation is not None else ds),
+        phase=(
+            str(elements.integer(content, 0x00209128) or ""),
+            str(elements.integer(content, 0x00209156) or ""),
+            str(elements.number(cardiac, 0x00209241) or ""),
+            str(elements.number(cardiac, 0x00209153) or ""),
+            "\\".join(elements.texts(kernel, 0x00181210)),
+            "\\".join(elements.texts(frame_type, 0x00089007)).upper(),
+            elements.text(content, 0x00189074) or "",
+        ),
+    )
+
+
+def _vector(ds: Dataset | None, tag: int, length: int) -> tuple[float, ...] | None:
+    found = elements.numbers(ds, tag)
+    return found if found is not None and len(found) == length else None
+
+
+def _rescale(ds: Dataset | None) -> Rescale:
+    """Slope, intercept and type; infinite where there is something that is no number, so that it is refused later."""
+
+    def value(tag: int) -> float | None:
+        if not elements.texts(ds, tag) or elements.texts(ds, tag) == ("",):
+            return None
+        found = elements.number(ds, tag)
+        return math.inf if found is None else found
+
+    return value(0x00281053), value(0x00281052), elements.text(ds, 0x00281054)

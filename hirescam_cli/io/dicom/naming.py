@@ -1,0 +1,67 @@
+"""Case names of DICOM series: folders and, where a folder holds several volumes, the series UID. Never another tag."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Literal
+
+Identifiers = Literal["uids", "none"]
+
+
+def series_label(series_uid: str | None, identifiers: Identifiers) -> str:
+    """How a series is called in names: its UID, or with identifiers "none" a hash that does not give it away."""
+    if series_uid is None:
+        return "series-without-uid"
+    if identifiers == "uids" and all(c.isdigit() or c == "." for c in series_uid) and len(series_uid) <= 64:
+        return series_uid
+    return "series-" + hashlib.sha256(series_uid.encode()).hexdigest()[:8]
+
+
+def common_folder(folders: Sequence[PurePosixPath]) -> PurePosixPath:
+    """The innermost folder that holds all of `folders`."""
+    shared = folders[0].parts
+    for folder in folders[1:]:
+        length = 0
+        while length < min(len(shared), len(folder.parts)) and shared[length] == folder.parts[length]:
+            length += 1
+        shared = shared[:length]
+    return PurePosixPath(*shared)
+
+
+@dataclass(frozen=True)
+class SeriesPlace:
+    """What a series' name is made of: its common folder relative to the INPUT, its UID and its number of volumes."""
+
+    folder: PurePosixPath
+    series_uid: str | None
+    volumes: int
+
+
+def case_names(places: Sequence[SeriesPlace], own_name: str, identifiers: Identifiers) -> list[list[str]]:
+    """The case names of each series' volumes, all different.
+
+    A series alone in its folder is named after the folder (`own_name` where that is the INPUT itself); with others,
+    after folder and series; a series of several volumes after folder, series and the volume's number from 1.
+    """
+    alone = Counter(str(place.folder) for place in places)
+    taken: Counter[str] = Counter()
+    names = []
+    for place in places:
+        folder = own_name if place.folder == PurePosixPath(".") else str(place.folder)
+        label = f"{folder}/{series_label(place.series_uid, identifiers)}"
+        if place.volumes > 1:
+            bases = [f"{label}-{number}" for number in range(1, place.volumes + 1)]
+        else:
+            bases = [folder if alone[str(place.folder)] == 1 else label]
+        names.append([_free(base, taken) for base in bases])
+    return names
+
+
+def _free(base: str, taken: Counter[str]) -> str:
+    """`base`, or `base~2`, ... where it is taken already (two hashes, or a zip and a folder of one name)."""
+    taken[base] += 1
+    return base if taken[base] == 1 else f"{base}~{taken[base]}"

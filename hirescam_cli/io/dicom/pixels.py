@@ -1,0 +1,185 @@
+"""From a file's pixel bytes to raw arrays, frame by frame, in every transfer syntax that can be read bit-exactly."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import gdcm
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.pixels import get_decoder
+from pydicom.uid import UID
+
+from hirescam_cli.errors import ScanError
+from hirescam_cli.io.dicom.elements import Parsed
+from hirescam_cli.io.dicom.headers import Header, PixelFormat
+
+_IMPLICIT, _EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
+_NATIVE = frozenset((_IMPLICIT, _EXPLICIT, "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"))
+_JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
+# Transfer syntax to the decoder that reads it bit-exactly.
+_PLUGINS = {
+    "1.2.840.10008.1.2.5": "pydicom",
+    "1.2.840.10008.1.2.4.50": "gdcm",
+    _JPEG_EXTENDED: "gdcm",
+    "1.2.840.10008.1.2.4.57": "gdcm",
+    "1.2.840.10008.1.2.4.70": "gdcm",
+    "1.2.840.10008.1.2.4.80": "gdcm",
+    "1.2.840.10008.1.2.4.81": "gdcm",
+    "1.2.840.10008.1.2.4.90": "pylibjpeg",
+    "1.2.840.10008.1.2.4.91": "pylibjpeg",
+    "1.2.840.10008.1.2.4.201": "pylibjpeg",
+    "1.2.840.10008.1.2.4.202": "pylibjpeg",
+    "1.2.840.10008.1.2.4.203": "pylibjpeg",
+}
+
+
+def readable(transfer_syntax: str | None) -> bool:
+    """Whether pixels in a transfer syntax can be decoded (None: a file that names none, uncompressed)."""
+    return transfer_syntax is None or transfer_syntax in _NATIVE or transfer_syntax in _PLUGINS
+
+
+def check_format(header: Header) -> PixelFormat:
+    """The pixel format of an instance that can be decoded. Raises ScanError "dicom-transfer-syntax", "dicom-pixels"."""
+    name, found = header.source.name, header.pixel_format
+    if not readable(header.transfer_syntax):
+        syntax = UID(header.transfer_syntax or "")
+        known = f"{syntax.name} ({syntax})" if syntax.name != syntax and syntax.is_valid else "unknown"
+        raise ScanError(
+            f"{name} has pixels in a transfer syntax that cannot be decoded: {known}.",
+            code="dicom-transfer-syntax",
+            hint="Convert the series to an uncompressed or losslessly compressed transfer syntax.",
+        )
+    if header.has_modality_lut:
+        raise _refused(name, "has a Modality LUT instead of a rescale slope and intercept")
+    if found is None or not header.has_pixels:
+        raise _refused(name, "has no pixels")
+    if found.samples != 1:
+        raise _refused(name, f"has {found.samples} samples per pixel, expected 1")
+    if found.bits_allocated not in (8, 16, 32):
+        raise _refused(name, f"has {found.bits_allocated} bits allocated per pixel, expected 8, 16 or 32")
+    if not 1 <= found.bits_stored <= found.bits_allocated:
+        raise _refused(name, f"has {found.bits_stored} bits stored of {found.bits_allocated} allocated")
+    if not found.bits_stored - 1 <= found.high_bit < found.bits_allocated:
+        raise _refused(name, f"has high bit {found.high_bit} for {found.bits_stored} bits stored")
+    return found
+
+
+def _refused(name: str, what: str, code: str = "dicom-pixels") -> ScanError:
+    return ScanError(f"{name} {what}.", code=code, hint="Fetch the file again from its source.")
+
+
+def stored_frames(parsed: Parsed, header: Header, total: int) -> Iterator[NDArray[np.generic]]:
+    """The raw arrays [row, column] of an instance's `total` frames in their order, integers of the bits allocated.
+
+    Raises ScanError "dicom-truncated" or "dicom-decode" where a frame does not decode to exactly its size.
+    """
+    pixel_format = check_format(header)
+    if header.transfer_syntax is None or header.transfer_syntax in _NATIVE:
+        yield from _native_frames(parsed, header, pixel_format, total)
+    else:
+        yield from _encapsulated_frames(parsed, header, pixel_format, total)
+
+
+def _native_frames(
+    parsed: Parsed, header: Header, pixel_format: PixelFormat, total: int
+) -> Iterator[NDArray[np.generic]]:
+    element, name = parsed.pixels, header.source.name
+    assert element is not None
+    if element.length is None:
+        raise _refused(
+            name, "has compressed pixels but names an uncompressed transfer syntax", "dicom-decode"
+        )
+    kind = ("i" if pixel_format.signed else "u") + str(pixel_format.bits_allocated // 8)
+    dtype = np.dtype(kind).newbyteorder(">" if parsed.big_endian else "<")
+    size = pixel_format.rows * pixel_format.columns
+    expected = size * dtype.itemsize * total
+    available = min(element.length, len(parsed.data) - element.offset)
+    if available < expected:
+        raise _refused(name, f"holds {available} bytes of pixels, expected {expected}", "dicom-truncated")
+    rest = memoryview(parsed.data)[element.offset + expected : element.offset + element.length]
+    if len(rest) > 1 and any(rest):
+        raise _refused(name, f"holds {element.length} bytes of pixels, expected {expected}", "dicom-pixels")
+    for index in range(total):
+        start = element.offset + index * size * dtype.itemsize
+        frame = np.frombuffer(parsed.data, dtype, size, start)
+        yield frame.reshape(pixel_format.rows, pixel_format.columns)
+
+
+def _encapsulated_frames(
+    parsed: Parsed, header: Header, pixel_format: PixelFormat, total: int
+) -> Iterator[NDArray[np.generic]]:
+    element, name = parsed.pixels, header.source.name
+    assert element is not None
+    if element.length is not None:
+        raise _refused(name, "names a compressed transfer syntax but has uncompressed pixels", "dicom-decode")
+    stream = io.BytesIO(parsed.data)
+    stream.seek(element.offset)
+    count = 0
+    try:
+        for encoded in generate_frames(stream, number_of_frames=total):
+            if count == total:
+                break
+            yield _decode(encoded, header, pixel_format)
+            count += 1
+    except ScanError:
+        raise
+    except Exception as error:
+        # Codecs answer damaged streams with nearly any exception.
+        raise _refused(name, f"has pixels that do not decode (frame {count + 1})", "dicom-decode") from error
+    if count != total:
+        raise _refused(name, f"holds {count} of {total} compressed frames", "dicom-truncated")
+
+
+def _decode(encoded: bytes, header: Header, pixel_format: PixelFormat) -> NDArray[np.generic]:
+    syntax = header.transfer_syntax or ""
+    if syntax == _JPEG_EXTENDED and pixel_format.bits_stored > 8:
+        return _decode_12_bit(encoded, pixel_format)
+    array, _ = get_decoder(UID(syntax)).as_array(
+        encapsulate([encoded]),
+        index=0,
+        raw=True,
+        decoding_plugin=_PLUGINS[syntax],
+        rows=pixel_format.rows,
+        columns=pixel_format.columns,
+        number_of_frames=1,
+        samples_per_pixel=1,
+        photometric_interpretation=pixel_format.photometric,
+        pixel_representation=int(pixel_format.signed),
+        bits_allocated=pixel_format.bits_allocated,
+        bits_stored=pixel_format.bits_stored,
+        pixel_keyword="PixelData",
+    )
+    if array.shape != (pixel_format.rows, pixel_format.columns):
+        raise ValueError("the decoded image has another size")
+    return array
+
+
+def _decode_12_bit(encoded: bytes, pixel_format: PixelFormat) -> NDArray[np.generic]:
+    """One frame of JPEG Extended with 12 bits, by GDCM itself."""
+    fragment = gdcm.Fragment()
+    fragment.SetByteStringValue(encoded)
+    fragments = gdcm.SequenceOfFragments.New()
+    fragments.AddFragment(fragment)
+    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+    element.SetValue(fragments.__ref__())
+    image = gdcm.Image()
+    image.SetNumberOfDimensions(2)
+    image.SetDimensions((pixel_format.columns, pixel_format.rows, 1))
+    image.SetDataElement(element)
+    image.SetPhotometricInterpretation(
+        gdcm.PhotometricInterpretation(gdcm.PhotometricInterpretation.MONOCHROME2)
+    )
+    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGExtendedProcess2_4))
+    image.SetPixelFormat(
+        gdcm.PixelFormat(
+            1, 16, pixel_format.bits_stored, pixel_format.bits_stored - 1, int(pixel_format.signed)
+        )
+    )
+    decoded = image.GetBuffer().encode("utf-8", "surrogateescape")
+    if len(decoded) != pixel_format.rows * pixel_format.columns * 2:
+        raise ValueError("the decoded image has another size")
+    dtype = np.dtype("<i2" if pixel_format.signed else "<u2")
+    return np.frombuffer(decoded, dtype).reshape(pixel_format.rows, pixel_format.columns)

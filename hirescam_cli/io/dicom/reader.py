@@ -1,0 +1,155 @@
+"""Reading one DICOM volume: decode each slice into its place, check it, and resample only where the slices need it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hirescam_cli.errors import ScanError
+from hirescam_cli.io.dicom import elements
+from hirescam_cli.io.dicom.geometry import Stack, stack_of
+from hirescam_cli.io.dicom.grouping import Plane
+from hirescam_cli.io.dicom.headers import TAGS, Header, header_of
+from hirescam_cli.io.dicom.hounsfield import Tally, hounsfield, is_whole, linear_rescale
+from hirescam_cli.io.dicom.pixels import check_format, stored_frames
+from hirescam_cli.io.dicom.resampling import resample_stack
+from hirescam_cli.io.dicom.sources import SourceReader
+from hirescam_cli.io.fingerprint import combine, digest_of_stream
+from hirescam_cli.io.scan import ReadOptions, Scan
+from hirescam_cli.volume import Provenance, Volume
+
+Array = NDArray[np.generic]
+
+
+def read_series(scan: Scan, options: ReadOptions) -> Volume:
+    """The volume of a scan that `find_series` found: HU [column, row, slice ascending along the normal].
+
+    int16 where every HU is whole and no slice had to be interpolated, else float32. Raises ScanError with the file
+    or series, what is wrong with it and what to do; a slice that cannot be decoded fails the scan.
+    """
+    headers: tuple[Header, ...] = scan.selector
+    planes = [Plane(header, frame) for header in headers for frame in header.frames]
+    for header in headers:
+        check_format(header)
+    stack = stack_of(planes, scan.name, allow_gaps=options.allow_gaps)
+    _check_size(stack, scan, options)
+    decoder = _Decoder(scan, stack)
+    array_kji, digests, notes = decoder.run(headers)
+    if stack.resample_normal or stack.resample_plane:
+        array_kji = resample_stack(array_kji, stack)
+    if array_kji.min() == array_kji.max():
+        raise ScanError(
+            f"{scan.name} has the same value in every voxel.",
+            code="constant",
+            hint="Give a scan with an image in it.",
+        )
+    provenance = Provenance(scan.kind, combine(digests), scan.series_uid, (*stack.warnings, *notes))
+    return Volume(array_kji.transpose(2, 1, 0), stack.affine_ras, provenance)
+
+
+def fingerprint_of(scan: Scan) -> str:
+    """The fingerprint that `read_series` would give a scan, without decoding it. Raises ScanError."""
+    digests = []
+    with SourceReader() as reader:
+        for header in scan.selector:
+            with reader.opened(header.source) as stream:
+                try:
+                    digests.append(digest_of_stream(stream))
+                except (OSError, EOFError, ValueError) as error:
+                    raise ScanError(
+                        f"{header.source.name} cannot be read.", code="unreadable-file"
+                    ) from error
+    return combine(digests)
+
+
+def _check_size(stack: Stack, scan: Scan, options: ReadOptions) -> None:
+    """Refuse more than `options.max_voxels` before memory is taken, for the slices and for the grid they become."""
+    pixel_format = check_format(scan.selector[0])
+    sliced = pixel_format.rows * pixel_format.columns * len(stack.order)
+    voxels = max(sliced, int(np.prod([int(n) for n in stack.shape_ijk], dtype=object)))
+    if voxels > options.max_voxels:
+        raise ScanError(
+            f"{scan.name} has {voxels} voxels, at most {options.max_voxels} are read.",
+            code="too-many-voxels",
+            hint="Raise --max-voxels if that is what the scan holds.",
+        )
+
+
+class _Decoder:
+    """Fills the array [slice, row, column] of a stack from its files, in whatever order the files come."""
+
+    def __init__(self, scan: Scan, stack: Stack) -> None:
+        self._scan = scan
+        self._tally = Tally()
+        self._copies = 0
+        self._rank = {
+            (id(plane.header), plane.frame.index): rank
+            for rank, place in enumerate(stack.order)
+            for plane in place
+        }
+        self._filled = np.zeros(len(stack.order), dtype=bool)
+        pixel_format = check_format(scan.selector[0])
+        frames = [plane.frame.rescale for place in stack.order for plane in place]
+        self._rescales = {rescale: linear_rescale(rescale, scan.name) for rescale in dict.fromkeys(frames)}
+        whole = all(is_whole(rescale) for rescale in self._rescales.values())
+        shape = (len(stack.order), pixel_format.rows, pixel_format.columns)
+        self._array: Array = np.zeros(shape, dtype=np.int16 if whole else np.float32)
+
+    def run(self, headers: Sequence[Header]) -> tuple[Array, list[str], list[str]]:
+        """The array, the digests of the files and the warnings."""
+        digests = []
+        with elements.quiet(), SourceReader() as reader:
+            for header in headers:
+                data = reader.read(header.source)
+                digests.append(hashlib.sha256(data).hexdigest())
+                for index, hu in self._frames(data, header):
+                    self._place(self._rank[id(header), index], hu, header)
+        if not self._filled.all():
+            raise ScanError(f"{self._scan.name} has slices without pixels.", code="dicom-truncated")
+        notes = self._tally.warnings(set(self._rescales))
+        if self._copies:
+            notes.insert(0, f"duplicate-slices: {self._copies} slices were there twice with the same pixels.")
+        return self._array, digests, notes
+
+    def _frames(self, data: bytes, header: Header) -> Iterator[tuple[int, Array]]:
+        """The wanted frames of a file, as their index and HU. The file must still be what discovery saw."""
+        name = header.source.name
+        try:
+            parsed = elements.parse(data, TAGS)
+            now = header_of(parsed, header.source)
+        except ScanError as error:
+            raise ScanError(f"{name}: {error.message}", code=error.code, hint=error.hint) from error
+        wanted = {frame.index: frame for frame in header.frames}
+        if now.series_uid != header.series_uid or any(
+            now.frames[i : i + 1] != (f,) for i, f in wanted.items()
+        ):
+            raise ScanError(
+                f"{name} changed while it was being read.",
+                code="dicom-changed",
+                hint="Run again when it is at rest.",
+            )
+        pixel_format = check_format(now)
+        for index, raw in enumerate(stored_frames(parsed, now, len(now.frames))):
+            if index in wanted:
+                rescale = self._rescales[wanted[index].rescale]
+                yield index, hounsfield(raw, pixel_format, rescale, self._tally)
+
+    def _place(self, rank: int, hu: Array, header: Header) -> None:
+        """Put a slice where it belongs, or compare it with the one that is there."""
+        if self._array.dtype == np.int16 and self._tally.highest > np.iinfo(np.int16).max:
+            self._array = self._array.astype(np.float32)
+        if not self._filled[rank]:
+            self._array[rank] = hu
+            self._filled[rank] = True
+        elif np.array_equal(self._array[rank], hu.astype(self._array.dtype)):
+            self._copies += 1
+        else:
+            raise ScanError(
+                f"{self._scan.name} has two slices of different content at one position, one of them "
+                f"{header.source.name}.",
+                code="dicom-mixed",
+                hint="The series mixes volumes that no tag tells apart; export them as series of their own.",
+            )
