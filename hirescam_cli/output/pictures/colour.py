@@ -103,7 +103,7 @@ def scan_grey(hu: NDArray[np.float32], window_hu: tuple[float, float]) -> NDArra
 
 def compose(
     hu: NDArray[np.float32],
-    evidence: NDArray[np.float32] | None,
+    evidence: NDArray[np.float32],
     inside: NDArray[np.bool_],
     seen: NDArray[np.bool_],
     window_hu: tuple[float, float],
@@ -111,10 +111,12 @@ def compose(
 ) -> RGB:
     """The picture [rows, columns, 3] of one plane: evidence over the scan, unseen voxels greyed and hatched, else black.
 
-    `inside`: where the scan is; `seen`: where the network saw. `evidence` None draws the scan alone.
+    `inside`: where the scan is; `seen`: where the network saw.
     """
     grey = scan_grey(hu, window_hu)
-    rgb = np.repeat(grey[..., None], 3, axis=-1) if evidence is None else scale.over(grey, evidence)
+    rgb = np.repeat(grey[..., None], 3, axis=-1)
+    coloured = inside & seen & (evidence != 0 if scale.signed else evidence > 0)
+    rgb[coloured] = scale.over(grey[coloured], evidence[coloured])
     unseen = inside & ~seen
     if unseen.any():
         rows, columns = np.indices(grey.shape)

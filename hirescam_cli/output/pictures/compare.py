@@ -31,7 +31,7 @@ _MARGIN, _GAP, _TITLE = 24, 18, 26
 _COLUMN = (WIDTH - 2 * _MARGIN - 2 * _GAP) // 3
 _TALLEST = 400
 _HEAD = 176
-_FOOT = 84
+_FOOT = 76
 
 
 def draw_comparison(
@@ -87,7 +87,7 @@ def render_comparison(first: Scene, second: Scene, difference: Scene) -> RGB:
     title = (
         "Evidence for (warm) and against (cold) the label, logits per cell; one scale for all three columns"
     )
-    draw_colour_bar(canvas, _MARGIN, y + 12, bar, scale, -scale.limit or -1.0, scale.limit or 1.0, title)
+    draw_colour_bar(canvas, _MARGIN, y + 20, bar, scale, -scale.limit or -1.0, scale.limit or 1.0, title)
     return canvas.rgb()
 
 

@@ -15,14 +15,15 @@ from PIL import Image, ImageDraw, ImageFont
 
 from hirescam_cli.errors import UsageError
 from hirescam_cli.geometry import affine as affines
-from hirescam_cli.output.pictures.canvas import MUTED, Canvas, font_file, number
-from hirescam_cli.output.pictures.colour import RGB
-from hirescam_cli.output.pictures.panels import draw_colour_bar, draw_profile
+from hirescam_cli.output.pictures.canvas import INK, MUTED, Canvas, font_file, number
+from hirescam_cli.output.pictures.colour import RGB, Scale, to_bytes
+from hirescam_cli.output.pictures.panels import COLD, WARM, draw_colour_bar, draw_profile
 from hirescam_cli.output.pictures.scene import (
     METHOD_NAMES,
     Scene,
     certificate,
     make_scene,
+    probability,
     signed_mm,
     slice_positions_mm,
 )
@@ -33,7 +34,6 @@ MAX_BYTES = 8_000_000
 _MARGIN, _HEAD, _FOOT = 16, 92, 58
 _AXIS_GAP, _PROFILE = 64, 120
 _SECONDS = 10.0
-_SAMPLES = 9
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,16 @@ class Quality:
 
 
 LADDER = (
-    Quality(440, 135, 192),
-    Quality(400, 120, 128),
-    Quality(360, 110, 96),
-    Quality(320, 100, 96),
-    Quality(288, 90, 64),
-    Quality(256, 80, 64),
-    Quality(224, 64, 48),
-    Quality(192, 48, 48),
-    Quality(160, 32, 32),
-    Quality(128, 20, 32),
+    Quality(440, 135, 255),
+    Quality(400, 120, 192),
+    Quality(360, 110, 160),
+    Quality(320, 100, 128),
+    Quality(288, 90, 128),
+    Quality(256, 80, 112),
+    Quality(224, 64, 96),
+    Quality(192, 48, 96),
+    Quality(160, 32, 80),
+    Quality(128, 20, 80),
 )
 
 
@@ -90,11 +90,11 @@ def encode_gif(scene: Scene, max_bytes: int = MAX_BYTES) -> bytes:
     for quality in LADDER:
         if quality.cost > budget:
             continue
-        encoded = _encode(list(render_frames(scene, quality)), quality)
+        encoded = _encode(list(render_frames(scene, quality)), scene.scale, quality)
         if len(encoded) <= max_bytes:
             return encoded
         budget = quality.cost * max_bytes / len(encoded) * 1.25
-    smallest = _encode(list(render_frames(scene, LADDER[-1])), LADDER[-1])
+    smallest = _encode(list(render_frames(scene, LADDER[-1])), scene.scale, LADDER[-1])
     if len(smallest) <= max_bytes:
         return smallest
     raise UsageError(
@@ -132,7 +132,7 @@ def render_frames(scene: Scene, quality: Quality) -> Iterator[RGB]:
         )
         nearest = int(np.abs(groups - z).argmin())
         seen = abs(groups[nearest] - z) <= half + 1e-6
-        score = f"score {number(float(scores[nearest]))}" if seen else "not seen"
+        score = f"score {scores[nearest]:.2f}".replace("-", "−") if seen else "not seen"
         yield _marked(picture, scene, area, float(z), score)
 
 
@@ -150,7 +150,7 @@ def _backdrop(scene: Scene, rows: int, columns: int) -> tuple[RGB, tuple[int, in
     entry = scene.entry
     canvas.text(_MARGIN, 26, canvas.fitted(scene.label, room, 17, bold=True), 17, bold=True)
     name = METHOD_NAMES.get(scene.method, scene.method)
-    line = f"{name}, {scene.placement}  ·  probability {entry['probability']:.3f}  ·  logit {number(entry['logit'])}"
+    line = f"{name}, {scene.placement}  ·  probability {probability(entry['probability'])}  ·  logit {number(entry['logit'])}"
     canvas.text(_MARGIN, 46, canvas.fitted(line, room, 12), 12)
     canvas.text(_MARGIN, 62, canvas.fitted(certificate(entry, scene.method), room, 12), 12, colour=MUTED)
     draw_profile(
@@ -198,12 +198,32 @@ def _marked(picture: RGB, scene: Scene, area: tuple[int, int, int, int], z: floa
     return np.asarray(image)
 
 
-def _encode(frames: list[RGB], quality: Quality) -> bytes:
-    """GIF bytes of frames that share one palette, found on frames spread over the volume."""
-    picked = sorted({round(n) for n in np.linspace(0, len(frames) - 1, _SAMPLES)})
-    montage = Image.fromarray(np.concatenate([frames[n] for n in picked]))
-    palette = montage.quantize(quality.colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    images = [Image.fromarray(f).quantize(palette=palette, dither=Image.Dither.NONE) for f in frames]
+def palette(scale: Scale, colours: int) -> NDArray[np.uint8]:
+    """Colours [<= `colours`, 3]: greys, evidence of all strengths over all greys, and those of the profile.
+
+    Built from the scale and not from the frames, so that every frame of every animation is matched alike.
+    """
+    fixed = np.array([_rgb(code) for code in (WARM, COLD, "#ffffff", "#f6f6f6", INK)], dtype=np.uint8)
+    greys = colours // 4
+    strengths = int(np.sqrt((colours - greys - len(fixed)) * 1.2))
+    tissues = (colours - greys - len(fixed)) // strengths
+    logits = np.linspace(0.0, scale.limit, strengths + 1, dtype=np.float32)[1:]
+    tissue = np.linspace(0.0, 1.0, tissues, dtype=np.float32)
+    blends = to_bytes(scale.over(*np.broadcast_arrays(tissue[:, None], logits[None, :]))).reshape(-1, 3)
+    ladder = np.repeat(np.rint(np.linspace(0, 255, greys)).astype(np.uint8)[:, None], 3, axis=1)
+    return np.unique(np.concatenate([fixed, ladder, blends if scale.limit > 0 else blends[:0]]), axis=0)
+
+
+def _rgb(code: str) -> list[int]:
+    return [int(code[i : i + 2], 16) for i in (1, 3, 5)]
+
+
+def _encode(frames: list[RGB], scale: Scale, quality: Quality) -> bytes:
+    """GIF bytes of frames that share one palette."""
+    colours = palette(scale, quality.colours)
+    table = Image.new("P", (1, 1))
+    table.putpalette(np.resize(colours, (256, 3)).tobytes())
+    images = [Image.fromarray(f).quantize(palette=table, dither=Image.Dither.NONE) for f in frames]
     milliseconds = int(np.clip(_SECONDS * 1000 / len(images), 60, 200)) // 10 * 10
     encoded = io.BytesIO()
     images[0].save(

@@ -141,7 +141,8 @@ def draw_colour_bar(
     canvas.box(x - 0.5, y - 0.5, width + 1, height + 1, edge=MUTED)
     clear = 0.11 * (high - low)
     inner = [v for v in ticks(low, high, 5) if v == 0 or min(v - low, high - v) > clear]
-    for value in sorted({low, high, *inner}):
+    ends = [v for v in (low, high) if v == 0 or abs(v) > clear]
+    for value in sorted({*ends, *inner}):
         at = x + (value - low) / (high - low) * width
         anchor: Anchor = "left" if value == low != 0 else "right" if value == high != 0 else "center"
         canvas.line([at, at], [y + height, y + height + 5], colour=MUTED)

@@ -124,8 +124,11 @@ def sample(
     `smooth`: linear between cell centres (the rule of `geometry.resample`), else each cell's own value throughout it.
     """
     if smooth:
-        cut, affine = _neighbourhood(array, affine_ras, plane)
-        return resample_linear(cut, affine, plane.grid)[:, :, 0]
+        index_affine = np.linalg.inv(affine_ras) @ plane.affine_ras
+        axes = aligned_axes(index_affine, plane.grid.shape)
+        if axes is None:
+            return resample_linear(array, affine_ras, plane.grid)[:, :, 0]
+        return _aligned(np.transpose(array, axes), index_affine[list(axes)], plane.shape)
     index = [
         np.clip(np.rint(position - _TOLERANCE), 0, n - 1).astype(np.intp)
         for position, n in zip(_positions(affine_ras, plane), array.shape, strict=True)
@@ -142,22 +145,25 @@ def _positions(affine_ras: Affine, plane: Frame) -> list[NDArray[np.float64]]:
     return [index[axis, 3] + index[axis, 0] * rows + index[axis, 1] * columns for axis in range(3)]
 
 
-def _neighbourhood(array: NDArray[Any], affine_ras: Affine, plane: Frame) -> tuple[NDArray[Any], Affine]:
-    """The part of an array that interpolation on the plane can touch (at least one cell), and its affine.
+def _aligned(array: NDArray[Any], index_affine: Affine, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """`resample_linear` for one plane along the first two axes of an array: two taps an axis, no pass over the volume."""
+    rows = _taps(array.shape[0], index_affine[0, 3] + index_affine[0, 0] * np.arange(shape[0]))
+    columns = _taps(array.shape[1], index_affine[1, 3] + index_affine[1, 1] * np.arange(shape[1]))
+    lower, upper, (low, high) = _taps(array.shape[2], index_affine[2, 3:])
+    slab = array[:, :, lower[0]] * low + array[:, :, upper[0]] * high
+    lower, upper, (low, high) = rows
+    slab = slab[lower] * low[:, None] + slab[upper] * high[:, None]
+    lower, upper, (low, high) = columns
+    return np.asarray(slab[:, lower] * low + slab[:, upper] * high, dtype=np.float32)
 
-    Where the plane runs along two of the array's axes this is a slab of a few slices, so that resampling costs no
-    pass over the volume.
-    """
-    index = np.linalg.inv(affine_ras) @ plane.affine_ras
-    if aligned_axes(index, plane.grid.shape) is None:
-        return array, affine_ras
-    corners = affines.apply(
-        index, [[r, c, 0] for r in (0, plane.shape[0] - 1) for c in (0, plane.shape[1] - 1)]
-    )
-    starts, cuts = [], []
-    for axis, n in enumerate(array.shape):
-        low = int(np.clip(np.floor(corners[:, axis].min()) - 1, 0, n - 1))
-        high = int(np.clip(np.ceil(corners[:, axis].max()) + 1, low, n - 1))
-        starts.append(float(low))
-        cuts.append(slice(low, high + 1))
-    return array[tuple(cuts)], affine_ras @ affines.scaling((1.0, 1.0, 1.0), starts)
+
+def _taps(
+    size: int, positions: NDArray[np.float64]
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """The non-zero weights of `linear_matrix`: lower and upper index of each position, and their weights [2, positions]."""
+    inside = (positions >= -0.5 - _TOLERANCE) & (positions <= size - 0.5 + _TOLERANCE)
+    clamped = np.clip(positions, 0.0, size - 1.0)
+    lower = np.minimum(np.floor(clamped).astype(np.intp), max(size - 2, 0))
+    fraction = clamped - lower
+    weights = np.stack([1.0 - fraction, fraction]) * inside
+    return lower, np.minimum(lower + 1, size - 1), weights.astype(np.float32)

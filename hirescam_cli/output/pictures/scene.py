@@ -189,11 +189,18 @@ def signed_mm(value: float) -> str:
     return f"{value:.1f}".replace("-0.0", "0.0").replace("-", "−")
 
 
+def probability(value: float) -> str:
+    """A probability to three decimals, never rounded to certainty."""
+    if 0 < value < 0.001:
+        return "<0.001"
+    return ">0.999" if 0.999 < value < 1 else f"{value:.3f}"
+
+
 def headline(entry: Mapping[str, Any]) -> str:
     """Probability, logit and verdict of a label in one line."""
     verdict = "positive" if entry["positive"] else "negative"
     return (
-        f"probability {entry['probability']:.3f}  ·  logit {number(entry['logit'])}"
+        f"probability {probability(entry['probability'])}  ·  logit {number(entry['logit'])}"
         f"  ·  {verdict} at threshold {number(entry['threshold'])}"
     )
 

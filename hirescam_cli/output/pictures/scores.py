@@ -16,7 +16,7 @@ from hirescam_cli.output.pictures.colour import RGB, even_ramp, to_bytes
 from hirescam_cli.output.pictures.figure import WIDTH
 from hirescam_cli.output.pictures.panels import WARM
 from hirescam_cli.output.pictures.planes import bounding_box
-from hirescam_cli.output.pictures.scene import slice_positions_mm
+from hirescam_cli.output.pictures.scene import probability, slice_positions_mm
 from hirescam_cli.output.view import CaseView
 
 _MARGIN = 24
@@ -31,7 +31,7 @@ _UNSEEN = 0.84
 def _ramps() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """White to dark: evidence for (through orange) and against (to blue), 256 even steps each."""
     warm = even_ramp("ffffff", "ffd873", "f98c0a", "d9483f", "9c2a63", "4d0d63")
-    return warm, even_ramp("ffffff", "b9d4ea", "6fa5d2", "2d6fae")
+    return warm, even_ramp("ffffff", "d3e0ee", "a6c1dd", "7aa2cb")
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +142,7 @@ def _rows(canvas: Canvas, table: ScoreTable, row: int, x: int, width: int) -> No
         at = left + bar * float(entry["threshold"])
         canvas.line([at, at], [top + 1, top + row - 1], colour=INK)
         canvas.text(
-            left + _PROBABILITIES, middle, f"{p:.3f}", size, anchor="right", middle=True, bold=positive
+            left + _PROBABILITIES, middle, probability(p), size, anchor="right", middle=True, bold=positive
         )
         if n:
             canvas.line([x, x + width], [top, top], colour="white", width=0.8, alpha=0.8)
@@ -155,7 +155,7 @@ def _z_axis(canvas: Canvas, table: ScoreTable, x: int, width: int, y: int) -> No
         at = x + (top - value) / (top - bottom) * width
         canvas.line([at, at], [y, y + 5], colour=MUTED)
         canvas.text(at, y + 18, number(value, 6), 12, anchor="center")
-    canvas.text(x - 10, y + 18, "z, mm", 12, anchor="right")
+    canvas.text(x - 34, y + 18, "z, mm", 12, anchor="right")
     canvas.text(x, _HEAD - 8, "head", 13)
     canvas.text(x + width, _HEAD - 8, "feet", 13, anchor="right")
 
