@@ -1,0 +1,60 @@
+"""Finding the cases of a run: every folder below OUT whose summary.json is one of ours."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+SUMMARY = "summary.json"
+_OURS = ("schema_version", "case", "status")
+
+
+def read_cases(out: Path) -> list[dict[str, Any]]:
+    """All cases below `out`, in the order of their folders; see `iter_cases`, which holds one at a time."""
+    return list(iter_cases(out))
+
+
+def iter_cases(out: Path) -> Iterator[dict[str, Any]]:
+    """Each case's summary with its "folder" (relative to `out`, with "/", "." for `out` itself), in the order of folders.
+
+    A summary.json that cannot be read counts as a failed case with the code "summary-unreadable"; one that is not
+    hirescam's is passed over, and so are hidden folders (cases being written).
+    """
+    for directory, folders, files in os.walk(out):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if SUMMARY in files:
+            folder = Path(directory).relative_to(out).as_posix()
+            summary = _read(Path(directory) / SUMMARY)
+            if summary is None:
+                yield _unreadable(folder)
+            elif all(key in summary for key in _OURS):
+                yield {**summary, "folder": folder}
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file, {} if it is some other JSON, None if it is none."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else {}
+
+
+def _unreadable(folder: str) -> dict[str, Any]:
+    return {
+        "schema_version": None,
+        "case": folder,
+        "status": "failed",
+        "warnings": [],
+        "labels": [],
+        "error": {
+            "code": "summary-unreadable",
+            "stage": "report",
+            "message": f"{SUMMARY} of this case cannot be read.",
+            "hint": "Explain the scan again with --existing overwrite.",
+        },
+        "folder": folder,
+    }

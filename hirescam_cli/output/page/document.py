@@ -1,0 +1,106 @@
+"""Putting a self-contained HTML document together: assets inlined, data escaped, a policy that allows nothing else."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from hirescam_cli.output.publish import output_error
+
+_SLOT = re.compile(r"\{\{(\w+)\}\}")
+_IN_SCRIPT = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+
+
+@cache
+def asset(name: str) -> str:
+    """Text of a file of `assets/`."""
+    return resources.files(__package__).joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def script(*names: str) -> str:
+    """The named scripts as one, in a scope of its own."""
+    return '"use strict";\n(() => {\n' + "\n".join(asset(name) for name in names) + "\n})();\n"
+
+
+def style(*names: str) -> str:
+    """The named style sheets as one."""
+    return "\n".join(asset(name) for name in names)
+
+
+def json_text(value: Any) -> str:
+    """JSON that can stand inside a script element: no character of it can end the element or open a comment."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return re.sub("[<>&\u2028\u2029]", lambda match: _IN_SCRIPT[match.group()], text)
+
+
+def document(
+    template: str,
+    *,
+    title: str,
+    code: str,
+    css: str,
+    images: str,
+    data: Mapping[str, str],
+) -> str:
+    """The HTML text of `template` with everything inlined.
+
+    `images`: the sources that pictures may come from, as in a content security policy; scripts and styles may only be
+    the very ones given here (by their SHA-256), and nothing else may be loaded at all. `data`: blocks by id, either
+    JSON from `json_text` (ids that end in "json") or base64.
+    """
+    policy = "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src {_hash_source(code)}",
+            f"style-src {_hash_source(css)}",
+            f"img-src {images}",
+            "base-uri 'none'",
+            "form-action 'none'",
+        )
+    )
+    slots = {
+        "policy": html.escape(policy),
+        "title": html.escape(title),
+        "style": css,
+        "script": code,
+        "data": "\n".join(_block(name, text) for name, text in data.items()),
+    }
+    return _SLOT.sub(lambda match: slots[match.group(1)], asset(template))
+
+
+def _hash_source(text: str) -> str:
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+def _block(name: str, text: str) -> str:
+    kind = "application/json" if name.endswith("json") else "text/plain"
+    return f'<script type="{kind}" id="{name}">{text}</script>'
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` whole or not at all (beside its name, then renamed).
+
+    Raises OutputCreateError when the file cannot be created, OutputIOError when writing fails half-way.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise output_error(error, path.name) from error
+
+
+def chosen(source: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    """The named entries of `source`; None where it has no such entry."""
+    return {key: source.get(key) for key in keys}

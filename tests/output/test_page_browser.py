@@ -1,0 +1,284 @@
+"""The page of a case in a real browser: what it shows is what nibabel finds at the same place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from hirescam_cli.geometry import affine as affines
+from hirescam_cli.geometry.resample import linear_at
+from hirescam_cli.output.page.page import write_page
+from hirescam_cli.output.view import CaseView
+from tests.output.browser import Browser, chromium
+from tests.output.views import Known, make_case
+
+pytestmark = pytest.mark.browser
+
+HOSTILE = (
+    "nodule",
+    "<script>document.title='owned'</script>",
+    '"><img src=x onerror="document.title=1">',
+    "</script>",
+)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with chromium(tmp_path_factory.mktemp("profile")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def known() -> Known:
+    """A scan in an odd axis order, oblique, with hostile labels and unlike neighbours in HU."""
+    known = make_case("ASL", degrees=12.0, labels=HOSTILE)
+    noise = np.random.default_rng(5).integers(-30, 30, known.view.volume.array_ijk.shape)
+    known.view.volume.array_ijk[...] += noise.astype(np.int16)
+    for cams in known.view.cams.values():
+        cams += np.random.default_rng(6).normal(0, 0.01, cams.shape).astype(np.float32)
+    known.view.summary["case"] = "</title><script>document.title='owned'</script>"
+    known.view.summary["warnings"].append("odd-case: <img src=x onerror=\"document.title='owned'\">")
+    return known
+
+
+@pytest.fixture(scope="module")
+def page(known: Known, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "case.html"
+    write_page(known.view, path)
+    return path
+
+
+@pytest.fixture
+def opened(browser: Browser, page: Path) -> Browser:
+    browser.complaints()
+    browser.requests()
+    browser.open(page)
+    return browser
+
+
+def points_in(view: CaseView, count: int) -> NDArray[np.float64]:
+    """Random RAS points in the scan's box."""
+    shape = np.asarray(view.volume.array_ijk.shape)
+    index = np.random.default_rng(20).uniform(-0.49, shape - 0.51, (count, 3))
+    return affines.apply(view.volume.affine_ras, index)
+
+
+def pixels(browser: Browser, name: str) -> list[int]:
+    """Red, green, blue, opacity of every pixel of a canvas."""
+    browser.settle()
+    script = (
+        "const c = document.getElementById(arguments[0]);"
+        "return Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data);"
+    )
+    values: list[int] = browser.run(script, name)
+    return values
+
+
+def state(browser: Browser) -> dict[str, Any]:
+    browser.settle()
+    found: dict[str, Any] = browser.run("return window.hirescam.state")
+    return found
+
+
+def test_loads_in_silence_and_asks_for_nothing(opened: Browser, page: Path) -> None:
+    assert opened.complaints() == []
+    assert [url for url in opened.requests() if not url.startswith("data:")] == [page.resolve().as_uri()]
+
+
+@pytest.mark.parametrize("placement", ["stretch", "receptive-field"])
+def test_hu_and_map_value_are_what_nibabel_gives_there(
+    opened: Browser, known: Known, tmp_path: Path, placement: str
+) -> None:
+    view = known.view
+    nibabel.save(nibabel.Nifti1Image(view.volume.array_ijk, view.volume.affine_ras), tmp_path / "scan.nii")
+    scan = nibabel.load(tmp_path / "scan.nii")
+    for method, label in (("hirescam", 0), ("gradcam", 2)):
+        map_image = nibabel.Nifti1Image(view.cams[method][..., label], view.affines_ras[placement])
+        opened.run(
+            "window.hirescam.set({placement: arguments[0], method: arguments[1], label: arguments[2]})",
+            placement, method, label,
+        )  # fmt: skip
+        nonzero = 0
+        for point in points_in(view, 20):
+            found = opened.run("return window.hirescam.probe(arguments[0])", point.tolist())
+            voxel = np.rint(affines.apply(np.linalg.inv(scan.affine), point)).astype(int)
+            assert found["hu"] == int(scan.dataobj[tuple(voxel)])
+            index = affines.apply(np.linalg.inv(map_image.affine), point)
+            expected = float(linear_at(map_image.get_fdata(), index[None])[0])
+            assert found["value"] == pytest.approx(expected, abs=1e-7)
+            nonzero += expected != 0
+        assert nonzero >= 3
+
+
+def test_crosshair_reads_the_voxel_it_stands_on(opened: Browser, known: Known) -> None:
+    view = known.view
+    opened.run("window.hirescam.moveTo(arguments[0])", known.lesion_mm.tolist())
+    opened.settle()
+    point = opened.run("return window.hirescam.pointMm")
+    voxel = affines.apply(np.linalg.inv(view.volume.affine_ras), point)
+    assert np.abs(voxel - np.rint(voxel)).max() < 1e-6
+    hu = int(view.volume.array_ijk[tuple(np.rint(voxel).astype(int))])
+    shown = opened.run("return document.getElementById('readout').innerText").replace("\N{MINUS SIGN}", "-")
+    assert f"\n{hu}\n" in shown
+    x, y, z = point
+    assert f"{'R' if x >= 0 else 'L'} {abs(x):.1f}  {'A' if y >= 0 else 'P'} {abs(y):.1f}" in shown
+    assert f"{'H' if z >= 0 else 'F'} {abs(z):.1f}" in shown
+
+
+def test_patients_left_is_on_the_right_of_the_picture(opened: Browser, known: Known) -> None:
+    script = """
+      window.hirescam.set({visible: false, grey: false, crosshair: false, level: 900, width: 200});
+      window.hirescam.moveTo(arguments[0]);"""
+    opened.run(script, known.marker_mm.tolist())
+    values = np.asarray(pixels(opened, "plane-Axial"), dtype=np.uint8)
+    size = opened.run("const c = document.getElementById('plane-Axial'); return [c.height, c.width];")
+    grey = values.reshape(*size, 4)[:, :, 0].astype(int)
+    columns = np.nonzero((grey > 250).sum(axis=0) > 6)[0]
+    assert columns.size > 4
+    assert columns.min() > size[1] / 2
+
+
+def test_choosing_a_label_changes_the_map(opened: Browser) -> None:
+    before = pixels(opened, "plane-Axial")
+    position = state(opened)["voxel"]
+    opened.run("document.getElementById('label-2').click()")
+    opened.run("window.hirescam.set({voxel: arguments[0]})", position)
+    after = pixels(opened, "plane-Axial")
+    assert state(opened)["label"] == 2
+    assert before != after
+    opened.run("window.hirescam.set({visible: false})")
+    without = pixels(opened, "plane-Axial")
+    assert without != after
+
+
+def test_unseen_voxels_are_greyed_on_request(opened: Browser, known: Known) -> None:
+    opened.run("window.hirescam.set({visible: false, crosshair: false, grey: true})")
+    point = next(
+        p
+        for p in points_in(known.view, 200)
+        if not opened.run("return window.hirescam.probe(arguments[0]).seen", p.tolist())
+    )
+    opened.run("window.hirescam.moveTo(arguments[0])", point.tolist())
+    greyed = pixels(opened, "plane-Coronal")
+    opened.run("window.hirescam.set({grey: false})")
+    plain = pixels(opened, "plane-Coronal")
+    assert greyed != plain
+    index = affines.apply(np.linalg.inv(known.view.affines_ras["stretch"]), point)
+    shape = np.asarray(known.view.cams["hirescam"].shape[:3])
+    assert ((index < -0.5) | (index > shape - 0.5)).any()
+
+
+def test_every_control_has_its_key(opened: Browser) -> None:
+    first = state(opened)
+    changes = {"s": "signed", "c": "cells", "t": "placement", "m": "method", "v": "visible", "g": "grey", "x": "crosshair", "a": "shared", "j": "label", "2": "level", "]": "opacity"}  # fmt: skip
+    for key, name in changes.items():
+        before = state(opened)[name]
+        opened.keys(key)
+        assert state(opened)[name] != before, key
+    opened.keys("+")
+    assert state(opened)["view"]["scale"] > first["view"]["scale"]
+    opened.keys("0")
+    assert state(opened)["view"]["scale"] == pytest.approx(first["view"]["scale"])
+
+
+def test_a_plane_is_driven_by_keys(opened: Browser) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    opened.run("document.getElementById('plane-Axial').focus()")
+    z, y, x = state(opened)["voxel"]
+    opened.keys(Keys.ARROW_RIGHT)
+    opened.keys(Keys.ARROW_DOWN)
+    opened.keys(Keys.PAGE_DOWN)
+    assert state(opened)["voxel"] == [z + 1, y + 1, x + 1]
+    opened.keys(Keys.HOME)
+    assert state(opened)["voxel"][0] == 0
+    opened.keys("p")
+    assert state(opened)["voxel"] == [z, y, x]
+
+
+def test_search_narrows_the_list_and_the_list_is_driven_by_keys(opened: Browser) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    opened.keys("/")
+    opened.keys("n", "o", "d")
+    options = "return document.querySelectorAll('#label-list [role=option]').length"
+    assert opened.run(options) == 1
+    opened.keys(Keys.ESCAPE)
+    assert opened.run(options) == len(HOSTILE)
+    opened.run("document.getElementById('label-list').focus()")
+    opened.keys(Keys.END)
+    order = opened.run("return [...document.querySelectorAll('#label-list [role=option]')].map((e) => e.id)")
+    assert order[-1] == f"label-{state(opened)['label']}"
+    active = opened.run("return document.getElementById('label-list').getAttribute('aria-activedescendant')")
+    assert active == order[-1]
+
+
+def test_slice_scores_are_a_way_to_a_slice(opened: Browser, known: Known) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    opened.run("document.querySelector('.profile').focus()")
+    opened.keys(Keys.HOME)
+    opened.keys(Keys.ARROW_RIGHT)
+    assert opened.run("return document.querySelector('.profile').getAttribute('aria-valuenow')") == "2"
+    z = opened.run("return window.hirescam.pointMm")[2]
+    wanted = affines.apply(known.view.affines_ras["stretch"], [1, 2.5, 2.5])[2]
+    assert abs(z - wanted) <= known.view.volume.spacing_mm[2] / 2 + 1e-6
+
+
+def test_names_stay_text(opened: Browser, known: Known) -> None:
+    assert opened.run("return document.querySelectorAll('img, iframe, object').length") == 0
+    assert opened.run("return document.title") == f"{known.view.summary['case']} - hirescam"
+    shown = opened.run("return [...document.querySelectorAll('.label-name')].map((e) => e.textContent)")
+    assert sorted(shown) == sorted(HOSTILE)
+    for n in range(len(HOSTILE)):
+        opened.run("window.hirescam.set({label: arguments[0]})", n)
+        opened.settle()
+        assert opened.run("return document.querySelector('.label-title').textContent") == HOSTILE[n]
+    assert opened.complaints() == []
+
+
+def test_the_policy_stops_foreign_scripts_and_requests(opened: Browser) -> None:
+    opened.run(
+        "const s = document.createElement('script'); s.textContent = 'window.foreign = 1'; document.body.append(s);"
+        "const i = new Image(); i.src = 'https://example.invalid/x.png'; document.body.append(i);"
+    )
+    opened.settle()
+    assert opened.run("return window.foreign === undefined")
+    refused = " ".join(opened.complaints())
+    assert "script-src" in refused
+    assert "img-src" in refused
+
+
+def test_everything_can_be_reached_by_tab(opened: Browser) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    reached = []
+    for _ in range(60):
+        opened.keys(Keys.TAB)
+        reached.append(
+            opened.run(
+                "const e = document.activeElement; return e.id || e.className.toString() || e.tagName;"
+            )
+        )
+    for wanted in ("label-search", "label-list", "plane-Axial", "plane-Coronal", "plane-Sagittal", "plane profile", "tab-map", "opacity", "threshold", "visible", "peak", "level"):  # fmt: skip
+        assert wanted in reached, wanted
+    assert "signed-no" in reached
+
+
+def test_fits_a_small_screen(opened: Browser) -> None:
+    size = opened.run(
+        "const e = document.documentElement; return [e.scrollWidth, e.scrollHeight, innerWidth, innerHeight];"
+    )
+    assert size == [1280, 720, 1280, 720]
+    for name in ("plane-Axial", "plane-Coronal", "plane-Sagittal"):
+        box = opened.run(
+            "const b = document.getElementById(arguments[0]).getBoundingClientRect(); return [b.width, b.height];",
+            name,
+        )
+        assert min(box) > 250
