@@ -1,4 +1,4 @@
-"""Which device and precision a run uses. Only "auto" may choose; what was asked for by name is used or refused."""
+"""Which device and precision a run uses: only "auto" may choose, what was named is used or refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ def resolve_device(requested: str) -> tuple[torch.device, tuple[str, ...]]:
     kind, _, index = requested.partition(":")
     if kind not in ("cpu", "cuda", "mps") or (index and (kind != "cuda" or not index.isdigit())):
         raise UsageError(
-            f"--device {requested!r} is unknown.", hint="Choose from auto, cpu, cuda, cuda:N, mps.", code="device-unknown"
+            f"--device {requested!r} is unknown.",
+            hint="Choose from auto, cpu, cuda, cuda:N, mps.",
+            code="device-unknown",
         )
     if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -32,7 +34,9 @@ def resolve_device(requested: str) -> tuple[torch.device, tuple[str, ...]]:
         return torch.device("cuda", int(index or 0)), ()
     if kind == "mps" and not torch.backends.mps.is_available():
         raise UnavailableError(
-            "The device mps is not there.", hint="Choose another --device, or auto.", code="device-unavailable"
+            "The device mps is not there.",
+            hint="Choose another --device, or auto.",
+            code="device-unavailable",
         )
     return torch.device(kind), ()
 

@@ -1,8 +1,9 @@
 """The one family of errors that hirescam raises on purpose.
 
-An error says what is wrong (`message`), what to do about it (`hint`), at which `stage` of a case it arose, and under
-which stable `code` a script can recognise it. `exit_code` is what the process ends with when nothing else decides it
-(the table of exit codes is in the README). Library code raises; only the command line prints and exits.
+An error says what is wrong (`message`), what to do about it (`hint`), at which `stage` of a case it arose,
+and under which stable `code` a script can recognise it. `exit_code` is what the process ends with when
+nothing else decides it (the table of exit codes is in the README). Library code raises; only the command line
+prints and exits.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ class ExitCode:
 class HirescamError(Exception):
     """Base of every deliberate error.
 
-    `code` is a kebab-case slug that scripts may rely on ("nifti-truncated"); `message` one sentence that names the
-    object at fault, the offending value and what was expected; `hint` one sentence that says what to do.
+    `code` is a kebab-case slug that scripts may rely on ("nifti-truncated"); `message` one sentence that
+    names the object at fault, the offending value and what was expected; `hint` one sentence that says what
+    to do.
     """
 
     exit_code: ClassVar[int] = ExitCode.BUG
@@ -93,7 +95,7 @@ class NoInputError(HirescamError):
 
 
 class ScanError(HirescamError):
-    """A scan that cannot be read or used faithfully. The failure of one scan, not of a run (65 if none was usable)."""
+    """A scan that cannot be read or used faithfully: fails one scan, not a run (65 if none was usable)."""
 
     exit_code = ExitCode.BAD_DATA
     default_code = "bad-data"

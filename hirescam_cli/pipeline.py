@@ -165,7 +165,7 @@ def explain_prepared(session: Session, prepared: Prepared) -> Explained:
 def write_case(
     folder: Path, facts: RunFacts, prepared: Prepared, explained: Explained, settings: Settings
 ) -> dict[str, Any]:
-    """Write every file of a case into the existing, empty `folder`, summary.json last; returns the summary."""
+    """Write a case into the existing, empty `folder`, summary.json last; returns the summary."""
     begin = time.perf_counter()
     document = _document(facts, prepared, explained, settings)
     chosen = LabelChoice.parse(settings.labels, facts.spec.labels).choose(document["labels"])
@@ -272,8 +272,8 @@ def model_warnings(spec: ModelSpec) -> list[str]:
     if not spec.demonstration:
         return []
     return [
-        f"demonstration-model: {spec.name} was trained on synthetic phantoms only and knows nothing of patients; "
-        "use it to see how hirescam works, never to read a scan."
+        f"demonstration-model: {spec.name} was trained on synthetic phantoms only and knows nothing of "
+        "patients; use it to see how hirescam works, never to read a scan."
     ]
 
 
@@ -283,7 +283,8 @@ def case_warnings(spec: ModelSpec, prepared: Prepared) -> list[str]:
     coverage = prepared.model_input.coverage
     if coverage.scan_seen_fraction < _LITTLE_SEEN:
         warnings.append(
-            f"little-seen: the network saw {coverage.scan_seen_fraction:.0%} of the scan's voxels; the rest was cropped."
+            f"little-seen: the network saw {coverage.scan_seen_fraction:.0%} of the scan's voxels; "
+            "the rest was cropped."
         )
     if coverage.padding_fraction > _LITTLE_SEEN:
         warnings.append(f"much-padding: {coverage.padding_fraction:.0%} of the network's input is padding.")

@@ -1,8 +1,9 @@
 """From a volume in HU to what the network is fed: reorient, resample, clip, round, pad and crop.
 
-The steps and their order are those of RAD-ChestCT's published preparation, with settings taken from the model. Axes of
-the result are z (superior to inferior), y (anterior to posterior), x (patient right to left). All of it is one affine:
-`ModelInput.affine_ras` says where each input voxel lies, so nothing has to be undone later.
+The steps and their order are those of RAD-ChestCT's published preparation, with settings taken from the
+model. Axes of the result are z (superior to inferior), y (anterior to posterior), x (patient right to left).
+All of it is one affine: `ModelInput.affine_ras` says where each input voxel lies, so nothing has to be undone
+later.
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ _SLAB = 16
 
 @dataclass(frozen=True)
 class Coverage:
-    """`scan_seen_fraction`: share of the scan's voxels inside the network's input; `padding_fraction`: share of the
-    input's voxels that are padding."""
+    """`scan_seen_fraction`: share of the scan's voxels inside the network's input.
+
+    `padding_fraction`: share of the input's voxels that are padding.
+    """
 
     scan_seen_fraction: float
     padding_fraction: float
@@ -37,10 +40,10 @@ class Coverage:
 
 @dataclass(frozen=True, eq=False)
 class ModelInput:
-    """A prepared scan: `hu_zyx` int16 [slices, side, side] in whole HU, and `affine_ras` (its index to RAS mm).
+    """A prepared scan: `hu_zyx` int16 [slices, side, side] in whole HU, and where it lies.
 
-    `content_zyx`: per axis the index range [start, stop) that holds scan, the rest is padding. `warnings` as in
-    `Provenance`.
+    `affine_ras`: its index to RAS mm. `content_zyx`: per axis the index range [start, stop) that holds scan,
+    the rest is padding. `warnings` as in `Provenance`.
     """
 
     hu_zyx: NDArray[np.int16]
@@ -106,7 +109,9 @@ def prepare(volume: Volume, preparation: Preparation) -> ModelInput:
     content = _whole_hu(_resample(array_zyx, layout, kept, preparation), preparation)
     hu = content
     if any(a.start > 0 or a.stop < a.target for a in layout.axes):
-        hu = np.full(preparation.shape_zyx, _padding_value(array_zyx, content, layout, preparation), dtype=np.int16)
+        hu = np.full(
+            preparation.shape_zyx, _padding_value(array_zyx, content, layout, preparation), dtype=np.int16
+        )
         hu[tuple(slice(a.start, a.stop) for a in layout.axes)] = content
     return ModelInput(
         hu_zyx=hu,
@@ -154,7 +159,9 @@ def _resample(
         return plane
     result = np.empty((len(kept[0]), *plane.shape[1:]), dtype=np.float32)
     for start in range(0, plane.shape[1], _SLAB):
-        result[:, start : start + _SLAB] = apply_along(np.ascontiguousarray(plane[:, start : start + _SLAB]), z, 0)
+        result[:, start : start + _SLAB] = apply_along(
+            np.ascontiguousarray(plane[:, start : start + _SLAB]), z, 0
+        )
     return result
 
 

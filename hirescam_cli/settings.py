@@ -23,8 +23,8 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 class Settings:
     """The options of `explain` that matter for a single case; the defaults are those of the command line.
 
-    `labels`: "positive", "all", "top:N" or names joined by commas. `threshold`, `target_layer`, `placement`: None takes
-    the model's. `compress`: gzip level 0 to 3. `signed`: pictures show negative evidence too.
+    `labels`: "positive", "all", "top:N" or names joined by commas. `threshold`, `target_layer`, `placement`:
+    None takes the model's. `compress`: gzip level 0 to 3. `signed`: pictures show negative evidence too.
     """
 
     model: str = "demo"
@@ -66,7 +66,7 @@ class Settings:
         return self
 
     def result_hash(self, spec: ModelSpec, weights_sha256: str) -> str:
-        """SHA-256 over everything that decides a case's content: these settings but the device, the model, the weights."""
+        """SHA-256 over what decides a case's content: these settings (not the device), model and weights."""
         content = asdict(self)
         for key in ("device", "weights", "model", "chunk"):
             del content[key]
@@ -104,11 +104,15 @@ class LabelChoice:
         if text.startswith("top:"):
             count = text[4:]
             if not count.isdigit() or int(count) < 1:
-                raise UsageError(f"--labels {text!r} is not a count.", hint="Write for example --labels top:5.")
+                raise UsageError(
+                    f"--labels {text!r} is not a count.", hint="Write for example --labels top:5."
+                )
             return LabelChoice("top", top=int(count))
         names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
         if not names:
-            raise UsageError("--labels is empty.", hint="Write positive, all, top:N or names joined by commas.")
+            raise UsageError(
+                "--labels is empty.", hint="Write positive, all, top:N or names joined by commas."
+            )
         for name in names:
             if name not in labels:
                 import difflib

@@ -1,4 +1,4 @@
-"""A scan in Hounsfield units that knows where it lies: what every reader returns and everything later starts from."""
+"""A scan in Hounsfield units that knows where it lies: what every reader returns."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Provenance:
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """A CT volume: `array_ijk` in HU (int16 or float32, any axis order) and `affine_ras` (voxel index to RAS mm)."""
+    """A CT volume: `array_ijk` in HU (int16 or float32, any axis order), `affine_ras` (index to RAS mm)."""
 
     array_ijk: NDArray[Any]
     affine_ras: Affine

@@ -1,1 +1,2 @@
-"""Explanations: CAM formulas as pure functions, and the engine that computes them for all labels in one pass."""
+"""Explanations: CAM formulas as pure functions, and the engine that computes them for all labels in one
+pass."""

@@ -1,9 +1,10 @@
-"""The formulas: HiResCAM and Grad-CAM from activations and gradients, and their closed forms at the last layer.
+"""The formulas: HiResCAM and Grad-CAM from activations and gradients, and their closed forms at the last
+layer.
 
-A: activations [S, C, h, w] of the target layer; G: gradient of one label's logit (before the sigmoid) with respect to A.
-All results are signed and in logit units; display forms (ReLU, scaling) are made elsewhere.
-Draelos and Carin, "Use HiResCAM instead of Grad-CAM for faithful explanations" (arXiv 2011.08891); Selvaraju et al.,
-"Grad-CAM" (arXiv 1610.02391).
+A: activations [S, C, h, w] of the target layer; G: gradient of one label's logit (before the sigmoid) with
+respect to A. All results are signed and in logit units; display forms (ReLU, scaling) are made elsewhere.
+Draelos and Carin, "Use HiResCAM instead of Grad-CAM for faithful explanations" (arXiv 2011.08891); Selvaraju
+et al., "Grad-CAM" (arXiv 1610.02391).
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def gradcam(activations: Tensor, alpha: Tensor) -> Tensor:
 
 
 def hirescam_last_layer(activations: Tensor, weight: Tensor, groups: int) -> Tensor:
-    """HiResCAM maps [L, S, h, w] where one fully connected layer [L, C, h, w] and the mean over `groups` follow.
+    """HiResCAM maps [L, S, h, w] where one fully connected layer [L, C, h, w] and the mean over `groups`
+    follow.
 
     There G[l, s] = weight[l] / groups, so no backward pass is needed.
     """
@@ -48,7 +50,8 @@ def gradcam_weights_last_layer(weight: Tensor, groups: int) -> Tensor:
 
 
 def display_form(cam: Tensor) -> Tensor:
-    """The authors' display form of one map: ReLU, minus its minimum, divided by its maximum (0 if nothing is left)."""
+    """The authors' display form of one map: ReLU, minus its minimum, divided by its maximum (0 if nothing is
+    left)."""
     positive = torch.relu(cam)
     positive = positive - positive.min()
     peak = positive.max()

@@ -1,8 +1,9 @@
 """The engine: one pass over the slice groups of a scan, and the maps of every label and method from it.
 
-Groups do not know of each other until the mean over their scores, so they run in chunks and the memory does not depend
-on the length of the scan. Nothing of the borrowed network is touched: the engine works on a copy of its own, with
-batch norms folded into the convolutions and ReLUs that do not overwrite what is to be explained.
+Groups do not know of each other until the mean over their scores, so they run in chunks and the memory does
+not depend on the length of the scan. Nothing of the borrowed network is touched: the engine works on a copy
+of its own, with batch norms folded into the convolutions and ReLUs that do not overwrite what is to be
+explained.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import cast
 
 import numpy as np
@@ -47,8 +49,8 @@ class InputScale:
 class Engine:
     """Explains scans with one network on one device, in one precision.
 
-    `precision`: "fp32", or "bf16" / "fp16" for the layers below the target layer; the target layer's successors and the
-    maps are always computed in fp32. `chunk`: slice groups at a time (None: by device).
+    `precision`: "fp32", or "bf16" / "fp16" for the layers below the target layer; the target layer's
+    successors and the maps are always computed in fp32. `chunk`: slice groups at a time (None: by device).
     Raises ModelError for a target layer that the network does not have.
     """
 
@@ -78,7 +80,7 @@ class Engine:
         self.network = _own_copy(network, fold=not target_layer.startswith("features")).to(self.device)
         self._layer = self.network.get_submodule(target_layer)
         if self.device.type != "mps":
-            self.network.to(memory_format=torch.channels_last)
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if precision in _HALF:
             _halve_below(self.network, _HALF[precision])
 
@@ -87,8 +89,8 @@ class Engine:
     ) -> Explanation:
         """Explain one scan.
 
-        `hu`: int16 [S, slices per group, side, side]; `padding_groups` [S]: groups that are nothing but padding, which
-        are identical and computed once; `methods`: "hirescam", "gradcam".
+        `hu`: int16 [S, slices per group, side, side]; `padding_groups` [S]: groups that are nothing but
+        padding, which are identical and computed once; `methods`: "hirescam", "gradcam".
         """
         first_padding = np.flatnonzero(padding_groups)[:1]
         unique = np.concatenate([np.flatnonzero(~padding_groups), first_padding])
@@ -99,15 +101,17 @@ class Engine:
         fallbacks: list[str] = []
         with _deterministic():
             parts = _Parts(self, len(hu), np.bincount(place), methods, fallbacks)
-            parts.run(torch.from_numpy(np.ascontiguousarray(hu)) if first_padding.size == 0 else torch.from_numpy(hu[unique]))
+            parts.run(torch.from_numpy(hu[unique] if first_padding.size else np.ascontiguousarray(hu)))
             return parts.result(torch.from_numpy(place), tuple(fallbacks))
 
     def forward_only(self, hu: NDArray[np.int16]) -> NDArray[np.float32]:
-        """Slice scores [S, L] of groups [S, slices per group, side, side] and nothing else: what `bench` compares with."""
+        """Slice scores [S, L] of groups [S, slices per group, side, side]: what `bench` compares with."""
         scores = []
         with torch.inference_mode(), _deterministic():
             for start in range(0, len(hu), self.chunk):
-                scores.append(self.network.scores(self.values(torch.from_numpy(hu[start : start + self.chunk]))).cpu())
+                scores.append(
+                    self.network.scores(self.values(torch.from_numpy(hu[start : start + self.chunk]))).cpu()
+                )
         return cast(NDArray[np.float32], torch.cat(scores).numpy())
 
     def values(self, hu: Tensor) -> Tensor:
@@ -151,7 +155,9 @@ class _Parts:
                     raise
                 self.engine.chunk = chunk // 2
                 torch.cuda.empty_cache()
-                self.fallbacks.append(f"out of GPU memory: chunks of {chunk // 2} slice groups instead of {chunk}")
+                self.fallbacks.append(
+                    f"out of GPU memory: chunks of {chunk // 2} slice groups instead of {chunk}"
+                )
                 continue
             start += chunk
 
@@ -233,7 +239,7 @@ class _Parts:
 
 @contextmanager
 def _captured(layer: nn.Module, *, leaf: bool) -> Iterator[list[Tensor]]:
-    """Collect the outputs of `layer`; as `leaf`, what follows it is recorded for gradients and nothing below it."""
+    """Collect the outputs of `layer`; as `leaf`, only what follows it is recorded for gradients."""
     outputs: list[Tensor] = []
 
     def hook(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
@@ -260,7 +266,7 @@ def _deterministic() -> Iterator[None]:
 
 
 def _own_copy(network: Network, *, fold: bool) -> Network:
-    """A frozen copy in evaluation mode, without in-place ReLUs, and with batch norms folded away if `fold`."""
+    """A frozen copy in evaluation mode without in-place ReLUs; `fold`: and without batch norms."""
     own = copy.deepcopy(network).eval().requires_grad_(False)
     for module in own.modules():
         module._forward_hooks.clear()
@@ -274,9 +280,9 @@ def _own_copy(network: Network, *, fold: bool) -> Network:
 
 
 def _fold_batch_norms(module: nn.Module) -> None:
-    """Replace each convolution that is directly followed by a batch norm by one convolution (and an identity)."""
+    """Replace each convolution directly followed by a batch norm by one convolution (and an identity)."""
     children = list(module.named_children())
-    for (name, conv), (after, norm) in zip(children, children[1:], strict=False):
+    for (name, conv), (after, norm) in pairwise(children):
         if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
             setattr(module, name, fuse_conv_bn_eval(conv.double(), norm.double()).float())
             setattr(module, after, nn.Identity())

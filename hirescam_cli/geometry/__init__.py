@@ -1,7 +1,7 @@
-"""Geometry of voxel grids: affines, derived grids, resampling. Pure functions of NumPy arrays, no files, no networks.
+"""Geometry of voxel grids: affines, derived grids, resampling. Pure functions of NumPy arrays.
 
-Conventions: world points are RAS millimetres, an affine maps voxel indices (centres) to world points, and every
-function that maps says from where to where.
+Conventions: world points are RAS millimetres, an affine maps voxel indices (centres) to world points, and
+every function that maps says from where to where.
 """
 
 from hirescam_cli.geometry.affine import Affine

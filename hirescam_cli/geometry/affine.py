@@ -1,7 +1,8 @@
 """Algebra of 4x4 voxel-to-world affines, in float64.
 
-World coordinates are millimetres in the patient's RAS frame (x to the right, y to the front, z to the head), as in
-NIfTI. An affine maps a voxel index (i, j, k), whose integer values are voxel *centres*, to a world point.
+World coordinates are millimetres in the patient's RAS frame (x to the right, y to the front, z to the head),
+as in NIfTI. An affine maps a voxel index (i, j, k), whose integer values are voxel *centres*, to a world
+point.
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ def directions(affine: Affine) -> NDArray[np.float64]:
 def nearest_axes(affine: Affine) -> tuple[tuple[int, int], ...]:
     """For each index axis the world axis it runs along, as (axis, sign), each world axis used once.
 
-    Of the 24 x 2 assignments, the one with the largest sum of cosines is taken, so that an oblique grid falls on
-    its nearest orientation. Raises ValueError for a singular affine.
+    Of the 24 x 2 assignments, the one with the largest sum of cosines is taken, so that an oblique grid falls
+    on its nearest orientation. Raises ValueError for a singular affine.
     """
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
         raise ValueError("the affine is singular")

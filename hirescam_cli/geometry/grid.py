@@ -1,7 +1,7 @@
 """Voxel grids and the grids derived from them: reordered, resampled, padded, cropped, coarsened.
 
-Each derivation returns the child `Grid` together with whatever is needed to move voxels into it, so that undoing a
-preparation is matrix algebra on the two affines and nothing has to be remembered.
+Each derivation returns the child `Grid` together with whatever is needed to move voxels into it, so that
+undoing a preparation is matrix algebra on the two affines and nothing has to be remembered.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Shape3 = tuple[int, int, int]
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """A voxel grid in the patient's space: `shape` (voxels per index axis) and `affine_ras` (index to RAS mm)."""
+    """A voxel grid in space: `shape` (voxels per index axis) and `affine_ras` (index to RAS mm)."""
 
     shape: Shape3
     affine_ras: Affine
@@ -45,7 +45,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class AxisOrder:
-    """A permutation and flips of array axes: axis `a` of the result is axis `source[a]`, reversed where `flip[a]`."""
+    """Permutation and flips of axes: axis `a` of the result is axis `source[a]`, reversed where `flip[a]`."""
 
     source: tuple[int, int, int]
     flip: tuple[bool, bool, bool]
@@ -56,9 +56,10 @@ class AxisOrder:
 
 
 def reorient(grid: Grid, codes: str) -> tuple[AxisOrder, Grid]:
-    """Order and grid that make index axis a run towards `codes[a]` ("IPL": to the feet, to the back, to the left).
+    """Order and grid that make index axis a run towards `codes[a]`.
 
-    An oblique grid is taken along its nearest axes; its obliquity stays in the affine of the result.
+    "IPL" means: to the feet, to the back, to the left. An oblique grid is taken along its nearest axes; its
+    obliquity stays in the affine of the result.
     """
     wanted = {"L": (0, -1), "R": (0, 1), "P": (1, -1), "A": (1, 1), "I": (2, -1), "S": (2, 1)}
     have = affines.nearest_axes(grid.affine_ras)
@@ -76,7 +77,7 @@ def reorient(grid: Grid, codes: str) -> tuple[AxisOrder, Grid]:
 
 
 def resampled(grid: Grid, spacing_mm: Sequence[float]) -> Grid:
-    """Grid of another spacing with the first voxel centre kept: round(n * spacing / new spacing) voxels an axis."""
+    """Grid of another spacing, first voxel centre kept: round(n * spacing / new spacing) voxels an axis."""
     ratio = [new / old for new, old in zip(spacing_mm, grid.spacing_mm, strict=True)]
     shape = [max(1, round(n / r)) for n, r in zip(grid.shape, ratio, strict=True)]
     return grid.child(affines.scaling(ratio, (0.0, 0.0, 0.0)), shape)
@@ -86,8 +87,8 @@ def resampled(grid: Grid, spacing_mm: Sequence[float]) -> Grid:
 class PadCrop:
     """Centred padding and cropping of one axis from `size` to `target` voxels, as in RAD-ChestCT's pipeline.
 
-    Result index r holds source index `r + shift`; source voxels lie at result indices [`start`, `stop`), the rest is
-    padding.
+    Result index r holds source index `r + shift`; source voxels lie at result indices [`start`, `stop`), the
+    rest is padding.
     """
 
     size: int

@@ -1,8 +1,8 @@
 """Moving values between two grids.
 
-Between grids whose index axes are parallel the work is separable: one small matrix per axis (`bspline_matrix`,
-`linear_matrix`, applied by `apply_separable`). `linear_at` is the general path for grids that are oblique to each
-other. Positions are always continuous indices of the source axis.
+Between grids whose index axes are parallel the work is separable: one small matrix per axis
+(`bspline_matrix`, `linear_matrix`, applied by `apply_separable`). `linear_at` is the general path for grids
+that are oblique to each other. Positions are always continuous indices of the source axis.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _BLOCK = 64
 def linear_matrix(size: int, positions: ArrayLike) -> Matrix:
     """Weights [len(positions), size] of linear interpolation on an axis of `size` cells.
 
-    Between cell centres the weights are linear; in the outer half cells the outer cell's value holds; at positions
-    outside [-0.5, size - 0.5], where there is no cell, all weights are 0.
+    Between cell centres the weights are linear; in the outer half cells the outer cell's value holds; at
+    positions outside [-0.5, size - 0.5], where there is no cell, all weights are 0.
     """
     x = np.asarray(positions, dtype=np.float64)
     inside = (x >= -0.5 - _ALIGNED_TOLERANCE) & (x <= size - 0.5 + _ALIGNED_TOLERANCE)
@@ -44,8 +44,9 @@ def linear_matrix(size: int, positions: ArrayLike) -> Matrix:
 def bspline_matrix(size: int, positions: ArrayLike) -> Matrix:
     """Weights [len(positions), size] of cubic B-spline interpolation with a mirror boundary.
 
-    The interpolation weights times the inverse of the B-spline prefilter, mirrored about the outer voxel centres
-    (Unser 1999, "Splines: a perfect fit"; the same boundary as ITK's BSplineInterpolateImageFunction).
+    The interpolation weights times the inverse of the B-spline prefilter, mirrored about the outer voxel
+    centres (Unser 1999, "Splines: a perfect fit"; the same boundary as ITK's
+    BSplineInterpolateImageFunction).
     """
     x = np.asarray(positions, dtype=np.float64)
     if size == 1:
@@ -59,17 +60,18 @@ def bspline_matrix(size: int, positions: ArrayLike) -> Matrix:
         folded = np.mod(base + tap - 1, period)
         folded = np.minimum(folded, period - folded)
         np.add.at(weights, (np.arange(x.size), folded), taps[tap])
-    prefilter = (np.diag(np.full(size, 4.0)) + np.diag(np.ones(size - 1), 1) + np.diag(np.ones(size - 1), -1)) / 6
+    side = np.ones(size - 1)
+    prefilter = (np.diag(np.full(size, 4.0)) + np.diag(side, 1) + np.diag(side, -1)) / 6
     prefilter[0, 1] = prefilter[-1, -2] = 2.0 / 6.0
-    inverse_applied: Matrix = np.linalg.solve(prefilter.T, weights.T).T
-    return inverse_applied
+    return np.asarray(np.linalg.solve(prefilter.T, weights.T).T, dtype=np.float64)
 
 
 def band_blocks(matrix: Matrix) -> list[tuple[slice, slice]]:
     """Blocks (rows, columns) that together hold every weight of a banded `matrix` [m, n] worth keeping.
 
-    The inverse of the B-spline prefilter decays by 0.27 a voxel, so a block of neighbouring rows needs few columns:
-    weights below 1e-8 of the largest, which cannot move a value by a thousandth of a HU, are left out.
+    The inverse of the B-spline prefilter decays by 0.27 a voxel, so a block of neighbouring rows needs few
+    columns: weights below 1e-8 of the largest, which cannot move a value by a thousandth of a HU, are left
+    out.
     """
     keep = np.abs(matrix) > 1e-8 * max(np.abs(matrix).max(initial=0.0), 1e-300)
     blocks = []
@@ -100,7 +102,7 @@ def apply_along(array: NDArray[np.float32], matrix: Matrix, axis: int) -> NDArra
 
 
 def apply_separable(array: NDArray[Any], matrices: Sequence[Matrix]) -> NDArray[np.float32]:
-    """Resample a 3-D array with one matrix [m_a, n_a] per axis, in float32; the axis that grows least goes first."""
+    """Resample a 3-D array with one matrix [m_a, n_a] per axis, in float32, least growing axis first."""
     result = np.ascontiguousarray(array, dtype=np.float32)
     growth = [matrix.shape[0] / matrix.shape[1] for matrix in matrices]
     for axis in sorted(range(3), key=growth.__getitem__):
@@ -109,10 +111,10 @@ def apply_separable(array: NDArray[Any], matrices: Sequence[Matrix]) -> NDArray[
 
 
 def aligned_axes(index_affine: Affine, extent: Sequence[int]) -> tuple[int, int, int] | None:
-    """For each target axis the one source axis it moves along, or None if the grids are oblique to each other.
+    """For each target axis the one source axis it moves along; None if the grids are oblique to each other.
 
-    `index_affine` maps target indices to source indices; stray terms count as zero while they move no point of a
-    target grid of shape `extent` by more than a millionth of a source voxel.
+    `index_affine` maps target indices to source indices; stray terms count as zero while they move no point
+    of a target grid of shape `extent` by more than a millionth of a source voxel.
     """
     linear = np.abs(index_affine[:3, :3])
     source = linear.argmax(axis=0)
@@ -146,9 +148,10 @@ def linear_at(array: NDArray[Any], positions: NDArray[np.float64]) -> NDArray[np
 
 
 def resample_linear(array: NDArray[Any], affine_ras: Affine, target: Grid) -> NDArray[np.float32]:
-    """The 3-D `array` (at `affine_ras`) interpolated linearly at every voxel centre of `target`; 0 outside its cells.
+    """The 3-D `array` (at `affine_ras`) interpolated linearly at every voxel centre of `target`.
 
-    Separable where the two grids are parallel, slab by slab through `linear_at` where they are oblique.
+    0 outside its cells. Separable where the two grids are parallel, slab by slab through `linear_at` where
+    they are oblique.
     """
     index_affine = np.linalg.inv(affine_ras) @ target.affine_ras
     source = aligned_axes(index_affine, target.shape)

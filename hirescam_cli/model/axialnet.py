@@ -1,8 +1,9 @@
-"""AxialNet: a ResNet-18 applied to triplets of axial slices, a small convolutional head, and the mean over the scan.
+"""AxialNet: ResNet-18 on triplets of axial slices, a small convolutional head, the mean over the scan.
 
-Draelos and Carin, "Explainable multiple abnormality classification of chest CT volumes" (arXiv 2111.12215). Module and
-parameter names are those of the authors' checkpoints (`features.*`, `conv2d.*`, `fc.*`). `trunk_width` scales every
-layer of the trunk: 64 is ResNet-18, smaller numbers give narrow networks of the same topology.
+Draelos and Carin, "Explainable multiple abnormality classification of chest CT volumes" (arXiv 2111.12215).
+Module and parameter names are those of the authors' checkpoints (`features.*`, `conv2d.*`, `fc.*`).
+`trunk_width` scales every layer of the trunk: 64 is ResNet-18, smaller numbers give narrow networks of the
+same topology.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from hirescam_cli.errors import ModelError
@@ -40,7 +40,8 @@ class BasicBlock(nn.Module):
         """[n, c, h, w] -> [n, channels, ceil(h / stride), ceil(w / stride)]."""
         shortcut = x if self.downsample is None else self.downsample(x)
         x = self.relu(self.bn1(self.conv1(x)))
-        return self.relu(self.bn2(self.conv2(x)) + shortcut)
+        result: Tensor = self.relu(self.bn2(self.conv2(x)) + shortcut)
+        return result
 
 
 def _trunk(width: int) -> nn.Sequential:
@@ -85,7 +86,8 @@ class AxialNet(Network):
 
     def scores(self, groups: Tensor) -> Tensor:
         """Slice scores [n, labels] of groups [n, 3, side, side]; each group on its own."""
-        return self.fc(self.conv2d(self.features(groups))).flatten(1)
+        scores: Tensor = self.fc(self.conv2d(self.features(groups)))
+        return scores.flatten(1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [1, labels] of a scan [1, S, 3, side, side]: the mean of its groups' scores."""
@@ -93,10 +95,10 @@ class AxialNet(Network):
 
 
 def _layer_grid(network: nn.Module, layer: str, side: int) -> LayerGrid:
-    """Stride and first centre, in input pixels, of the cells of `layer`: a module inside `features` or `conv2d`.
+    """Stride and first centre, in input pixels, of the cells of `layer`.
 
-    Padded convolutions of the trunk keep the first centre at pixel 0; each unpadded one of the head moves it by one
-    cell of the trunk's grid.
+    `layer` is a module inside `features` or `conv2d`. Padded convolutions of the trunk keep the first centre
+    at pixel 0; each unpadded one of the head moves it by one cell of the trunk's grid.
     """
     part, _, index = layer.partition(".")
     top = index.partition(".")[0]
@@ -112,13 +114,16 @@ def _layer_grid(network: nn.Module, layer: str, side: int) -> LayerGrid:
         sections.append(("conv2d", _children(network, "conv2d")))
     for section, modules in sections:
         for position, module in enumerate(modules):
-            for conv in _downsampling_path(module, index.split(".")[1:] if (section, position) == (part, int(top)) else None):
+            last = (section, position) == (part, int(top))
+            for conv in _downsampling_path(module, index.split(".")[1:] if last else None):
                 size = (size + 2 * conv[2] - conv[0]) // conv[1] + 1
                 first += stride * ((conv[0] - 1) / 2 - conv[2])
                 stride *= conv[1]
-            if (section, position) == (part, int(top)):
+            if last:
                 return LayerGrid(cells=size, stride_px=stride, first_centre_px=first)
-    raise ModelError(f"AxialNet has no layer {layer!r}.", code="target-layer", hint="See `hirescam model show`.")
+    raise ModelError(
+        f"AxialNet has no layer {layer!r}.", code="target-layer", hint="See `hirescam model show`."
+    )
 
 
 def _children(network: nn.Module, name: str) -> list[nn.Module]:
@@ -127,9 +132,10 @@ def _children(network: nn.Module, name: str) -> list[nn.Module]:
 
 
 def _downsampling_path(module: nn.Module, inner: list[str] | None) -> list[tuple[int, int, int]]:
-    """(kernel, stride, padding) of the convolutions and pools that a signal passes on the main path of `module`.
+    """(kernel, stride, padding) of the convolutions and pools on the main path through `module`.
 
-    `inner` names a position inside `module` at which the path ends (an empty list or None: it passes through).
+    `inner` names a position inside `module` at which the path ends (an empty list or None: it passes
+    through).
     """
     if isinstance(module, nn.Conv2d | nn.MaxPool2d):
         values = [getattr(module, key) for key in ("kernel_size", "stride", "padding")]
@@ -148,6 +154,10 @@ def _downsampling_path(module: nn.Module, inner: list[str] | None) -> list[tuple
     return path
 
 
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
 def _build(parameters: Mapping[str, Any], labels: int) -> AxialNet:
     known = {"trunk_width", "head_channels"}
     if unknown := sorted(set(parameters) - known):
@@ -158,16 +168,18 @@ def _build(parameters: Mapping[str, Any], labels: int) -> AxialNet:
         )
     width = parameters.get("trunk_width", 64)
     channels = parameters.get("head_channels", [64, 32, 16, 16])
-    if not isinstance(width, int) or not 1 <= width <= 1024:
+    if not _is_count(width) or width > 1024:
         raise ModelError(f"trunk_width is {width!r}, expected 1 to 1024.", code="model-parameters")
-    if not isinstance(channels, list) or len(channels) < 1 or not all(isinstance(c, int) and c > 0 for c in channels):
-        raise ModelError(f"head_channels is {channels!r}, expected a list of numbers.", code="model-parameters")
+    if not isinstance(channels, list) or not channels or not all(_is_count(c) for c in channels):
+        raise ModelError(
+            f"head_channels is {channels!r}, expected a list of numbers.", code="model-parameters"
+        )
     return AxialNet(labels, width, tuple(channels))
 
 
 ARCHITECTURE = Architecture(
     name="axialnet",
-    description="ResNet-18 on triplets of axial slices, convolutional head, mean over the scan (arXiv 2111.12215)",
+    description="ResNet-18 on triplets of axial slices, small head, mean over the scan (arXiv 2111.12215)",
     slices_per_group=SLICES_PER_GROUP,
     build=_build,
     layer_grid=_layer_grid,

@@ -21,14 +21,25 @@ from torch import Tensor, nn
 from hirescam_cli.errors import ModelError, UnavailableError
 
 _COUNTER = "num_batches_tracked"
+# What torch.load and the unpickler below it answer to bytes that are no checkpoint.
+_DAMAGED = (
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    OSError,
+    zipfile.BadZipFile,
+)
 
 
 def read_weights(path: Path, expected_sha256: str | None = None) -> tuple[dict[str, Tensor], str]:
     """Tensors by name and the SHA-256 of the file.
 
-    Reads `.safetensors` and PyTorch files (a state_dict, or the authors' {'params': state_dict}), the latter with
-    `weights_only=True` and nothing else. Raises UnavailableError if the file is not there, ModelError if it is no
-    checkpoint or its SHA-256 is not the expected one.
+    Reads `.safetensors` and PyTorch files (a state_dict, or the authors' {'params': state_dict}), the latter
+    with `weights_only=True` and nothing else. Raises UnavailableError if the file is not there, ModelError if
+    it is no checkpoint or its SHA-256 is not the expected one.
     """
     try:
         data = path.read_bytes()
@@ -74,10 +85,14 @@ def _pytorch(path: Path, data: bytes) -> dict[str, Tensor]:
     try:
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "Unsupported global" in str(error) or "weights_only" in str(error).lower() and data[:1] == b"\x80":
-            raise _refuse(path, "it holds Python objects other than tensors, which hirescam never loads") from error
+        if "Unsupported global" in str(error) or (
+            "weights_only" in str(error).lower() and data[:1] == b"\x80"
+        ):
+            raise _refuse(
+                path, "it holds Python objects other than tensors, which hirescam never loads"
+            ) from error
         raise _refuse(path, "it is no PyTorch file") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError, UnicodeDecodeError, OSError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         raise _refuse(path, "it is truncated or no PyTorch file") from error
     if isinstance(content, Mapping) and isinstance(content.get("params"), Mapping):
         content = content["params"]
@@ -90,13 +105,15 @@ def _pytorch(path: Path, data: bytes) -> dict[str, Tensor]:
 
 
 def fit(network: nn.Module, tensors: Mapping[str, Tensor], file: str, labels: int) -> None:
-    """Load `tensors` into `network` in place, as float32; raises ModelError unless every entry fits exactly."""
+    """Load `tensors` into `network` in place, as float32; ModelError unless every entry fits exactly."""
     wanted = {name: value for name, value in network.state_dict().items() if not name.endswith(_COUNTER)}
     given = {name: value for name, value in tensors.items() if not name.endswith(_COUNTER)}
     if missing := [name for name in wanted if name not in given]:
         raise _mismatch(file, f"{len(missing)} entries are missing, the first is {missing[0]}")
     if extra := [name for name in given if name not in wanted]:
-        raise _mismatch(file, f"{len(extra)} entries are unknown to the architecture, the first is {extra[0]}")
+        raise _mismatch(
+            file, f"{len(extra)} entries are unknown to the architecture, the first is {extra[0]}"
+        )
     if (found := given["fc.weight"].shape[0] if given["fc.weight"].ndim else 0) != labels:
         raise ModelError(
             f"{file} is a network of {found} labels, the model lists {labels}.",
@@ -105,12 +122,16 @@ def fit(network: nn.Module, tensors: Mapping[str, Tensor], file: str, labels: in
         )
     for name, value in given.items():
         if value.shape != wanted[name].shape:
-            raise _mismatch(file, f"{name} has shape {list(value.shape)}, expected {list(wanted[name].shape)}")
+            raise _mismatch(
+                file, f"{name} has shape {list(value.shape)}, expected {list(wanted[name].shape)}"
+            )
         if not value.is_floating_point():
             raise _mismatch(file, f"{name} has type {value.dtype}, expected floating point")
         if not torch.isfinite(value).all():
             raise ModelError(
-                f"{file}: {name} holds NaN or infinite weights.", hint="The checkpoint is damaged.", code="weights-nan"
+                f"{file}: {name} holds NaN or infinite weights.",
+                hint="The checkpoint is damaged.",
+                code="weights-nan",
             )
     network.load_state_dict({name: value.to(torch.float32) for name, value in given.items()}, strict=False)
 

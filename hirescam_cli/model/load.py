@@ -25,10 +25,10 @@ class LoadedModel:
     weights_sha256: str
 
     def cell_affine(self, layer: str, placement: str) -> Affine:
-        """Index-to-index affine: cell (s, y, x) of a map at `layer` to input voxel (z, y, x), under a placement.
+        """Affine from a cell (s, y, x) of a map at `layer` to an input voxel (z, y, x).
 
-        "stretch" spreads the cells evenly over the input's plane; "receptive-field" puts each at the centre of its
-        receptive field. Along z a cell is its group of slices, under both.
+        "stretch" spreads the cells evenly over the input's plane; "receptive-field" puts each at the centre
+        of its receptive field. Along z a cell is its group of slices, under both.
         """
         grid = self.architecture.layer_grid(self.network, layer, self.spec.preparation.side)
         slices = self.architecture.slices_per_group

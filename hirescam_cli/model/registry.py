@@ -15,11 +15,11 @@ GROUP = "hirescam.architectures"
 
 
 class Network(nn.Module):
-    """What the engine asks of a network: scores of slice groups that are independent of each other until the mean.
+    """What the engine asks of a network: scores of slice groups that are independent until the mean.
 
-    A network whose last two steps are `fc` (one convolution that covers the whole map of the layer before it) and the
-    mean over groups is explained in closed form at that layer; at any other layer gradients come from automatic
-    differentiation of the part above it.
+    A network whose last two steps are `fc` (one convolution that covers the whole map of the layer before it)
+    and the mean over groups is explained in closed form at that layer; at any other layer gradients come from
+    automatic differentiation of the part above it.
     """
 
     fc: nn.Conv2d
@@ -43,7 +43,8 @@ class Network(nn.Module):
 class LayerGrid:
     """Where the `cells` x `cells` values of a layer lie in the plane of the network's input.
 
-    `stride_px`: input pixels between receptive-field centres; `first_centre_px`: input pixel of the first centre.
+    `stride_px`: input pixels between receptive-field centres; `first_centre_px`: input pixel of the first
+    centre.
     """
 
     cells: int
@@ -55,8 +56,8 @@ class LayerGrid:
 class Architecture:
     """A named way to build a network.
 
-    `build(parameters, labels)` returns a `Network` with random weights; `layer_grid(network, layer, side)` says where a
-    layer's cells lie; both raise ModelError for what they do not know.
+    `build(parameters, labels)` returns a `Network` with random weights; `layer_grid(network, layer, side)`
+    says where a layer's cells lie; both raise ModelError for what they do not know.
     """
 
     name: str
@@ -83,10 +84,14 @@ def find_architecture(name: str) -> Architecture:
         architecture = found[name].load()
     except ImportError as error:
         raise ModelError(
-            f"The architecture {name!r} does not load: {error}.", code="model-architecture", hint="Reinstall its package."
+            f"The architecture {name!r} does not load: {error}.",
+            code="model-architecture",
+            hint="Reinstall its package.",
         ) from error
     if not isinstance(architecture, Architecture):
         raise ModelError(
-            f"The entry point {name!r} of {GROUP} is no Architecture.", code="model-architecture", hint="Reinstall its package."
+            f"The entry point {name!r} of {GROUP} is no Architecture.",
+            code="model-architecture",
+            hint="Reinstall its package.",
         )
     return architecture

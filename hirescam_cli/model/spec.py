@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -19,15 +19,34 @@ from hirescam_cli.resources import config_names, config_path, resource_root
 Placement = Literal["stretch", "receptive-field"]
 PLACEMENTS: tuple[Placement, ...] = ("stretch", "receptive-field")
 
+_TOP_KEYS = frozenset(
+    {"name", "description", "intended_use", "architecture", "demonstration", "parameters"}
+    | {"weights", "labels", "preparation", "explanation"}
+)
+_PREPARATION_KEYS = frozenset(
+    (
+        "spacing_mm",
+        "interpolation",
+        "hu_clip",
+        "slices",
+        "side",
+        "hu_window",
+        "subtract",
+        "padding",
+        "centring",
+    )
+)
+
 
 @dataclass(frozen=True)
 class Preparation:
-    """How a volume becomes a network input. Axes are z (superior to inferior), y (anterior to posterior), x (right to left).
+    """How a volume becomes a network input.
 
+    Axes are z (superior to inferior), y (anterior to posterior), x (patient right to left).
     `spacing_mm` (z, y, x) to which the volume is resampled by `interpolation` ("bspline" or "linear");
-    `hu_clip`: limits applied after resampling, before rounding to whole HU; `slices`, `side`: size after padding with
-    `padding` ("minimum" of the volume) and cropping about the centre; `hu_window`: HU mapped to 0 .. 1 and clamped;
-    `subtract`: then taken off.
+    `hu_clip`: limits applied after resampling, before rounding to whole HU; `slices`, `side`: size after
+    padding with `padding` ("minimum" of the volume) and cropping about the centre; `hu_window`: HU mapped to
+    0 .. 1 and clamped; `subtract`: then taken off.
     """
 
     spacing_mm: tuple[float, float, float]
@@ -112,20 +131,31 @@ class _Reader:
 
     def fail(self, key: str, value: object, expected: str) -> ModelError:
         return ModelError(
-            f"{self.path.name}: {key} is {value!r}, expected {expected}.", code="model-toml", hint="Correct the file."
+            f"{self.path.name}: {key} is {value!r}, expected {expected}.",
+            code="model-toml",
+            hint="Correct the file.",
         )
 
-    def get(self, table: Mapping[str, Any], key: str, kind: type | tuple[type, ...], expected: str, default: Any = ...) -> Any:
+    def get(
+        self,
+        table: Mapping[str, Any],
+        key: str,
+        kind: type | tuple[type, ...],
+        expected: str,
+        default: Any = ...,
+    ) -> Any:
         value = table.get(key, default)
         if value is ...:
             raise ModelError(
                 f"{self.path.name}: {key} is missing, expected {expected}.", code="model-toml", hint="Add it."
             )
-        if value is not default and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
+        if value is not default and (
+            not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)
+        ):
             raise self.fail(key, value, expected)
         return value
 
-    def known(self, table: Mapping[str, Any], where: str, keys: set[str]) -> None:
+    def known(self, table: Mapping[str, Any], where: str, keys: Set[str]) -> None:
         if unknown := sorted(set(table) - keys):
             raise ModelError(
                 f"{self.path.name}: unknown key {unknown[0]!r} in {where}.",
@@ -134,8 +164,7 @@ class _Reader:
             )
 
     def spec(self, data: Mapping[str, Any]) -> ModelSpec:
-        top = {"name", "description", "intended_use", "architecture", "demonstration", "parameters", "weights", "labels", "preparation", "explanation"}
-        self.known(data, "the file", top)
+        self.known(data, "the file", _TOP_KEYS)
         labels, thresholds = self.labels(self.get(data, "labels", dict, "a table"))
         weights_file, sha256 = self.weights(self.get(data, "weights", dict, "a table", {}))
         explanation = self.get(data, "explanation", dict, "a table")
@@ -164,7 +193,9 @@ class _Reader:
         self.known(table, "[labels]", {"names", "file", "threshold", "thresholds"})
         if ("names" in table) == ("file" in table):
             raise ModelError(
-                f"{self.path.name}: [labels] needs either names or file.", code="model-toml", hint="Give one of them."
+                f"{self.path.name}: [labels] needs either names or file.",
+                code="model-toml",
+                hint="Give one of them.",
             )
         if "file" in table:
             names = self.label_file(self.get(table, "file", str, "a path"))
@@ -182,7 +213,9 @@ class _Reader:
         default = self.probability("labels.threshold", table.get("threshold", 0.5))
         own = self.get(table, "thresholds", dict, "a table of label = probability", {})
         self.known(own, "[labels.thresholds]", set(names))
-        return tuple(names), tuple(self.probability(f"labels.thresholds.{n}", own.get(n, default)) for n in names)
+        return tuple(names), tuple(
+            self.probability(f"labels.thresholds.{n}", own.get(n, default)) for n in names
+        )
 
     def label_file(self, name: str) -> list[str]:
         try:
@@ -209,12 +242,12 @@ class _Reader:
         return self.path.parent / file, sha256
 
     def preparation(self, table: Mapping[str, Any]) -> Preparation:
-        keys = {"spacing_mm", "interpolation", "hu_clip", "slices", "side", "hu_window", "subtract", "padding", "centring"}
-        self.known(table, "[preparation]", keys)
+        self.known(table, "[preparation]", _PREPARATION_KEYS)
         spacing = self.numbers(table, "spacing_mm", 3)
         if min(spacing) <= 0:
             raise self.fail("preparation.spacing_mm", spacing, "positive numbers of mm (z, y, x)")
-        window, clip = self.numbers(table, "hu_window", 2), self.numbers(table, "hu_clip", 2, (-1000.0, 1000.0))
+        window = self.numbers(table, "hu_window", 2)
+        clip = self.numbers(table, "hu_clip", 2, (-1000.0, 1000.0))
         for key, pair in (("hu_window", window), ("hu_clip", clip)):
             if pair[0] >= pair[1]:
                 raise self.fail(f"preparation.{key}", pair, "a lower and a higher HU")
@@ -223,7 +256,9 @@ class _Reader:
         slices = self.get(table, "slices", int, "a number of slices")
         side = self.get(table, "side", int, "a number of pixels")
         if slices < 3 or slices % 3 or side < 1:
-            raise self.fail("preparation.slices, side", (slices, side), "a multiple of 3, and a positive number")
+            raise self.fail(
+                "preparation.slices, side", (slices, side), "a multiple of 3, and a positive number"
+            )
         fixed = {"interpolation": ("bspline", "linear"), "padding": ("minimum",), "centring": ("centre",)}
         choice = {}
         for key, allowed in fixed.items():
@@ -242,7 +277,9 @@ class _Reader:
             centring=choice["centring"],
         )
 
-    def numbers(self, table: Mapping[str, Any], key: str, count: int, default: Any = ...) -> tuple[float, ...]:
+    def numbers(
+        self, table: Mapping[str, Any], key: str, count: int, default: Any = ...
+    ) -> tuple[float, ...]:
         value = self.get(table, key, list | tuple, f"a list of {count} numbers", default)  # type: ignore[arg-type]
         ok = len(value) == count and all(
             isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in value

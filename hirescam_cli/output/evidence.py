@@ -1,4 +1,4 @@
-"""What a map says in numbers: the completeness certificate, the peak, the evidence in padding, agreement of methods.
+"""What a map says in numbers: completeness certificate, peak, evidence in padding, agreement of methods.
 
 Maps are signed, in logit units, [S, h, w]; sums are taken in float64.
 """
@@ -37,8 +37,8 @@ def certificate(cam_syx: NDArray[np.float32], bias: float, logit: float) -> dict
 def padding_weights(cell_affine: Affine, cells: Sequence[int], content_zyx: Content) -> NDArray[np.float64]:
     """For each cell [S, h, w] the share of its box that is padding.
 
-    `cell_affine`: cell (s, y, x) to input voxel (z, y, x); `content_zyx`: per axis the input voxels that hold scan.
-    A cell's box reaches half-way to its neighbours.
+    `cell_affine`: cell (s, y, x) to input voxel (z, y, x); `content_zyx`: per axis the input voxels that hold
+    scan. A cell's box reaches half-way to its neighbours.
     """
     share = np.ones(tuple(cells))
     for axis, (start, stop) in enumerate(content_zyx):
@@ -60,10 +60,11 @@ def padding_share(cam_syx: NDArray[np.float32], weights: NDArray[np.float64]) ->
 
 
 def peak(cam_syx: NDArray[np.float32], affine_ras: Affine, scan: Grid) -> dict[str, Any]:
-    """The largest cell: its value, the RAS mm of its centre, and the scan voxel nearest to that (None outside the scan)."""
+    """The largest cell: its value, its centre in RAS mm, and the scan voxel nearest to it (None: outside)."""
     cell = np.unravel_index(int(cam_syx.argmax()), cam_syx.shape)
     world = affines.apply(affine_ras, np.asarray(cell, dtype=np.float64))
-    index = np.rint(affines.apply(np.linalg.inv(scan.affine_ras), world)).astype(int)
+    to_scan: Affine = np.asarray(np.linalg.inv(scan.affine_ras), dtype=np.float64)
+    index = np.rint(affines.apply(to_scan, world)).astype(int)
     inside = bool(((index >= 0) & (index < scan.shape)).all())
     return {
         "value": float(cam_syx[cell]),

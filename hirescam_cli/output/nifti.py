@@ -1,7 +1,7 @@
 """Writing NIfTI: exact maps in float32 and overlays in signed 8 bits, streamed through a fast gzip.
 
-Files are NIfTI-1 (NIfTI-2 beyond 32767 voxels an axis), little endian, in mm, with nothing in any free-text field but
-hirescam's own name, and the same bytes for the same content.
+Files are NIfTI-1 (NIfTI-2 beyond 32767 voxels an axis), little endian, in mm, with nothing in any free-text
+field but hirescam's own name, and the same bytes for the same content.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SHEAR_TOLERANCE = 1e-5
 
 
 def write_cams(path: Path, cams_lsyx: NDArray[np.float32], affine_ras: Affine, *, compress: int) -> None:
-    """Every label's exact signed map as one 4-D float32 image [s, y, x, label]; cell (s, y, x) to RAS mm is its affine."""
+    """Every label's exact signed map as one 4-D float32 image [s, y, x, label] at `affine_ras`."""
     header = _header((*cams_lsyx.shape[1:], cams_lsyx.shape[0]), affine_ras, np.float32)
     header["cal_max"] = max(0.0, float(cams_lsyx.max(initial=0.0)))
     data = np.transpose(cams_lsyx, (1, 2, 3, 0)).astype("<f4")
@@ -40,10 +40,13 @@ def write_map(path: Path, cam_syx: NDArray[np.float32], affine_ras: Affine, *, c
     _write(path, header, [cam_syx.astype("<f4").tobytes(order="F")], compress)
 
 
-def write_overlay(path: Path, cam_syx: NDArray[np.float32], affine_ras: Affine, target: Grid, *, compress: int) -> None:
+def write_overlay(
+    path: Path, cam_syx: NDArray[np.float32], affine_ras: Affine, target: Grid, *, compress: int
+) -> None:
     """A map [s, y, x] (cell to RAS mm: `affine_ras`) interpolated onto the scan's grid, in signed 8 bits.
 
-    The slope gives logit units; 0 means no evidence or, outside the map's cells, that the network saw nothing there.
+    The slope gives logit units; 0 means no evidence or, outside the map's cells, that the network saw nothing
+    there.
     """
     slope = float(np.abs(cam_syx).max()) / _INT8_MAX or 1.0
     header = _header(target.shape, target.affine_ras, np.int8)

@@ -1,4 +1,4 @@
-"""summary.json: the document of one case, built from plain values and checked against the packaged JSON Schema in tests.
+"""summary.json: the document of one case, built from plain values; its JSON Schema lies beside this module.
 
 Units are millimetres, Hounsfield units, logit units, MiB and seconds; unknown values are null, never NaN.
 """
@@ -82,9 +82,10 @@ def label_entries(
     scan: Grid,
     padding: np.ndarray[Any, np.dtype[np.float64]],
 ) -> list[dict[str, Any]]:
-    """`labels`: every label of the model with its logit, scores and the evidence of its maps; files are added later.
+    """`labels`: every label of the model with its logit, scores and the evidence of its maps.
 
-    `map_affine_ras`: cell (s, y, x) to RAS mm; `padding` [S, h, w]: share of each cell that is padding.
+    File names are entered later. `map_affine_ras`: cell (s, y, x) to RAS mm; `padding` [S, h, w]: share of
+    each cell that is padding.
     """
     entries = []
     probabilities = explanation.probabilities
@@ -113,7 +114,7 @@ def label_entries(
                 "positive": bool(probabilities[index] >= limit),
                 "slice_scores": [float(value) for value in explanation.slice_scores[index]],
                 "maps": maps,
-                "agreement": evidence.agreement(*pair, map_affine_ras) if len(pair) == 2 else None,
+                "agreement": evidence.agreement(pair[0], pair[1], map_affine_ras) if len(pair) == 2 else None,
             }
         )
     return entries
@@ -141,5 +142,3 @@ def failure_document(
         "labels": [],
         "outputs": [],
     }
-
-
