@@ -16,10 +16,11 @@ import re
 import secrets
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 from hirescam_cli.errors import HirescamError, OutputCreateError, OutputIOError
 
@@ -73,19 +74,32 @@ def _hash(path: Path) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Replace the file `path` by `data` in one step, synced. Raises OutputCreateError or OutputIOError."""
+@contextmanager
+def replaced(path: Path) -> Iterator[BinaryIO]:
+    """A stream whose content becomes the file `path`, synced and in one step, when the context is left
+    without error.
+
+    Raises OutputCreateError or OutputIOError.
+    """
     temporary = path.with_name(_temporary_name(path.name, "tmp"))
     try:
         with temporary.open("wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.rename(temporary, path)
         _sync(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise output_error(error, path.name) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Replace the file `path` by `data` in one step, synced. Raises OutputCreateError or OutputIOError."""
+    with replaced(path) as file:
+        file.write(data)
 
 
 class CaseFolder:
@@ -223,7 +237,7 @@ def _sweep_folder(parent: Path, names: dict[str, str]) -> int:
             os.rename(path, final)
             _sync(parent)
         elif not _held(path):
-            shutil.rmtree(path)
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
             removed += 1
     return removed
 

@@ -1,0 +1,93 @@
+"""One run per output folder, or one per part: locks of the operating system, which end with the process."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from hirescam_cli.batch.plan import Part
+from hirescam_cli.errors import OutputCreateError
+from hirescam_cli.output.publish import output_error
+
+LOCK = ".hirescam.lock"
+_BUSY = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
+
+
+@contextmanager
+def output_lock(out: Path, part: Part | None) -> Iterator[bool]:
+    """Own `out`, or one part of it, inside the context; gives False where the file system has no locks.
+
+    A whole run excludes every other; parts of one division exclude whole runs, other divisions and
+    themselves. Raises OutputCreateError if someone else is at work or the folder cannot be made.
+    """
+    with ExitStack() as stack:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            whole = stack.enter_context(_opened(out / LOCK))
+            if part is None:
+                locked = _take(whole, fcntl.LOCK_EX)
+            else:
+                own = stack.enter_context(_opened(out / f".hirescam.part-{part.index}-of-{part.count}.lock"))
+                locked = _share(whole, part.count) and _take(own, fcntl.LOCK_EX)
+        except OSError as error:
+            raise output_error(error, out.name) from error
+        yield locked
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, kind: int) -> bool:
+    """Take a lock without waiting; False where there are none, OutputCreateError if another holds it."""
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _BUSY:
+            raise OutputCreateError(
+                "Another run of hirescam is writing to this output folder.",
+                hint="Wait for its end or choose another --output; --num-parts with --part-id share one.",
+                code="output-locked",
+                stage="plan",
+            ) from error
+        if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
+            return False
+        raise
+    return True
+
+
+def _share(descriptor: int, count: int) -> bool:
+    """Share the output with the other parts of a division into `count`; the first writes `count` down."""
+    if not _take(descriptor, fcntl.LOCK_SH):
+        return False
+    if _division(descriptor) == count:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        other = _division(descriptor)
+        if other == count:
+            return _take(descriptor, fcntl.LOCK_SH)
+        raise OutputCreateError(
+            f"Runs that divide their scans into {other} parts, not {count}, write to this output folder.",
+            hint="Wait until they have ended, use the same --num-parts, or choose another --output.",
+            code="output-locked",
+            stage="plan",
+        ) from error
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, b"%d" % count, 0)
+    return _take(descriptor, fcntl.LOCK_SH)
+
+
+def _division(descriptor: int) -> int:
+    text = os.pread(descriptor, 32, 0)
+    return int(text) if text.isdigit() else 0
