@@ -26,7 +26,8 @@ from hirescam_cli.model.spec import ModelSpec
 from hirescam_cli.output import evidence, summary
 from hirescam_cli.output.illustrate import illustrate
 from hirescam_cli.output.names import label_slugs
-from hirescam_cli.output.nifti import write_cams, write_map, write_overlay
+from hirescam_cli.output.nifti import write_cams
+from hirescam_cli.output.overlays import write_overlays
 from hirescam_cli.output.publish import hash_outputs
 from hirescam_cli.output.view import CaseView
 from hirescam_cli.prepare import ModelInput, prepare
@@ -170,15 +171,20 @@ def write_case(
     document = _document(facts, prepared, explained, settings)
     chosen = LabelChoice.parse(settings.labels, facts.spec.labels).choose(document["labels"])
     slugs = label_slugs(facts.spec.labels)
-    if "nifti" in settings.formats:
-        _write_niftis(folder, facts, prepared, explained, settings, document, chosen, slugs)
     view = CaseView(
         volume=prepared.volume,
         summary=document,
-        cams={m: np.moveaxis(c, 0, -1) for m, c in explained.explanation.cams.items()},
+        cams={method: np.moveaxis(cams, 0, -1) for method, cams in explained.explanation.cams.items()},
         affines_ras=explained.affines_ras,
         window_hu=facts.spec.preparation.hu_window,
     )
+    for method, cams in explained.explanation.cams.items():
+        affine_ras = explained.affines_ras[facts.placement]
+        write_cams(folder / f"{method}.cams.nii.gz", cams, affine_ras, compress=settings.compress)
+    if "nifti" in settings.formats:
+        write_overlays(
+            folder, view, chosen, slugs, grid=settings.grid, placement=facts.placement, compress=settings.compress
+        )
     illustrate(folder, view, settings.formats, chosen, slugs, signed=settings.signed)
     document["outputs"] = hash_outputs(folder)
     seconds = document["run"]["seconds"]
@@ -289,37 +295,6 @@ def case_warnings(spec: ModelSpec, prepared: Prepared) -> list[str]:
     if coverage.padding_fraction > _LITTLE_SEEN:
         warnings.append(f"much-padding: {coverage.padding_fraction:.0%} of the network's input is padding.")
     return warnings
-
-
-def _write_niftis(
-    folder: Path,
-    facts: RunFacts,
-    prepared: Prepared,
-    explained: Explained,
-    settings: Settings,
-    document: dict[str, Any],
-    chosen: list[str],
-    slugs: Mapping[str, str],
-) -> None:
-    affine_ras = explained.affines_ras[facts.placement]
-    entries = {entry["name"]: entry for entry in document["labels"]}
-    for method in settings.methods:
-        cams = explained.explanation.cams[method]
-        write_cams(folder / f"{method}.cams.nii.gz", cams, affine_ras, compress=settings.compress)
-        for name in chosen:
-            cam, maps = cams[entries[name]["index"]], entries[name]["maps"][method]
-            if settings.grid in ("cam", "both"):
-                maps["overlay"] = f"{method}.{slugs[name]}.cam.nii.gz"
-                write_map(folder / maps["overlay"], cam, affine_ras, compress=settings.compress)
-            if settings.grid in ("scan", "both"):
-                maps["overlay"] = f"{method}.{slugs[name]}.nii.gz"
-                write_overlay(
-                    folder / maps["overlay"],
-                    cam,
-                    affine_ras,
-                    prepared.volume.grid,
-                    compress=settings.compress,
-                )
 
 
 def _peak_memory_mib() -> float:
