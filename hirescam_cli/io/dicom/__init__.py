@@ -1,7 +1,7 @@
 """DICOM: finding the CT volumes among files, and reading them faithfully or refusing them with a reason.
 
-`find_series` finds scans (classic series, enhanced multi-frame, in folders or zip archives), `read_series` reads one,
-`is_dicom` and `is_zip` tell what a file is by its bytes.
+`find_series` finds scans (classic series, enhanced multi-frame, in folders or zip archives), `read_series`
+reads one, `is_dicom` and `is_zip` tell what a file is by its bytes.
 """
 
 from hirescam_cli.io.dicom.discovery import find_series

@@ -39,9 +39,10 @@ _SCREEN = frozenset(
 )
 _DERIVED = frozenset(
     (
-        "MPR", "CSA MPR", "REFORMATTED", "REFORMAT", "MIP", "MAX_IP", "MAXIMUM", "MINIP", "MIN_IP", "MINIMUM", "VRT", "SSD",
-        "CPR", "CURVED", "CURVED MPR", "PROJECTION", "PROJECTION IMAGE", "VOLUME RENDERING", "VOLREN", "VOLUME_RENDERING",
-        "SUBTRACTION", "PERFUSION", "RCBF", "RCBV", "RMTT", "CBF", "CBV", "MTT", "TTP", "TMAX", "RESAMPLED",
+        "MPR", "CSA MPR", "REFORMATTED", "REFORMAT", "RESAMPLED", "MIP", "MAX_IP", "MAXIMUM", "MINIP",
+        "MIN_IP", "MINIMUM", "VRT", "SSD", "CPR", "CURVED", "CURVED MPR", "PROJECTION", "PROJECTION IMAGE", "VOLREN",
+        "VOLUME RENDERING", "VOLUME_RENDERING", "SUBTRACTION", "PERFUSION", "RCBF", "RCBV", "RMTT", "CBF",
+        "CBV", "MTT", "TTP", "TMAX",
     )
 )  # fmt: skip
 
@@ -59,7 +60,7 @@ def reason_to_ignore(header: Header) -> Ignored | None:
 
 
 def is_derived_view(header: Header) -> bool:
-    """Whether an instance was computed from others as a reformat, a projection or a map (by its ImageType)."""
+    """Whether an instance is a reformat, a projection or a map of others, by its ImageType."""
     types = set(header.image_type)
     for frame in header.frames[:1]:
         types.update(part for part in frame.phase[5].split("\\") if part)

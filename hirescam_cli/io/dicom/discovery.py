@@ -27,11 +27,11 @@ class _Candidate:
 def find_series(
     root: Path, folder_files: Iterable[Path], options: ReadOptions, *, identifiers: Identifiers = "uids"
 ) -> tuple[list[Scan], list[Ignored]]:
-    """The CT volumes among `folder_files` (below the INPUT `root`, or that file itself), and what is left out.
+    """The CT volumes among `folder_files` (below the INPUT `root`, or itself), and what is left out.
 
-    Zip archives count as folders named by their stem. Files that are no DICOM are passed over in silence. Names do
-    not depend on `options`; of these only `series` counts: "largest" is the volume of most slices, then of most
-    voxels, of each study; a UID selects that series alone, even if it is short or a reformat.
+    Zip archives count as folders named by their stem. Files that are no DICOM are passed over in silence.
+    Names do not depend on `options`; of these only `series` counts: "largest" is the volume of most slices,
+    then of most voxels, of each study; a UID selects that series alone, even if it is short or a reformat.
     """
     base = root if root.is_dir() else root.parent
     sources, ignored = _sources(base, folder_files)

@@ -1,8 +1,8 @@
-"""Reading DICOM elements as raw bytes: what a data set holds, without pydicom's opinions and without its messages.
+"""Reading DICOM elements as raw bytes: what a data set holds, without pydicom's opinions and messages.
 
-pydicom warns and logs with the contents of tags, which may identify a patient; `quiet` silences it. The values that
-hirescam needs are few and simple, so they are parsed here from their bytes, with None for what is absent or makes no
-sense. A value representation that a file gives wrongly (UN, or none) changes nothing.
+pydicom warns and logs with the contents of tags, which may identify a patient; `quiet` silences it. The
+values that hirescam needs are few and simple, so they are parsed here from their bytes, with None for what is
+absent or makes no sense. A value representation that a file gives wrongly (UN, or none) changes nothing.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def quiet() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class PixelElement:
-    """Where a file's Pixel Data lie: `offset` of the value in `Parsed.data`, its `length` (None: encapsulated)."""
+    """Where Pixel Data lie: `offset` of the value in `Parsed.data`, its `length` (None: encapsulated)."""
 
     offset: int
     length: int | None
@@ -65,7 +65,7 @@ class PixelElement:
 
 @dataclass(frozen=True)
 class Parsed:
-    """A parsed file: its elements before the pixels, its (inflated) bytes, and where the pixels are, if any."""
+    """A parsed file: the elements before its pixels, its (inflated) bytes, where the pixels are."""
 
     dataset: Dataset
     data: bytes
@@ -77,8 +77,9 @@ class Parsed:
 def parse(data: bytes, tags: Sequence[int]) -> Parsed:
     """Parse the elements `tags` of a DICOM file's bytes, up to its pixels.
 
-    `data` may be only the beginning of a file: then `pixels` is None where they were not reached. Call it within
-    `quiet`. Raises ScanError "dicom-broken", without naming the file, where the bytes make no data set.
+    `data` may be only the beginning of a file: then `pixels` is None where they were not reached. Call it
+    within `quiet`. Raises ScanError "dicom-broken", without naming the file, where the bytes make no data
+    set.
     """
     try:
         stream = io.BytesIO(data)
@@ -134,7 +135,7 @@ def _pixel_element(data: bytes, start: int, implicit: bool, endian: str) -> Pixe
 
 
 def raw(dataset: Dataset | None, tag: int) -> Any:
-    """An element's value: bytes as stored, or what pydicom has already made of it; None where absent or empty."""
+    """An element's value: bytes as stored, or what pydicom made of it; None where absent or empty."""
     if dataset is None or tag not in dataset:
         return None
     try:

@@ -1,7 +1,7 @@
-"""How the slices of a volume lie: their order along the normal, even or not, with gaps, tilted; and the grid they make.
+"""How the slices of a volume lie (order, spacing, gaps, tilt) and the grid that they make.
 
-Everything is in DICOM's LPS millimetres until the grid's affine, which is RAS. Slices are ordered by their projection
-on the normal (row direction x column direction), never by number or name.
+Everything is in DICOM's LPS millimetres until the grid's affine, which is RAS. Slices are ordered by their
+projection on the normal (row direction x column direction), never by number or name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from hirescam_cli.io.dicom.grouping import Plane, normal_of, same_place_mm
 
 Floats = NDArray[np.float64]
 
-# Slices may lie this far from an even grid and still count as even: the larger of 1 % of the spacing and 0.1 mm.
+# Slices may lie this far from an even grid and still count as even: the larger of 1 % of the spacing and 0.1
+# mm.
 JITTER_RELATIVE, JITTER_MM = 0.01, 0.1
 # In-plane drift over the whole stack, in pixels, below which slices count as stacked along their normal.
 DRIFT_PIXELS = 0.1
@@ -28,16 +29,18 @@ STRAY_PIXELS = 1.0
 # A step of so many usual steps is a gap even where it is no whole multiple.
 GAP_STEPS = 3.0
 MAX_SPACING_MM = 100.0
+MAX_SLICES = 20_000
 
 
 @dataclass(frozen=True, eq=False)
 class Stack:
     """A volume's slices in order, and the orthogonal, even grid that they make or are resampled to.
 
-    `order`: for each position, ascending along the normal, the planes there (more than one: copies to compare).
-    `distances_mm`: of these positions from the first. `shifts_px` [position, 2]: how far each slice's first pixel lies
-    from the grid's, in columns and rows. `targets_mm`: the grid's own slice positions. `shape_ijk`, `affine_ras`: the
-    grid. `resample_normal`, `resample_plane`: whether the slices have to be interpolated to get there.
+    `order`: for each position, ascending along the normal, the planes there (more than one: copies to
+    compare). `distances_mm`: of these positions from the first. `shifts_px` [position, 2]: how far each
+    slice's first pixel lies from the grid's, in columns and rows. `targets_mm`: the grid's own slice
+    positions. `shape_ijk`, `affine_ras`: the grid. `resample_normal`, `resample_plane`: whether the slices
+    have to be interpolated to get there.
     """
 
     order: tuple[tuple[Plane, ...], ...]
@@ -54,7 +57,8 @@ class Stack:
 def stack_of(planes: Sequence[Plane], name: str, *, allow_gaps: bool) -> Stack:
     """The `Stack` of a volume's planes, all of one orientation, matrix and pixel spacing.
 
-    Raises ScanError: "dicom-no-position", "dicom-orientation", "dicom-spacing", "dicom-gaps", "dicom-stray-slices".
+    Raises ScanError: "dicom-no-position", "dicom-orientation", "dicom-spacing", "dicom-gaps",
+    "dicom-stray-slices".
     """
     directions, spacing = _frame_geometry(planes, name)
     positions = _positions(planes, name)
@@ -86,7 +90,7 @@ def stack_of(planes: Sequence[Plane], name: str, *, allow_gaps: bool) -> Stack:
 
 
 def _frame_geometry(planes: Sequence[Plane], name: str) -> tuple[Floats, tuple[float, float]]:
-    """Unit row, column and normal directions as rows of [3, 3], and the spacing between columns and between rows."""
+    """Unit row, column and normal directions (rows of [3, 3]); spacing between columns, between rows."""
     frame = planes[0].frame
     if frame.orientation is None:
         raise ScanError(
@@ -150,7 +154,7 @@ def _ordered(planes: Sequence[Plane], along: Floats) -> tuple[tuple[tuple[Plane,
 
 def _even_grid(
     planes: Sequence[Plane], distances: Floats, name: str, allow_gaps: bool
-) -> tuple[float, Floats, tuple[str, ...]]:
+) -> tuple[float, Floats, list[str]]:
     """Step and positions of the even grid, and a warning for each kind of interpolation that it needs."""
     count = len(distances)
     if count == 1:
@@ -161,10 +165,11 @@ def _even_grid(
                 code="dicom-spacing",
                 hint="Give a whole series.",
             )
-        return thickness, distances, ()
+        return thickness, np.zeros(1), []
     mean = float(distances[-1]) / (count - 1)
-    if np.abs(distances - mean * np.arange(count)).max() <= max(JITTER_RELATIVE * mean, JITTER_MM):
-        return mean, mean * np.arange(count), ()
+    even: Floats = mean * np.arange(count, dtype=np.float64)
+    if np.abs(distances - even).max() <= max(JITTER_RELATIVE * mean, JITTER_MM):
+        return mean, even, []
     steps = np.diff(distances)
     usual = float(np.sort(steps)[(count - 2) // 2])
     multiples = np.rint(steps / usual)
@@ -175,8 +180,15 @@ def _even_grid(
     if gaps.any() and not allow_gaps:
         raise _gap_error(name, distances, steps, gaps, usual)
     intervals = max(1, round(float(distances[-1]) / usual))
+    if intervals > MAX_SLICES:
+        raise ScanError(
+            f"{name} would need {intervals} slices of {usual:.3g} mm, at most {MAX_SLICES} are made.",
+            code="dicom-spacing",
+            hint="Export the series again.",
+        )
     step = float(distances[-1]) / intervals
-    return step, step * np.arange(intervals + 1), tuple(_normal_notes(distances, steps, gaps, step))
+    targets: Floats = step * np.arange(intervals + 1, dtype=np.float64)
+    return step, targets, _normal_notes(distances, steps, gaps, step)
 
 
 def _gap_error(
@@ -193,6 +205,7 @@ def _gap_error(
 
 
 def _normal_notes(distances: Floats, steps: Floats, gaps: NDArray[np.bool_], step: float) -> list[str]:
+    """A warning for each kind of interpolation between slices."""
     notes = []
     if gaps.any():
         spans = ", ".join(
@@ -204,8 +217,8 @@ def _normal_notes(distances: Floats, steps: Floats, gaps: NDArray[np.bool_], ste
     regular = steps[~gaps]
     if regular.size and np.ptp(regular) > max(JITTER_RELATIVE * step, JITTER_MM):
         notes.append(
-            f"uneven-slices: slice distances from {regular.min():.2f} to {regular.max():.2f} mm were resampled "
-            f"along the normal to {step:.2f} mm."
+            f"uneven-slices: slice distances from {regular.min():.2f} to {regular.max():.2f} mm were "
+            f"resampled along the normal to {step:.2f} mm."
         )
     if not notes:
         notes.append(
@@ -236,13 +249,13 @@ def _check_drift(
             hint="Export the original series.",
         )
     return True, (
-        f"gantry-tilt: slices tilted by {degrees:.1f} degrees were shifted in their planes onto an orthogonal grid; "
-        "the volume and every map on it lie on that grid.",
+        f"gantry-tilt: slices tilted by {degrees:.1f} degrees were shifted in their planes onto an "
+        "orthogonal grid; the volume and every map on it lie on that grid.",
     )
 
 
 def _plane_extent(in_plane: Floats) -> tuple[Floats, NDArray[np.int_]]:
-    """Where the grid that holds all shifted slices begins, in whole pixels of the first, and how many it adds."""
+    """Where a grid that holds all shifted slices begins, in pixels of the first, and how many it adds."""
     low = np.floor(in_plane.min(axis=0) + 1e-6)
     high = np.ceil(in_plane.max(axis=0) - 1e-6)
     return low, (high - low).astype(int)

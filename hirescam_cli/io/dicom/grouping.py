@@ -1,4 +1,4 @@
-"""From the slices of a series to its volumes: by frame of reference, orientation, matrix, spacing and phase."""
+"""From the slices of a series to volumes: by frame of reference, orientation, matrix, spacing, phase."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Plane:
 def volumes_of(headers: Iterable[Header]) -> list[list[Plane]]:
     """The planes of one series, as volumes in a stable order that does not depend on file names.
 
-    Phases are never mixed: temporal positions always part; acquisitions part where their ranges overlap, or where
-    each is a volume of its own and there is a gap between them; other tags part slices that lie at the same place.
-    Slices at the same place that no tag tells apart stay together, for the reader to compare.
+    Phases are never mixed: temporal positions always part; acquisitions part where their ranges overlap, or
+    where each is a volume of its own and there is a gap between them; other tags part slices that lie at the
+    same place. Slices at the same place that no tag tells apart stay together, for the reader to compare.
     """
     planes = [Plane(header, frame) for header in headers for frame in header.frames]
     volumes: list[list[Plane]] = []
@@ -54,7 +54,7 @@ def selected(planes: Sequence[Plane]) -> tuple[Header, ...]:
 
 
 def normal_of(orientation: Sequence[float]) -> NDArray[np.float64]:
-    """Unit normal of the image plane in LPS (row direction x column direction), not normalised where they are bad."""
+    """Normal of the image plane in LPS (row direction x column direction), of unit length where they are."""
     return np.cross(
         np.asarray(orientation[:3], dtype=np.float64), np.asarray(orientation[3:], dtype=np.float64)
     )
@@ -70,7 +70,7 @@ def distances_mm(planes: Sequence[Plane]) -> NDArray[np.float64] | None:
 
 
 def same_place_mm(distances: NDArray[np.float64]) -> float:
-    """How near two slices lie to each other when they are at the same place: 0.1 mm, less for very thin slices."""
+    """How near slices at the same place lie to each other: 0.1 mm, less for very thin slices."""
     steps = np.diff(np.sort(distances))
     return float(min(0.1, 0.2 * steps.max())) if steps.size else 0.1
 
@@ -152,7 +152,7 @@ def _acquisitions(planes: list[Plane]) -> list[list[Plane]]:
 
 
 def _apart_where_repeated(planes: list[Plane]) -> list[list[Plane]]:
-    """Where slices lie at the same place: the parts by the first tags that leave no two of one part at one place."""
+    """Parts by the first tags that leave no two slices of one part at one place."""
     most = _repeats(planes)
     if most <= 1:
         return [planes]

@@ -1,6 +1,7 @@
-"""What the reader needs to know of a DICOM instance before its pixels: `Header`, its `Frame`s, and the fast scan.
+"""What the reader needs to know of a DICOM instance before its pixels: `Header`, `Frame`, the fast scan.
 
-Positions and orientations are in DICOM's LPS millimetres, as the tags give them; `geometry` turns them into RAS.
+Positions and orientations are in DICOM's LPS millimetres, as the tags give them; `geometry` turns them into
+RAS.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from pydicom.dataset import Dataset
 
@@ -31,11 +32,11 @@ _HEAD_BYTES = 1 << 16
 _GROUPS_SHARED, _GROUPS_PER_FRAME = 0x52009229, 0x52009230
 
 TAGS = (
-    0x00020000, 0x00020010, 0x00080008, 0x00080016, 0x00080018, 0x00080032, 0x00080060, 0x00180050, 0x00180088,
-    0x00181060, 0x00181210, 0x0020000D, 0x0020000E, 0x00200012, 0x00200032, 0x00200037, 0x00200052, 0x00200100,
-    0x00209241, 0x00280002, 0x00280004, 0x00280008, 0x00280010, 0x00280011, 0x00280030, 0x00280100, 0x00280101,
-    0x00280102, 0x00280103, 0x00280120, 0x00280121, 0x00281052, 0x00281053, 0x00281054, 0x00283000,
-    _GROUPS_SHARED, _GROUPS_PER_FRAME,
+    0x00020000, 0x00020010, 0x00080008, 0x00080016, 0x00080018, 0x00080032, 0x00080060, 0x00180050,
+    0x00180088, 0x00181060, 0x00181210, 0x0020000D, 0x0020000E, 0x00200012, 0x00200032, 0x00200037,
+    0x00200052, 0x00200100, 0x00209241, 0x00280002, 0x00280004, 0x00280008, 0x00280010, 0x00280011,
+    0x00280030, 0x00280100, 0x00280101, 0x00280102, 0x00280103, 0x00280120, 0x00280121, 0x00281052,
+    0x00281053, 0x00281054, 0x00283000, _GROUPS_SHARED, _GROUPS_PER_FRAME,
 )  # fmt: skip
 
 
@@ -73,7 +74,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """An instance: identity, class, encoding, frames. Nothing of the patient but the UIDs that hold it together."""
+    """An instance: UIDs, class, encoding, frames. Nothing of the patient."""
 
     source: Source
     study_uid: str | None
@@ -103,7 +104,7 @@ def is_dicom(path: Path) -> bool:
         return False
 
 
-def looks_like_dicom(stream: BinaryIO) -> bool:
+def looks_like_dicom(stream: IO[bytes]) -> bool:
     """Whether a binary stream, read from its beginning, holds DICOM."""
     head = stream.read(512)
     return head[128:132] == b"DICM" or any(
@@ -140,7 +141,7 @@ def _plausible_elements(head: bytes, endian: str, explicit: bool) -> bool:
 
 
 def scan_headers(sources: Iterable[Source]) -> tuple[list[Header], list[Ignored]]:
-    """Read the headers of DICOM files; what is no DICOM is passed over, what is broken comes back as Ignored.
+    """The headers of DICOM files; what is no DICOM is passed over, what is broken comes back as Ignored.
 
     Reads the first 64 KiB of a file, all of it only where its pixels do not begin there.
     """
@@ -159,7 +160,7 @@ def scan_headers(sources: Iterable[Source]) -> tuple[list[Header], list[Ignored]
 
 
 def read_header(reader: SourceReader, source: Source) -> Header | None:
-    """The header of one file, None where it is no DICOM. Raises ScanError "dicom-broken", "unreadable-file"."""
+    """The header of one file, None if it is no DICOM. Raises ScanError (dicom-broken, unreadable-file)."""
     head = reader.read(source, _HEAD_BYTES)
     if not looks_like_dicom(io.BytesIO(head)):
         return None
@@ -176,7 +177,7 @@ def read_header(reader: SourceReader, source: Source) -> Header | None:
 
 
 def header_of(parsed: elements.Parsed, source: Source) -> Header:
-    """The `Header` of a parsed file. Raises ScanError "dicom-broken" where its functional groups are damaged."""
+    """The `Header` of a parsed file. Raises ScanError "dicom-broken"."""
     ds = parsed.dataset
     syntax = parsed.transfer_syntax or elements.text(ds, 0x00020010)
     groups = elements.items(ds, _GROUPS_PER_FRAME)
@@ -289,7 +290,7 @@ def _vector(ds: Dataset | None, tag: int, length: int) -> tuple[float, ...] | No
 
 
 def _rescale(ds: Dataset | None) -> Rescale:
-    """Slope, intercept and type; infinite where there is something that is no number, so that it is refused later."""
+    """Slope, intercept and type; infinite for what is no number, so that it is refused later."""
 
     def value(tag: int) -> float | None:
         if not elements.texts(ds, tag) or elements.texts(ds, tag) == ("",):

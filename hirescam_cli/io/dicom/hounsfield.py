@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,17 +25,22 @@ class Tally:
     below_air: int = 0
     lowest: float = math.inf
     highest: float = -math.inf
+    signs: int = 0
 
     def warnings(self, rescales: set[Rescale]) -> list[str]:
         """The corrections made, and the signs that the values may be no HU."""
         notes = []
         if self.padded:
             notes.append(f"pixel-padding: {self.padded} voxels of padding were set to air ({AIR_HU} HU).")
+        if self.signs:
+            notes.append(
+                "pixel-sign: pixels marked as unsigned are signed in their JPEG 2000 codestream; read as signed."
+            )
         if self.below_air:
             notes.append(f"below-air: {self.below_air} voxels below {AIR_HU} HU were set to {AIR_HU} HU.")
         if any(slope is None or intercept is None for slope, intercept, _ in rescales):
             notes.append(
-                "no-rescale: the rescale slope or intercept is missing; 1 and 0 were used, values may be no HU."
+                "no-rescale: rescale slope or intercept missing; 1 and 0 were used, values may be no HU."
             )
         if any(kind not in (None, "HU") for _, _, kind in rescales):
             notes.append("rescale-type: the rescale type is not HU; values may be no HU.")
@@ -46,7 +52,7 @@ class Tally:
 
 
 def linear_rescale(rescale: Rescale, name: str) -> tuple[float, float]:
-    """Slope and intercept, 1 and 0 where absent. Raises ScanError "dicom-rescale" for what is no usable number."""
+    """Slope and intercept, 1 and 0 where absent. Raises ScanError "dicom-rescale" for unusable ones."""
     slope = 1.0 if rescale[0] is None else rescale[0]
     intercept = 0.0 if rescale[1] is None else rescale[1]
     usable = (
@@ -74,12 +80,13 @@ def hounsfield(
 ) -> NDArray[np.generic]:
     """HU [row, column] of a raw frame: whole numbers where slope and intercept are whole, else float32.
 
-    Padding is masked in the stored values and becomes air (-1024 HU). So does anything below -1024 HU, which no
-    matter has: padding that no tag declares (-2000, -3024). MONOCHROME1 tells a viewer to invert; HU stay as they are.
+    Padding is masked in the stored values and becomes air (-1024 HU). So does anything below -1024 HU, which
+    no matter has: padding that no tag declares (-2000, -3024). MONOCHROME1 tells a viewer to invert; HU stay
+    as they are.
     """
     stored = stored_values(raw, pixel_format)
     padding = padding_mask(raw, stored, pixel_format)
-    hu: NDArray[np.generic]
+    hu: NDArray[Any]
     if is_whole(rescale):
         hu = stored if rescale[0] == 1 else stored * int(rescale[0])
         if rescale[1]:
@@ -98,7 +105,7 @@ def hounsfield(
 
 
 def stored_values(raw: NDArray[np.generic], pixel_format: PixelFormat) -> NDArray[np.signedinteger]:
-    """The stored values of raw pixels: the bits from the high bit down, signed, without what lies around them.
+    """The stored values of raw pixels: the bits from the high bit down, signed, and nothing else.
 
     Bits above or below the stored ones hold overlays or leftovers in old files and are no part of the value.
     """
@@ -121,8 +128,9 @@ def padding_mask(
 ) -> NDArray[np.bool_] | None:
     """Where pixels are padding: Pixel Padding Value, or the range up to its limit; None without the tag.
 
-    The tag is a bit pattern that is read with the pixels' own sign, whatever its VR says (US 63536 is -2000 in signed
-    pixels). It may name a value that the stored bits cannot hold, so the allocated bits are compared too.
+    The tag is a bit pattern that is read with the pixels' own sign, whatever its VR says (US 63536 is -2000
+    in signed pixels). It may name a value that the stored bits cannot hold, so the allocated bits are
+    compared too.
     """
     if pixel_format.padding is None or pixel_format.bits_allocated > 16:
         return None

@@ -1,4 +1,4 @@
-"""Case names of DICOM series: folders and, where a folder holds several volumes, the series UID. Never another tag."""
+"""Case names of DICOM series: folders and, where one holds several volumes, the series UID; no other tag."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Identifiers = Literal["uids", "none"]
 
 
 def series_label(series_uid: str | None, identifiers: Identifiers) -> str:
-    """How a series is called in names: its UID, or with identifiers "none" a hash that does not give it away."""
+    """How names call a series: its UID, or with identifiers "none" a hash of it."""
     if series_uid is None:
         return "series-without-uid"
     if identifiers == "uids" and all(c.isdigit() or c == "." for c in series_uid) and len(series_uid) <= 64:
@@ -34,7 +34,7 @@ def common_folder(folders: Sequence[PurePosixPath]) -> PurePosixPath:
 
 @dataclass(frozen=True)
 class SeriesPlace:
-    """What a series' name is made of: its common folder relative to the INPUT, its UID and its number of volumes."""
+    """What a series' name is made of: its folder relative to the INPUT, UID, number of volumes."""
 
     folder: PurePosixPath
     series_uid: str | None
@@ -44,8 +44,9 @@ class SeriesPlace:
 def case_names(places: Sequence[SeriesPlace], own_name: str, identifiers: Identifiers) -> list[list[str]]:
     """The case names of each series' volumes, all different.
 
-    A series alone in its folder is named after the folder (`own_name` where that is the INPUT itself); with others,
-    after folder and series; a series of several volumes after folder, series and the volume's number from 1.
+    A series alone in its folder is named after the folder (`own_name` where that is the INPUT itself); with
+    others, after folder and series; a series of several volumes after folder, series and the volume's number
+    from 1.
     """
     alone = Counter(str(place.folder) for place in places)
     taken: Counter[str] = Counter()

@@ -1,16 +1,19 @@
-"""From a file's pixel bytes to raw arrays, frame by frame, in every transfer syntax that can be read bit-exactly."""
+"""From a file's pixel bytes to raw arrays, frame by frame."""
 
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import gdcm
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import get_decoder
-from pydicom.uid import UID
+from pydicom.pixels.utils import get_j2k_parameters
+from pydicom.uid import UID, JPEG2000TransferSyntaxes
 
 from hirescam_cli.errors import ScanError
 from hirescam_cli.io.dicom.elements import Parsed
@@ -42,7 +45,7 @@ def readable(transfer_syntax: str | None) -> bool:
 
 
 def check_format(header: Header) -> PixelFormat:
-    """The pixel format of an instance that can be decoded. Raises ScanError "dicom-transfer-syntax", "dicom-pixels"."""
+    """The pixel format of an instance. Raises ScanError "dicom-transfer-syntax" or "dicom-pixels"."""
     name, found = header.source.name, header.pixel_format
     if not readable(header.transfer_syntax):
         syntax = UID(header.transfer_syntax or "")
@@ -72,7 +75,9 @@ def _refused(name: str, what: str, code: str = "dicom-pixels") -> ScanError:
 
 
 def stored_frames(parsed: Parsed, header: Header, total: int) -> Iterator[NDArray[np.generic]]:
-    """The raw arrays [row, column] of an instance's `total` frames in their order, integers of the bits allocated.
+    """The raw arrays [row, column] of an instance's `total` frames, integers of the bits allocated.
+
+    They are signed or unsigned as the header says, or signed where a JPEG 2000 codestream knows better.
 
     Raises ScanError "dicom-truncated" or "dicom-decode" where a frame does not decode to exactly its size.
     """
@@ -137,6 +142,7 @@ def _decode(encoded: bytes, header: Header, pixel_format: PixelFormat) -> NDArra
     syntax = header.transfer_syntax or ""
     if syntax == _JPEG_EXTENDED and pixel_format.bits_stored > 8:
         return _decode_12_bit(encoded, pixel_format)
+    array: NDArray[np.generic]
     array, _ = get_decoder(UID(syntax)).as_array(
         encapsulate([encoded]),
         index=0,
@@ -154,7 +160,28 @@ def _decode(encoded: bytes, header: Header, pixel_format: PixelFormat) -> NDArra
     )
     if array.shape != (pixel_format.rows, pixel_format.columns):
         raise ValueError("the decoded image has another size")
+    if syntax in JPEG2000TransferSyntaxes and _is_signed_16(encoded) and not pixel_format.signed:
+        # Some Toshiba scanners mark signed pixels as unsigned; only the codestream tells, and -1 is no 65535 HU.
+        return array.view(np.int16)
     return array
+
+
+def _is_signed_16(encoded: bytes) -> bool:
+    parameters = get_j2k_parameters(encoded)
+    return bool(parameters.get("is_signed")) and parameters.get("precision") == 16
+
+
+@contextmanager
+def _silenced_stderr() -> Iterator[None]:
+    """Keep the JPEG library from writing to stderr that it tries 8 bits before 12."""
+    with open(os.devnull, "wb") as nowhere:
+        kept = os.dup(2)
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def _decode_12_bit(encoded: bytes, pixel_format: PixelFormat) -> NDArray[np.generic]:
@@ -178,7 +205,8 @@ def _decode_12_bit(encoded: bytes, pixel_format: PixelFormat) -> NDArray[np.gene
             1, 16, pixel_format.bits_stored, pixel_format.bits_stored - 1, int(pixel_format.signed)
         )
     )
-    decoded = image.GetBuffer().encode("utf-8", "surrogateescape")
+    with _silenced_stderr():
+        decoded = image.GetBuffer().encode("utf-8", "surrogateescape")
     if len(decoded) != pixel_format.rows * pixel_format.columns * 2:
         raise ValueError("the decoded image has another size")
     dtype = np.dtype("<i2" if pixel_format.signed else "<u2")

@@ -1,9 +1,10 @@
-"""Reading one DICOM volume: decode each slice into its place, check it, and resample only where the slices need it."""
+"""Reading one DICOM volume: each slice decoded into its place, resampled only where the slices need it."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +28,8 @@ Array = NDArray[np.generic]
 def read_series(scan: Scan, options: ReadOptions) -> Volume:
     """The volume of a scan that `find_series` found: HU [column, row, slice ascending along the normal].
 
-    int16 where every HU is whole and no slice had to be interpolated, else float32. Raises ScanError with the file
-    or series, what is wrong with it and what to do; a slice that cannot be decoded fails the scan.
+    int16 where every HU is whole and no slice had to be interpolated, else float32. Raises ScanError with the
+    file or series, what is wrong with it and what to do; a slice that cannot be decoded fails the scan.
     """
     headers: tuple[Header, ...] = scan.selector
     planes = [Plane(header, frame) for header in headers for frame in header.frames]
@@ -66,7 +67,7 @@ def fingerprint_of(scan: Scan) -> str:
 
 
 def _check_size(stack: Stack, scan: Scan, options: ReadOptions) -> None:
-    """Refuse more than `options.max_voxels` before memory is taken, for the slices and for the grid they become."""
+    """Refuse more than `options.max_voxels`, of slices or of their grid, before memory is taken."""
     pixel_format = check_format(scan.selector[0])
     sliced = pixel_format.rows * pixel_format.columns * len(stack.order)
     voxels = max(sliced, int(np.prod([int(n) for n in stack.shape_ijk], dtype=object)))
@@ -133,9 +134,12 @@ class _Decoder:
             )
         pixel_format = check_format(now)
         for index, raw in enumerate(stored_frames(parsed, now, len(now.frames))):
-            if index in wanted:
-                rescale = self._rescales[wanted[index].rescale]
-                yield index, hounsfield(raw, pixel_format, rescale, self._tally)
+            if index not in wanted:
+                continue
+            if raw.dtype.kind == "i" and not pixel_format.signed:
+                pixel_format = replace(pixel_format, signed=True)
+                self._tally.signs += 1
+            yield index, hounsfield(raw, pixel_format, self._rescales[wanted[index].rescale], self._tally)
 
     def _place(self, rank: int, hu: Array, header: Header) -> None:
         """Put a slice where it belongs, or compare it with the one that is there."""

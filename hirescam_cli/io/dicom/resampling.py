@@ -13,8 +13,9 @@ from hirescam_cli.io.dicom.hounsfield import AIR_HU
 def resample_stack(array_kji: NDArray[np.generic], stack: Stack) -> NDArray[np.float32]:
     """The slices [position, row, column] on the stack's grid [slice, row, column], in float32.
 
-    First each slice moves in its own plane by its shift (tilt), with air (-1024 HU) where no slice has been; then
-    the slices between two positions are weighted by their distances. A grid slice at a position is that slice.
+    First each slice moves in its own plane by its shift (tilt), with air (-1024 HU) where no slice has been;
+    then the slices between two positions are weighted by their distances. A grid slice at a position is that
+    slice.
     """
     columns, rows, count = stack.shape_ijk
     weights = _slice_weights(stack)

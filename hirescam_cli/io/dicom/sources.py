@@ -1,4 +1,4 @@
-"""Where a DICOM file's bytes come from: a file of its own, or an entry of a zip archive that is never unpacked."""
+"""Where a DICOM file's bytes come from: a file, or an entry of a zip archive that is never unpacked."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ _ZIP_ERRORS = (
 class Source:
     """One DICOM file: `path`, or the entry `entry` of the zip archive at `path`.
 
-    `name`: how messages call it, a POSIX path relative to the INPUT's folder; a zip counts as a folder named by its
-    stem.
+    `name`: how messages call it, a POSIX path relative to the INPUT's folder; a zip counts as a folder named
+    by its stem.
     """
 
     path: Path
@@ -61,8 +61,8 @@ def is_zip(path: Path) -> bool:
 def zip_sources(path: Path, folder: PurePosixPath) -> list[Source]:
     """The entries of a zip archive that lies in `folder`, in their order by name.
 
-    Raises ScanError "zip-broken" (no archive, or damaged) and "zip-too-large" (more than MAX_ENTRIES entries, an
-    entry or all of them larger than the limits, or a compression ratio that only a zip bomb has).
+    Raises ScanError "zip-broken" (no archive, or damaged) and "zip-too-large" (more than MAX_ENTRIES entries,
+    an entry or all of them larger than the limits, or a compression ratio that only a zip bomb has).
     """
     label = str(folder / path.name)
     try:
@@ -149,7 +149,7 @@ class SourceReader:
             self.close()
             self._archive, self._path = zipfile.ZipFile(source.path), source.path
         assert self._archive is not None
-        return cast("IO[bytes]", self._archive.open(cast(str, source.entry)))
+        return self._archive.open(cast(str, source.entry))
 
 
 def _unreadable(source: Source) -> ScanError:
