@@ -17,11 +17,15 @@ GZIP_MAGIC = b"\x1f\x8b"
 _STEP = 1 << 22
 
 
-class ByteSource(Protocol):
-    """Bytes in order. `sha256` is that of the whole file once `drain` has been called."""
+class Readable(Protocol):
+    """Bytes in order."""
 
     def read(self, count: int) -> bytes:
         """Up to `count` bytes; fewer only at the end."""
+
+
+class ByteSource(Readable, Protocol):
+    """Bytes in order. `sha256` is that of the whole file once `drain` has been called."""
 
     def read_into(self, view: memoryview) -> int:
         """Fill `view`; returns how many bytes there were."""

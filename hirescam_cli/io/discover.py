@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hirescam_cli.errors import NoInputError
+from hirescam_cli.io.dicom.naming import Identifiers
 from hirescam_cli.io.itk_header import data_file
 from hirescam_cli.io.labelmaps import is_label_map
 from hirescam_cli.io.names import check_case, given_name, printable, relative_name
@@ -15,13 +16,15 @@ from hirescam_cli.io.sniff import promised_kind, sniff, split_extension
 from hirescam_cli.io.walk import walk
 
 
-def discover(inputs: Sequence[InputPath], options: ReadOptions, identifiers: str = "uids") -> Discovery:
+def discover(
+    inputs: Sequence[InputPath], options: ReadOptions, identifiers: Identifiers = "uids"
+) -> Discovery:
     """Every scan under the INPUTs, by case, and everything else with the reason why it is none.
 
-    A folder is searched recursively. A file given by itself that is no image becomes a scan of kind "unknown",
-    which fails when it is read. Raises NoInputError for a path that does not exist, UsageError for a bad
-    `id=`. `identifiers`: "uids" lets the series UID tell apart several series of one folder, "none" numbers
-    them.
+    A folder is searched recursively. A file given by itself that is no image becomes a scan of the kind
+    "unknown", which fails when it is read. With the `identifiers` "uids" several series of one folder are
+    told apart by their UID, with "none" by a hash of it. Raises NoInputError for a path that does not exist,
+    UsageError for a bad `id=`.
     """
     scans: list[Scan] = []
     ignored: list[Ignored] = []
@@ -47,7 +50,7 @@ class _Found:
 class _Input:
     """The search of one INPUT."""
 
-    def __init__(self, given: InputPath, options: ReadOptions, identifiers: str) -> None:
+    def __init__(self, given: InputPath, options: ReadOptions, identifiers: Identifiers) -> None:
         self.root = given.path
         self.prefix = check_case(given.case) if given.case is not None else None
         self.options = options
@@ -69,11 +72,9 @@ class _Input:
 
     def file(self) -> None:
         kind = _kind_of(self.root)
-        if kind == "dicom":
+        if kind in ("dicom", "zip"):
             self.found.dicom.append(self.root)
             self.series()
-        elif kind == "zip":
-            self.archive(self.root)
         else:
             self.add(kind or "unknown", self.root)
 
@@ -93,23 +94,22 @@ class _Input:
         try:
             kind = _kind_of(path)
         except OSError as error:
-            self.leave_out(path, "unreadable-file", f"The file cannot be read: {error.strerror}.")
+            self.leave_out(path, "unreadable-file", f"cannot be read: {error.strerror}")
             return
         if kind is None:
-            self.leave_out(path, "not-an-image", "It is no image of a kind that hirescam reads.")
-        elif kind == "dicom":
+            self.leave_out(path, "not-an-image", "is no image of a kind that hirescam reads")
+        elif kind in ("dicom", "zip"):
             self.found.dicom.append(path)
-        elif kind == "zip":
-            self.archive(path)
-        elif is_label_map(path, kind):
+        elif is_label_map(_files_of(kind, path), kind):
             self.leave_out(
-                path, "label-map", "It holds few whole numbers and none below 0: a mask, not a CT in HU."
+                path, "label-map", "holds few whole numbers and none below 0: a mask, not a CT in HU"
             )
         else:
             self.add(kind, path)
 
     def leave_out(self, path: Path, code: str, reason: str) -> None:
-        self.found.ignored.append(Ignored(relative_name(path, self.root), code, reason))
+        name = relative_name(path, self.root)
+        self.found.ignored.append(Ignored(name, code, f"{name} {reason}."))
 
     def add(self, kind: str, path: Path) -> None:
         self.found.scans.append(
@@ -117,25 +117,29 @@ class _Input:
         )
 
     def series(self) -> None:
-        """Group the DICOM files that were found."""
+        """Group the DICOM files and archives that were found."""
         from hirescam_cli.io.dicom import find_series
 
-        found = find_series(self.found.dicom, self.root, self.options, self.identifiers)
-        self.take(found)
+        scans, ignored = find_series(self.root, self.found.dicom, self.options, identifiers=self.identifiers)
+        self.found.scans += [replace(scan, case=self.series_case(scan)) for scan in scans]
+        self.found.ignored += ignored
+        told = {path for scan in scans for path in scan.files}
+        names = [item.name for item in ignored]
+        for path in self.found.dicom:
+            named = path in told or _mentioned(relative_name(path, self.root), names)
+            if not named and sniff(path) == "zip":
+                self.leave_out(path, "not-an-image", "is an archive without any DICOM object")
 
-    def archive(self, path: Path) -> None:
-        """Look for DICOM in a zip archive."""
-        from hirescam_cli.io.dicom import find_archived_series
-
-        found = find_archived_series(path, self.root, self.options, self.identifiers)
-        self.take(found)
-
-    def take(self, found: Discovery) -> None:
-        scans = found.scans
-        if self.prefix is not None:
-            scans = tuple(replace(scan, case=self.prefixed(scan.case)) for scan in scans)
-        self.found.scans += scans
-        self.found.ignored += found.ignored
+    def series_case(self, scan: Scan) -> str:
+        """Case name of a DICOM volume: as grouping named it, below the id that was given."""
+        if self.prefix is None:
+            return scan.case
+        own = self.root.resolve().name if self.root.is_dir() else split_extension(self.root.name)[0]
+        rest = scan.case[len(own) :]
+        at_root = all(path.parent == self.root or path == self.root for path in scan.files)
+        if at_root and scan.case.startswith(own) and (not rest or rest[0] in "/~"):
+            return self.prefix + rest
+        return f"{self.prefix}/{scan.case}"
 
     def case(self, path: Path) -> str:
         """Case name of a file: its path below the INPUT without the extension, or the id that was given."""
@@ -159,12 +163,18 @@ def _kind_of(path: Path) -> str | None:
         kind = "nifti"
     if kind is not None:
         return kind
-    from hirescam_cli.io.dicom.headers import is_dicom
+    from hirescam_cli.io.dicom import is_dicom
 
     if is_dicom(path):
         return "dicom"
     promised = promised_kind(path.name)
     return promised if promised not in ("dicom", "zip") else None
+
+
+def _mentioned(name: str, names: list[str]) -> bool:
+    """Whether an archive or one of its entries is among the names of what was left out."""
+    stem = split_extension(name)[0]
+    return any(other == name or other.startswith(f"{stem}/") for other in names)
 
 
 def _part_of_another(path: Path, known: set[Path]) -> Path | None:

@@ -1,10 +1,140 @@
-"""Headers of NRRD and MetaImage files."""
+"""What the header of a NRRD or MetaImage file promises, checked before SimpleITK is trusted with the file.
+
+SimpleITK fills missing voxels with zeros in silence, ignores units and follows data files anywhere; so size,
+kind and place of the voxels are checked here first. Formats: https://teem.sourceforge.net/nrrd/format.html
+and https://itk.org/Wiki/ITK/MetaIO/Documentation.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from hirescam_cli.errors import ScanError
+from hirescam_cli.geometry import Affine
+from hirescam_cli.io.scan import ReadOptions
+
+LONGEST_HEADER = 1 << 20
+
+Encoding = Literal["raw", "gzip", "zlib"]
 
 
-def data_file(_path: Path) -> str | None:
-    """Name of the file of voxels that a detached header points to, if any."""
-    return None
+@dataclass(frozen=True, eq=False)
+class ItkHeader:
+    """A header's promise: `shape` [3] voxels of `dtype`, encoded from byte `offset` of the file `data` on.
+
+    `files`: header and data file, one where the voxels are in the header's file.
+    """
+
+    files: tuple[Path, ...]
+    shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
+    encoding: Encoding
+    offset: int
+    affine_ras: Affine
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def data_bytes(self) -> int:
+        """Bytes of the voxels when decompressed."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def parse(path: Path, kind: str, name: str, options: ReadOptions) -> ItkHeader:
+    """Check the header of a NRRD ("nrrd") or MetaImage ("metaimage") file. Raises ScanError."""
+    from hirescam_cli.io import metaimage_header, nrrd_header
+
+    head = head_of(path, name)
+    if kind == "nrrd":
+        return nrrd_header.parse(path, head, name, options)
+    return metaimage_header.parse(path, head, name, options)
+
+
+def data_file(path: Path) -> str | None:
+    """Name of the file of voxels beside a detached header (`.nhdr`, `.mhd`), if it names one."""
+    from hirescam_cli.io import metaimage_header, nrrd_header
+
+    try:
+        head = head_of(path, path.name)
+    except ScanError:
+        return None
+    name = nrrd_header.data_file(head) if head[:4] == b"NRRD" else metaimage_header.data_file(head)
+    return name if name is not None and is_plain_name(name) else None
+
+
+def head_of(path: Path, name: str) -> bytes:
+    """The first bytes of a file, enough for its header."""
+    try:
+        with path.open("rb") as file:
+            return file.read(LONGEST_HEADER)
+    except OSError as error:
+        raise ScanError(
+            f"{name} cannot be read: {error.strerror}.",
+            hint="Check the file and its permissions.",
+            code="unreadable-file",
+        ) from error
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a data file's name is one in the same folder."""
+    return bool(name) and name not in (".", "..") and not set(name) & set("/\\\0")
+
+
+def beside(path: Path, data: str, name: str) -> Path:
+    """The data file named `data` next to the header at `path`; ScanError if it is elsewhere or missing."""
+    if not is_plain_name(data) or not (path.parent / data).is_file():
+        raise ScanError(
+            f"{name} points to a file of voxels that does not lie beside it.",
+            hint="Put the data file into the header's folder and name it in the header without a folder.",
+            code="no-data-file",
+        )
+    return path.parent / data
+
+
+def damaged(name: str, what: str) -> ScanError:
+    """The error of a header that says something impossible."""
+    return ScanError(f"{name}: {what}.", hint="Get an intact copy of the file.", code="header-damaged")
+
+
+def numbers(text: str, count: int, what: str, name: str) -> list[float]:
+    """`count` finite numbers of a header field."""
+    try:
+        values = [float(part) for part in text.split()]
+    except ValueError:
+        values = []
+    if len(values) != count or not all(math.isfinite(value) for value in values):
+        raise damaged(name, f"{what} is not {count} finite numbers")
+    return values
+
+
+def sizes(text: str, what: str, name: str) -> list[int]:
+    """The sizes of all axes of a header field."""
+    parts = text.split()
+    if not parts or not all(part.isdecimal() and len(part) < 12 and int(part) > 0 for part in parts):
+        raise damaged(name, f"{what} is not a list of positive sizes")
+    return [int(part) for part in parts]
+
+
+def three(shape: Sequence[int], name: str) -> tuple[int, int, int]:
+    """`shape` as that of one scalar 3-D volume. Raises ScanError for any other number of axes."""
+    if len(shape) != 3:
+        raise ScanError(
+            f"{name} has {len(shape)} axes ({'x'.join(map(str, shape))}), expected one 3-D volume.",
+            hint="Give each volume as a file of its own; vectors and colours are no CT.",
+            code="several-volumes" if len(shape) > 3 else "not-3d",
+        )
+    return (shape[0], shape[1], shape[2])
+
+
+def unusable_type(name: str, what: str) -> ScanError:
+    """The error of voxels that are no single numbers."""
+    return ScanError(
+        f"{name}: {what}, expected one integer or floating-point number a voxel.",
+        hint="Give the scan in HU, not a picture or a derived map.",
+        code="voxel-type",
+    )

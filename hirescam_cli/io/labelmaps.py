@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hirescam_cli.errors import ScanError
-from hirescam_cli.io.bytesource import opened, skip
+from hirescam_cli.io.bytesource import Readable, opened, skip
 from hirescam_cli.io.gzipped import GzipError
 from hirescam_cli.io.scan import ReadOptions
 
@@ -19,15 +19,15 @@ _FIRST_BYTES = 1 << 16
 _NEXT_BYTES = 1 << 20
 
 
-def is_label_map(path: Path, kind: str) -> bool:
-    """Whether a file's voxels are whole numbers from 0 up and of at most 256 different values.
+def is_label_map(files: tuple[Path, ...], kind: str) -> bool:
+    """Whether a volume's voxels are whole numbers from 0 up and of at most 256 different values.
 
     Reads only as far as the first value that says otherwise, in a CT mostly the first voxels of air. A file
     that cannot be read is no label map: its reader will say what is wrong with it.
     """
     try:
-        return _few_labels(_chunks(path, kind))
-    except (ScanError, GzipError):
+        return _few_labels(_chunks(files, kind))
+    except (ScanError, GzipError, OSError):
         return False
 
 
@@ -44,26 +44,46 @@ def _few_labels(chunks: Iterator[NDArray[Any]]) -> bool:
     return bool(values)
 
 
-def _chunks(path: Path, kind: str) -> Iterator[NDArray[Any]]:
+def _chunks(files: tuple[Path, ...], kind: str) -> Iterator[NDArray[Any]]:
     if kind == "nifti":
-        return _nifti_chunks(path)
+        return _nifti_chunks(files)
+    if kind in ("nrrd", "metaimage"):
+        return _itk_chunks(files[0], kind)
     return iter(())
 
 
-def _nifti_chunks(path: Path) -> Iterator[NDArray[Any]]:
+def _nifti_chunks(files: tuple[Path, ...]) -> Iterator[NDArray[Any]]:
     from hirescam_cli.io.nifti_header import LONGEST_HEADER, parse
 
-    with opened(path, path.name) as (source, _):
+    with opened(files[0], files[0].name) as (source, _):
         start = source.read(LONGEST_HEADER)
-        header = parse(start, path.name, ReadOptions(prefer="sform", assume_affine=True))
-        if header.pair or (header.slope, header.intercept) != (1.0, 0.0):
+        header = parse(start, files[0].name, ReadOptions(prefer="sform", assume_affine=True))
+        if (header.slope, header.intercept) != (1.0, 0.0) or header.pair != (len(files) == 2):
             return
-        skip(source, header.offset - len(start))
-        kept = start[header.offset :]
-        left, size = header.data_bytes, _FIRST_BYTES
-        while left > 0:
-            data = kept + source.read(min(size, left) - len(kept))
-            if len(data) < min(size, left):
-                return
-            yield np.frombuffer(data, dtype=header.dtype)
-            kept, left, size = b"", left - len(data), _NEXT_BYTES
+        if not header.pair:
+            skip(source, header.offset - len(start))
+            yield from _pieces(source, start[header.offset :], header.data_bytes, header.dtype)
+    if header.pair:
+        with opened(files[1], files[1].name) as (source, _):
+            skip(source, header.offset)
+            yield from _pieces(source, b"", header.data_bytes, header.dtype)
+
+
+def _itk_chunks(path: Path, kind: str) -> Iterator[NDArray[Any]]:
+    from hirescam_cli.io.itk import voxel_stream
+    from hirescam_cli.io.itk_header import parse
+
+    header = parse(path, kind, path.name, ReadOptions())
+    with voxel_stream(header) as source:
+        yield from _pieces(source, b"", header.data_bytes, header.dtype)
+
+
+def _pieces(source: Readable, kept: bytes, left: int, dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
+    """The voxels piece by piece, `kept` being bytes already read; ends early where the source does."""
+    size = _FIRST_BYTES
+    while left > 0:
+        data = kept + source.read(min(size, left) - len(kept))
+        if len(data) < min(size, left):
+            return
+        yield np.frombuffer(data, dtype=dtype)
+        kept, left, size = b"", left - len(data), _NEXT_BYTES

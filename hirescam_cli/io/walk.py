@@ -22,8 +22,9 @@ class Walk:
     ignored: list[Ignored] = field(default_factory=list)
 
     def leave_out(self, path: Path, code: str, reason: str) -> None:
-        """Note that `path` is left out."""
-        self.ignored.append(Ignored(relative_name(path, self.root), code, reason))
+        """Note that `path` is left out; the sentence is its name and `reason`."""
+        name = relative_name(path, self.root)
+        self.ignored.append(Ignored(name, code, f"{name} {reason}."))
 
 
 def walk(root: Path) -> Walk:
@@ -40,17 +41,17 @@ def _enter(folder: Path, found: Walk, seen: set[tuple[int, int]]) -> None:
         try:
             status = current.stat()
             if (status.st_dev, status.st_ino) in seen:
-                found.leave_out(current, "seen-before", "This folder was reached before, by another link.")
+                found.leave_out(current, "seen-before", "was reached before, by another link")
                 continue
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(current) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name)
         except OSError as error:
-            found.leave_out(current, "unreadable-folder", f"The folder cannot be read: {error.strerror}.")
+            found.leave_out(current, "unreadable-folder", f"cannot be read: {error.strerror}")
             continue
         own = _is_case_folder(current)
         if own:
-            found.leave_out(current, "hirescam-output", "This is a case folder that hirescam wrote.")
+            found.leave_out(current, "hirescam-output", "is a case folder that hirescam wrote")
         folders = [child for entry in entries if (child := _sort_in(entry, own, found)) is not None]
         pending.extend(reversed(folders))
 
@@ -59,19 +60,19 @@ def _sort_in(entry: os.DirEntry[str], own: bool, found: Walk) -> Path | None:
     """Note a file, or return a folder to enter."""
     path = Path(entry.path)
     if entry.name.startswith("._") or entry.name == "__MACOSX":
-        found.leave_out(path, "apple-double", "macOS keeps attributes of another file in it.")
+        found.leave_out(path, "apple-double", "holds attributes that macOS keeps of another file")
     elif entry.name.startswith("."):
-        found.leave_out(path, "hidden", "Hidden files and folders are not read.")
+        found.leave_out(path, "hidden", "is hidden, and hidden files are not read")
     elif entry.is_dir():
         return path
     elif own:
         return None
     elif entry.name.endswith(".cams.nii.gz"):
-        found.leave_out(path, "hirescam-output", "These are maps that hirescam wrote.")
+        found.leave_out(path, "hirescam-output", "holds maps that hirescam wrote")
     elif entry.is_file():
         found.files.append(path)
     else:
-        found.leave_out(path, "special-file", "It is no regular file, or a link to nowhere.")
+        found.leave_out(path, "special-file", "is no regular file, or a link to nowhere")
     return None
 
 

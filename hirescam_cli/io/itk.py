@@ -1,0 +1,130 @@
+"""NRRD and MetaImage volumes: voxels by SimpleITK, after their number and integrity were checked."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hirescam_cli.errors import ScanError
+from hirescam_cli.geometry import Affine
+from hirescam_cli.geometry import affine as affines
+from hirescam_cli.io.bytesource import PlainReader, Readable
+from hirescam_cli.io.fingerprint import fingerprint
+from hirescam_cli.io.gzipped import MAX_RATIO, GzipError, GzipReader
+from hirescam_cli.io.itk_header import ItkHeader, parse
+from hirescam_cli.io.scan import ReadOptions, Scan
+from hirescam_cli.io.values import check_geometry, to_hu
+from hirescam_cli.volume import Provenance, Volume
+
+_INTACT = "Get an intact copy of the file."
+_STEP = 1 << 20
+_AFFINE_MM = 1e-3
+
+
+class ZlibReader:
+    """The decompressed bytes of a zlib or gzip stream; GzipError where damaged, also by its checksum."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._inflate = zlib.decompressobj(wbits=47)
+        self._pending = b""
+
+    def read(self, count: int) -> bytes:
+        """Up to `count` bytes; fewer only at the end."""
+        parts = []
+        while count > 0 and not self._inflate.eof:
+            if not self._pending:
+                self._pending = self._file.read(_STEP)
+                if not self._pending:
+                    raise GzipError("ends too early")
+            try:
+                part = self._inflate.decompress(self._pending, count)
+            except zlib.error as error:
+                raise GzipError("cannot be inflated") from error
+            self._pending = self._inflate.unconsumed_tail
+            parts.append(part)
+            count -= len(part)
+        return b"".join(parts)
+
+
+def read_itk(scan: Scan, options: ReadOptions) -> Volume:
+    """The scan's volume in HU with its directions, LPS turned to RAS. Raises ScanError."""
+    header = parse(scan.files[0], scan.kind, scan.name, options)
+    warnings = header.warnings + check_geometry(header.affine_ras, header.shape, scan.name)
+    try:
+        extra = _check_stream(header, scan.name)
+        digest = fingerprint(header.files)
+    except GzipError as error:
+        raise _damaged(scan.name, f"the compressed voxels {error}") from error
+    except OSError as error:
+        raise ScanError(
+            f"{scan.name} cannot be read: {error.strerror}.", hint=_INTACT, code="unreadable-file"
+        ) from error
+    if extra:
+        warnings += (f"trailing-bytes: {extra} bytes after the last voxel were not used.",)
+    array, affine = _read_with_simpleitk(header, scan.name)
+    hu, doubts = to_hu(array, scan.name)
+    return Volume(hu, affine, Provenance(scan.kind, digest, None, warnings + doubts))
+
+
+@contextmanager
+def voxel_stream(header: ItkHeader) -> Iterator[Readable]:
+    """The decompressed voxels of a file, in order."""
+    with header.files[-1].open("rb") as file:
+        file.seek(header.offset)
+        if header.encoding == "raw":
+            yield PlainReader(file)
+        elif header.encoding == "gzip":
+            yield GzipReader(file)
+        else:
+            yield ZlibReader(file)
+
+
+def _check_stream(header: ItkHeader, name: str) -> int:
+    """Whether all voxels are there; returns how many bytes follow them. Raises ScanError or GzipError."""
+    available = max(0, header.files[-1].stat().st_size - header.offset)
+    capacity = available * (1 if header.encoding == "raw" else MAX_RATIO)
+    if header.data_bytes > capacity:
+        raise _damaged(
+            name, f"{header.data_bytes} bytes of voxels are promised, {capacity} at most are there"
+        )
+    if header.encoding == "raw":
+        return available - header.data_bytes
+    total = 0
+    with voxel_stream(header) as stream:
+        while data := stream.read(_STEP):
+            total += len(data)
+    if total < header.data_bytes:
+        raise _damaged(name, f"{header.data_bytes} bytes of voxels are promised, {total} are there")
+    return total - header.data_bytes
+
+
+def _read_with_simpleitk(header: ItkHeader, name: str) -> tuple[NDArray[Any], Affine]:
+    """Voxels [i, j, k] and affine (to RAS mm), which must be what the header says."""
+    import SimpleITK as sitk
+
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        image = sitk.ReadImage(str(header.files[0]))
+        array = sitk.GetArrayFromImage(image)
+    except RuntimeError as error:
+        raise _damaged(name, "SimpleITK cannot read it") from error
+    if array.shape != header.shape[::-1] or array.dtype != header.dtype.newbyteorder("="):
+        raise _damaged(name, "SimpleITK reads another size or type than the header gives")
+    directions = np.array(image.GetDirection()).reshape(3, 3)
+    linear = directions * np.array(image.GetSpacing())
+    affine = affines.LPS_TO_RAS @ affines.from_parts(linear, image.GetOrigin())
+    ends = [[0.0, 0.0, 0.0], [n - 1.0 for n in header.shape]]
+    moved = affines.apply(affine, ends) - affines.apply(header.affine_ras, ends)
+    if not np.abs(moved).max() <= _AFFINE_MM:
+        raise _damaged(name, "SimpleITK places it elsewhere than the header says")
+    return array.transpose(2, 1, 0), affine
+
+
+def _damaged(name: str, what: str) -> ScanError:
+    return ScanError(f"{name}: {what}.", hint=_INTACT, code="image-damaged")

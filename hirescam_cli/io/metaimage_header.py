@@ -1,0 +1,135 @@
+"""Headers of MetaImage files, attached (`.mha`) and detached (`.mhd`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hirescam_cli.errors import ScanError
+from hirescam_cli.geometry import Affine
+from hirescam_cli.geometry import affine as affines
+from hirescam_cli.io.itk_header import (
+    Encoding,
+    ItkHeader,
+    beside,
+    damaged,
+    numbers,
+    sizes,
+    three,
+    unusable_type,
+)
+from hirescam_cli.io.scan import ReadOptions
+from hirescam_cli.io.values import check_shape
+
+_TYPES = {
+    "MET_CHAR": "i1",
+    "MET_UCHAR": "u1",
+    "MET_SHORT": "i2",
+    "MET_USHORT": "u2",
+    "MET_INT": "i4",
+    "MET_UINT": "u4",
+    "MET_LONG": "i4",
+    "MET_ULONG": "u4",
+    "MET_LONG_LONG": "i8",
+    "MET_ULONG_LONG": "u8",
+    "MET_FLOAT": "f4",
+    "MET_DOUBLE": "f8",
+}
+_LAST = "ElementDataFile"
+_LOCAL = ("LOCAL", "Local", "local")
+
+
+def parse(path: Path, head: bytes, name: str, options: ReadOptions) -> ItkHeader:
+    """Check the header at the beginning of a MetaImage file. Raises ScanError."""
+    fields, end = _fields(head, name)
+    shape = three(sizes(fields.get("DimSize", ""), "DimSize", name), name)
+    if fields.get("NDims") != "3":
+        raise damaged(name, "NDims and DimSize disagree")
+    check_shape(shape, name, options.max_voxels)
+    if fields.get("ElementNumberOfChannels", "1") != "1":
+        raise unusable_type(name, f"there are {fields['ElementNumberOfChannels']} channels a voxel")
+    if not _flag(fields, "BinaryData", True):
+        raise damaged(name, "the voxels are text, expected binary ones")
+    affine, warnings = _affine(fields, name)
+    data = fields[_LAST]
+    files = (path,) if data in _LOCAL else (path, beside(path, data, name))
+    offset = end if data in _LOCAL else _header_size(fields, name)
+    compressed = _flag(fields, "CompressedData", False)
+    encoding: Encoding = "zlib" if compressed else "raw"
+    return ItkHeader(files, shape, _dtype(fields, name), encoding, offset, affine, warnings)
+
+
+def data_file(head: bytes) -> str | None:
+    """The data file that a header names, None if the voxels follow the header or nothing is named."""
+    try:
+        data = _fields(head, "")[0][_LAST]
+    except ScanError:
+        return None
+    return None if data in _LOCAL else data
+
+
+def _fields(head: bytes, name: str) -> tuple[dict[str, str], int]:
+    """Fields by name, and where the voxels of an attached header begin; ElementDataFile is the last field."""
+    fields: dict[str, str] = {}
+    position = 0
+    while _LAST not in fields:
+        stop = head.find(b"\n", position)
+        line = head[position : stop if stop >= 0 else len(head)]
+        key, separator, value = line.decode("utf-8", "replace").partition("=")
+        if not separator and line.strip():
+            raise damaged(name, "a line of the header is no 'key = value'")
+        if key.strip() in fields:
+            raise damaged(name, f"the field {key.strip()[:40]} is given twice")
+        if separator:
+            fields[key.strip()] = value.strip()
+        if stop < 0:
+            break
+        position = stop + 1
+    if _LAST not in fields:
+        raise damaged(name, "the header ends without ElementDataFile")
+    return fields, position
+
+
+def _flag(fields: dict[str, str], key: str, default: bool) -> bool:
+    return fields.get(key, str(default)).strip()[:1].upper() in ("T", "1", "Y")
+
+
+def _dtype(fields: dict[str, str], name: str) -> np.dtype[Any]:
+    kind = fields.get("ElementType", "missing")
+    if kind not in _TYPES:
+        raise unusable_type(name, f"ElementType is {kind}")
+    big = _flag(fields, "BinaryDataByteOrderMSB", False) or _flag(fields, "ElementByteOrderMSB", False)
+    return np.dtype((">" if big else "<") + _TYPES[kind])
+
+
+def _header_size(fields: dict[str, str], name: str) -> int:
+    text = fields.get("HeaderSize", "0")
+    if not text.isdecimal():
+        raise damaged(name, f"HeaderSize is {text}, expected a number of bytes")
+    return int(text)
+
+
+def _affine(fields: dict[str, str], name: str) -> tuple[Affine, tuple[str, ...]]:
+    """Index to RAS mm, and what the header leaves open."""
+    warnings = []
+    names = ("TransformMatrix", "Rotation", "Orientation")
+    matrix = next((fields[key] for key in names if key in fields), None)
+    if matrix is None:
+        matrix = "1 0 0 0 1 0 0 0 1"
+        warnings.append(
+            "affine-assumed: the header gives no directions; left, back and head are taken, the format's default."
+        )
+    origin = next((fields[key] for key in ("Offset", "Position", "Origin") if key in fields), None)
+    if origin is None:
+        origin = "0 0 0"
+        warnings.append("origin-unknown: the header gives no origin; the first voxel is put at 0, 0, 0.")
+    spacing = fields.get("ElementSpacing", fields.get("ElementSize"))
+    if spacing is None:
+        raise damaged(name, "ElementSpacing is missing")
+    # The file lists the direction of each axis in turn: the rows of the text are the columns of the affine.
+    directions = np.array(numbers(matrix, 9, "TransformMatrix", name)).reshape(3, 3).T
+    linear = directions * np.array(numbers(spacing, 3, "ElementSpacing", name))
+    lps = affines.from_parts(linear, numbers(origin, 3, "Offset", name))
+    return affines.LPS_TO_RAS @ lps, tuple(warnings)

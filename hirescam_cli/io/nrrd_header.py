@@ -1,0 +1,163 @@
+"""Headers of NRRD files, attached (`.nrrd`) and detached (`.nhdr`)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hirescam_cli.errors import ScanError
+from hirescam_cli.geometry import Affine
+from hirescam_cli.geometry import affine as affines
+from hirescam_cli.io.itk_header import (
+    Encoding,
+    ItkHeader,
+    beside,
+    damaged,
+    numbers,
+    sizes,
+    three,
+    unusable_type,
+)
+from hirescam_cli.io.scan import ReadOptions
+from hirescam_cli.io.values import check_shape
+
+_TYPES = {
+    "i1": ("signed char", "int8", "int8_t"),
+    "u1": ("uchar", "unsigned char", "uint8", "uint8_t"),
+    "i2": ("short", "short int", "signed short", "signed short int", "int16", "int16_t"),
+    "u2": ("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"),
+    "i4": ("int", "signed int", "int32", "int32_t"),
+    "u4": ("uint", "unsigned int", "uint32", "uint32_t"),
+    "i8": (
+        "longlong",
+        "long long",
+        "long long int",
+        "signed long long",
+        "signed long long int",
+        "int64",
+        "int64_t",
+    ),
+    "u8": ("ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t"),
+    "f4": ("float",),
+    "f8": ("double",),
+}
+_DTYPES = {alias: code for code, aliases in _TYPES.items() for alias in aliases}
+_ENCODINGS: dict[str, Encoding] = {"raw": "raw", "gzip": "gzip", "gz": "gzip"}
+_TO_RAS = {
+    "right-anterior-superior": (1.0, 1.0, 1.0),
+    "ras": (1.0, 1.0, 1.0),
+    "left-anterior-superior": (-1.0, 1.0, 1.0),
+    "las": (-1.0, 1.0, 1.0),
+    "left-posterior-superior": (-1.0, -1.0, 1.0),
+    "lps": (-1.0, -1.0, 1.0),
+}
+_SPATIAL_KINDS = {"domain", "space", "???", "none"}
+_VECTOR = re.compile(r"\(([^()]*)\)")
+
+
+def parse(path: Path, head: bytes, name: str, options: ReadOptions) -> ItkHeader:
+    """Check the header at the beginning of a NRRD file. Raises ScanError."""
+    fields, end = _fields(head, name)
+    shape = three(sizes(fields.get("sizes", ""), "sizes", name), name)
+    if fields.get("dimension", "3").strip() != "3":
+        raise damaged(name, "dimension and sizes disagree")
+    check_shape(shape, name, options.max_voxels)
+    kinds = fields.get("kinds", "").lower().split()
+    if any(kind not in _SPATIAL_KINDS for kind in kinds):
+        raise unusable_type(name, f"the kinds of the axes are {' '.join(kinds)}")
+    dtype = _dtype(fields, name)
+    encoding = _ENCODINGS.get(fields.get("encoding", "").strip().lower())
+    if encoding is None:
+        raise ScanError(
+            f"{name}: the encoding is {fields.get('encoding', 'missing')!r}, expected raw or gzip.",
+            hint="Write the file again with gzip encoding.",
+            code="encoding",
+        )
+    affine, warnings = _affine(fields, name)
+    data = data_file(head)
+    files = (path,) if data is None else (path, beside(path, data, name))
+    skip = _skip(fields, name)
+    offset = skip if data is not None else end + skip
+    return ItkHeader(files, shape, dtype, encoding, offset, affine, warnings)
+
+
+def data_file(head: bytes) -> str | None:
+    """The data file that a header names, None if the voxels follow the header."""
+    for line in head.split(b"\n"):
+        key, _, value = line.rstrip(b"\r").partition(b": ")
+        if key.strip().lower().replace(b" ", b"") == b"datafile":
+            return value.decode("utf-8", "replace").strip()
+        if not line.strip():
+            break
+    return None
+
+
+def _fields(head: bytes, name: str) -> tuple[dict[str, str], int]:
+    """Fields by lower-case name, and where the voxels of an attached header begin."""
+    fields: dict[str, str] = {}
+    position = 0
+    while True:
+        stop = head.find(b"\n", position)
+        line = head[position : stop if stop >= 0 else len(head)].rstrip(b"\r")
+        position = stop + 1 if stop >= 0 else len(head)
+        if not line or stop < 0:
+            break
+        text = line.decode("utf-8", "replace")
+        key, separator, value = text.partition(": ")
+        if separator and not text.startswith("#") and ":=" not in key:
+            key = key.strip().lower()
+            if key in fields:
+                raise damaged(name, f"the field {key[:40]!r} is given twice")
+            fields[key] = value
+    return fields, position
+
+
+def _dtype(fields: dict[str, str], name: str) -> np.dtype[Any]:
+    kind = " ".join(fields.get("type", "").lower().split())
+    if kind not in _DTYPES:
+        raise unusable_type(name, f"the type is {kind or 'missing'}")
+    dtype: np.dtype[Any] = np.dtype(_DTYPES[kind])
+    endian = fields.get("endian", "").strip().lower()
+    if dtype.itemsize > 1 and endian not in ("little", "big"):
+        raise damaged(name, "endian is neither little nor big")
+    return dtype.newbyteorder(">" if endian == "big" else "<")
+
+
+def _skip(fields: dict[str, str], name: str) -> int:
+    for key in ("line skip", "lineskip"):
+        if fields.get(key, "0").strip() != "0":
+            raise damaged(name, "lines are to be skipped before the voxels, which hirescam does not do")
+    text = fields.get("byte skip", fields.get("byteskip", "0")).strip()
+    if not text.isdecimal():
+        raise damaged(name, f"byte skip is {text!r}, expected a number of bytes")
+    return int(text)
+
+
+def _affine(fields: dict[str, str], name: str) -> tuple[Affine, tuple[str, ...]]:
+    """Index to RAS mm, and what the header leaves open."""
+    space = fields.get("space", "").strip().lower()
+    if space not in _TO_RAS:
+        raise ScanError(
+            f"{name}: the space is {space or 'not given'}, so the patient's directions are unknown.",
+            hint="Write the file again in the space left-posterior-superior.",
+            code="no-affine",
+        )
+    units = {unit.strip('"').strip() for unit in fields.get("space units", "").split()}
+    if units - {"mm", ""}:
+        raise damaged(name, f"the space units are {' '.join(sorted(units))}, expected mm")
+    vectors = _VECTOR.findall(fields.get("space directions", ""))
+    if len(vectors) != 3:
+        raise damaged(name, "space directions are not three vectors")
+    columns = [numbers(vector.replace(",", " "), 3, "a space direction", name) for vector in vectors]
+    origin = [0.0, 0.0, 0.0]
+    warnings: tuple[str, ...] = ()
+    if "space origin" in fields:
+        found = _VECTOR.findall(fields["space origin"])
+        origin = numbers(found[0].replace(",", " ") if found else "", 3, "space origin", name)
+    else:
+        warnings = ("origin-unknown: the header gives no origin; the first voxel is put at 0, 0, 0.",)
+    to_ras = affines.scaling(_TO_RAS[space], [0.0, 0.0, 0.0])
+    return to_ras @ affines.from_parts(np.array(columns).T, origin), warnings
