@@ -33,8 +33,8 @@ class BatchResult:
     """What a run came to. `left`: cases that were not begun or dropped; `stopped`: why it ended early, if it
     did.
 
-    `failures`: (case, why) of each failed case. `document`: that of batch.json, None if it could not be
-    written.
+    `cases`: those that are there now, done or skipped, in the plan's order. `failures`: (case, why) of each
+    failed case. `document`: that of batch.json, None if it could not be written.
     """
 
     exit_code: int
@@ -44,6 +44,7 @@ class BatchResult:
     left: int
     seconds: float
     stopped: str | None
+    cases: tuple[str, ...]
     failures: tuple[tuple[str, Failure], ...]
     document: dict[str, Any] | None
 

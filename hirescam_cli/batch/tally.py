@@ -28,7 +28,9 @@ from hirescam_cli.errors import ExitCode, HirescamError
 
 HEARTBEAT_SECONDS = 30.0
 _LISTEN_SECONDS = 0.5
-_ENDING = "Ending: the case under way is finished, or dropped if that takes long; a second signal ends at once."
+_ENDING = (
+    "Ending: the case under way is finished, or dropped if that takes long; a second signal ends at once."
+)
 
 
 class Tally:
@@ -40,6 +42,7 @@ class Tally:
         self.plan, self.max_failures, self.interruption = plan, max_failures, interruption
         self.counts: dict[Status, int] = {"done": 0, "skipped": 0, "failed": 0}
         self.failures: list[tuple[str, Failure]] = []
+        self.there: set[str] = set()
         self.fatal: HirescamError | None = None
         self._on_event = on_event
         self._lock = threading.RLock()
@@ -75,7 +78,9 @@ class Tally:
         """Count a case that came to its end and say so."""
         with self._lock:
             self.counts[status] += 1
-            if failure is not None:
+            if failure is None:
+                self.there.add(case)
+            else:
                 self.failures.append((case, failure))
             self.emit(
                 CaseFinished(
@@ -157,7 +162,7 @@ class Tally:
         """Write the index, say how the run ended, and return the fields of a `BatchResult`."""
         ending: dict[str, Any] = {
             "exit_code": self.exit_code(),
-            **self.counts,
+            **{str(status): count for status, count in self.counts.items()},
             "left": self.left,
             "seconds": time.monotonic() - self._begin,
             "stopped": self.reason(),
@@ -166,7 +171,8 @@ class Tally:
         if self.fatal is not None:
             ending["exit_code"] = self.exit_code()
         self.emit(RunFinished(**ending))
-        return {**ending, "failures": tuple(self.failures), "document": document}
+        cases = tuple(scan.case for scan in self.plan.scans if scan.case in self.there)
+        return {**ending, "cases": cases, "failures": tuple(self.failures), "document": document}
 
     def _index(self, ending: dict[str, Any]) -> dict[str, Any] | None:
         part = self.plan.part
