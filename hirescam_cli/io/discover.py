@@ -71,12 +71,15 @@ class _Input:
         return self.found
 
     def file(self) -> None:
-        kind = _kind_of(self.root)
+        try:
+            kind = _kind_of(self.root)
+        except OSError:
+            kind = None
         if kind in ("dicom", "zip"):
             self.found.dicom.append(self.root)
             self.series()
         else:
-            self.add(kind or "unknown", self.root)
+            self.add("radchest-npz" if kind == "npz" else kind or "unknown", self.root)
 
     def folder(self) -> None:
         visited = walk(self.root)
@@ -96,8 +99,10 @@ class _Input:
         except OSError as error:
             self.leave_out(path, "unreadable-file", f"cannot be read: {error.strerror}")
             return
-        if kind is None:
+        if kind is None or (kind == "nifti" and _only_named_so(path)):
             self.leave_out(path, "not-an-image", "is no image of a kind that hirescam reads")
+        elif kind == "npz":
+            self.leave_out(path, "not-radchest", "holds no array named ct, as RAD-ChestCT's files do")
         elif kind in ("dicom", "zip"):
             self.found.dicom.append(path)
         elif is_label_map(_files_of(kind, path), kind):
@@ -155,20 +160,21 @@ def _kind_of(path: Path) -> str | None:
     if not path.is_file():
         return None
     kind = sniff(path)
-    if (
-        kind is None
-        and split_extension(path.name)[1].startswith(".img")
-        and len(_files_of("nifti", path)) == 2
-    ):
-        kind = "nifti"
     if kind is not None:
         return kind
+    if split_extension(path.name)[1].startswith(".img") and len(_files_of("nifti", path)) == 2:
+        return "nifti"
     from hirescam_cli.io.dicom import is_dicom
 
     if is_dicom(path):
         return "dicom"
     promised = promised_kind(path.name)
     return promised if promised not in ("dicom", "zip") else None
+
+
+def _only_named_so(path: Path) -> bool:
+    """Whether a file is NIfTI only by a name that other programs use for other things (`.hdr`, `.img`)."""
+    return split_extension(path.name)[1].startswith((".hdr", ".img")) and sniff(path) != "nifti"
 
 
 def _mentioned(name: str, names: list[str]) -> bool:

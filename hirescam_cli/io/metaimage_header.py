@@ -118,9 +118,7 @@ def _affine(fields: dict[str, str], name: str) -> tuple[Affine, tuple[str, ...]]
     matrix = next((fields[key] for key in names if key in fields), None)
     if matrix is None:
         matrix = "1 0 0 0 1 0 0 0 1"
-        warnings.append(
-            "affine-assumed: the header gives no directions; left, back and head are taken, the format's default."
-        )
+        warnings.append("affine-assumed: the header gives no directions; left, back and head are taken.")
     origin = next((fields[key] for key in ("Offset", "Position", "Origin") if key in fields), None)
     if origin is None:
         origin = "0 0 0"

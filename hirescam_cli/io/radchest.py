@@ -35,14 +35,13 @@ _BROKEN = (
     zlib.error,
     EOFError,
     ValueError,
-    NotImplementedError,
     RuntimeError,
     struct.error,
 )
 
 
 def read_radchest(scan: Scan, options: ReadOptions) -> Volume:
-    """The volume under the key `ct`, orientation "IPL", its centre at the origin of the world. Raises ScanError."""
+    """The volume under the key `ct`, oriented "IPL", its middle at the world's origin. Raises ScanError."""
     path = scan.files[0]
     try:
         with zipfile.ZipFile(path) as archive:

@@ -36,8 +36,22 @@ def _read(scan: Scan, options: ReadOptions) -> Volume:
         from hirescam_cli.io.dicom import read_series
 
         return read_series(scan, options)
+    _check_readable(scan)
     raise ScanError(
         f"{scan.name} is no image of a kind that hirescam reads.",
         hint="Give NIfTI, NRRD, MetaImage, RAD-ChestCT .npz or DICOM.",
         code="not-an-image",
     )
+
+
+def _check_readable(scan: Scan) -> None:
+    """Raise ScanError if the reason why a file has no known kind is that it cannot be opened."""
+    try:
+        if scan.files[0].is_file():
+            scan.files[0].open("rb").close()
+    except OSError as error:
+        raise ScanError(
+            f"{scan.name} cannot be read: {error.strerror}.",
+            hint="Check the file and its permissions.",
+            code="unreadable-file",
+        ) from error

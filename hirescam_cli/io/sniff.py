@@ -48,9 +48,10 @@ def promised_kind(name: str) -> str | None:
 
 
 def sniff(path: Path) -> str | None:
-    """ "nifti", "nrrd", "metaimage", "radchest-npz", "zip" or None by content; DICOM is not looked for here.
+    """The kind of a file by its content, None if it is of no known kind; DICOM is not looked for here.
 
-    Raises OSError where the file cannot be read.
+    Kinds of scans as in `Provenance.kind`, besides "zip" (an archive) and "npz" (arrays that are no
+    RAD-ChestCT). Raises OSError where the file cannot be read.
     """
     with path.open("rb") as file:
         head = file.read(_HEAD)
@@ -85,4 +86,6 @@ def _zip_kind(path: Path) -> str:
             names = archive.namelist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError):
         return "zip"
-    return "radchest-npz" if names and all(name.endswith(".npy") for name in names) else "zip"
+    if "ct.npy" in names:
+        return "radchest-npz"
+    return "npz" if names and all(name.endswith(".npy") for name in names) else "zip"
