@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 import gdcm
 import pydicom
@@ -57,7 +57,7 @@ def quiet() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class PixelElement:
-    """Where Pixel Data lie: `offset` of the value in `Parsed.data`, its `length` (None: encapsulated)."""
+    """Where Pixel Data lie: `offset` of the value in `Parsed.stream`, its `length` (None: encapsulated)."""
 
     offset: int
     length: int | None
@@ -65,35 +65,34 @@ class PixelElement:
 
 @dataclass(frozen=True)
 class Parsed:
-    """A parsed file: the elements before its pixels, its (inflated) bytes, where the pixels are."""
+    """A parsed file: the elements before its pixels, its (inflated) bytes, their size, where the pixels are."""
 
     dataset: Dataset
-    data: bytes
+    stream: IO[bytes]
+    size: int
     transfer_syntax: str | None
     big_endian: bool
     pixels: PixelElement | None
 
 
-def parse(data: bytes, tags: Sequence[int]) -> Parsed:
-    """Parse the elements `tags` of a DICOM file's bytes, up to its pixels.
+def parse(stream: IO[bytes], tags: Sequence[int]) -> Parsed:
+    """Parse the elements `tags` of a DICOM file, a seekable stream at its beginning, up to its pixels.
 
-    `data` may be only the beginning of a file: then `pixels` is None where they were not reached. Call it
-    within `quiet`. Raises ScanError "dicom-broken", without naming the file, where the bytes make no data
-    set.
+    The stream may hold only the beginning of a file: `pixels` is None where they were not reached. Call it
+    within `quiet`. Raises ScanError "dicom-broken", without naming the file, for bytes that make no data set.
     """
     try:
-        stream = io.BytesIO(data)
         dataset = _read(stream, tags)
         syntax = text(getattr(dataset, "file_meta", None), 0x00020010)
         if syntax == DEFLATED:
-            data = _inflate(data, dataset)
-            stream = io.BytesIO(data)
             meta = dataset.file_meta
+            stream = io.BytesIO(_inflate(stream, meta))
             dataset = _read(stream, tags)
             dataset.file_meta = meta
-        big_endian = syntax == BIG_ENDIAN or (syntax is None and dataset.original_encoding[1] is False)
-        implicit = bool(dataset.original_encoding[0])
-        pixels = _pixel_element(data, stream.tell(), implicit, ">" if big_endian else "<")
+        implicit, little = dataset.original_encoding
+        big_endian = syntax == BIG_ENDIAN or (syntax is None and little is False)
+        pixels = _pixel_element(stream, bool(implicit), ">" if big_endian else "<")
+        size = stream.seek(0, io.SEEK_END)
     except ScanError:
         raise
     except Exception as error:
@@ -101,34 +100,36 @@ def parse(data: bytes, tags: Sequence[int]) -> Parsed:
         raise ScanError(
             "the DICOM elements are damaged.", code="dicom-broken", hint="Fetch the file again."
         ) from error
-    return Parsed(dataset, data, syntax, big_endian, pixels)
+    return Parsed(dataset, stream, size, syntax, big_endian, pixels)
 
 
-def _read(stream: io.BytesIO, tags: Sequence[int]) -> Dataset:
+def _read(stream: IO[bytes], tags: Sequence[int]) -> Dataset:
     return pydicom.dcmread(
         stream, stop_before_pixels=True, force=True, specific_tags=[Tag(tag) for tag in tags]
     )
 
 
-def _inflate(data: bytes, dataset: Dataset) -> bytes:
-    """The bytes of a deflated data set, after its file meta information, as far as `data` goes."""
-    length = integer(dataset.file_meta, 0x00020000)
-    start = 144 + length if length is not None and data[128:132] == b"DICM" else None
-    if start is None:
+def _inflate(stream: IO[bytes], meta: Dataset) -> bytes:
+    """The bytes of a deflated data set, after its file meta information, as far as the stream goes."""
+    length = integer(meta, 0x00020000)
+    if length is None:
         raise ScanError("the file meta information has no length.", code="dicom-broken")
-    inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[start:], MAX_INFLATED_BYTES + 1)
+    stream.seek(144 + length)
+    inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(stream.read(), MAX_INFLATED_BYTES + 1)
     if len(inflated) > MAX_INFLATED_BYTES:
         raise ScanError("the deflated data set is larger than 1 GiB.", code="dicom-too-large")
     return inflated
 
 
-def _pixel_element(data: bytes, start: int, implicit: bool, endian: str) -> PixelElement | None:
-    if start + 12 > len(data) or struct.unpack_from(f"{endian}HH", data, start) != _PIXEL_DATA:
+def _pixel_element(stream: IO[bytes], implicit: bool, endian: str) -> PixelElement | None:
+    start = stream.tell()
+    head = stream.read(12)
+    if len(head) < 12 or struct.unpack_from(f"{endian}HH", head) != _PIXEL_DATA:
         return None
     if implicit:
-        offset, (length,) = start + 8, struct.unpack_from(f"{endian}I", data, start + 4)
-    elif data[start + 4 : start + 6] in _LONG_VRS:
-        offset, (length,) = start + 12, struct.unpack_from(f"{endian}I", data, start + 8)
+        offset, (length,) = start + 8, struct.unpack_from(f"{endian}I", head, 4)
+    elif head[4:6] in _LONG_VRS:
+        offset, (length,) = start + 12, struct.unpack_from(f"{endian}I", head, 8)
     else:
         return None
     return PixelElement(offset, None if length == UNDEFINED_LENGTH else length)

@@ -165,14 +165,14 @@ def read_header(reader: SourceReader, source: Source) -> Header | None:
     if not looks_like_dicom(io.BytesIO(head)):
         return None
     try:
-        parsed = elements.parse(head, TAGS)
+        parsed = elements.parse(io.BytesIO(head), TAGS)
         cut_short = parsed.pixels is None and len(head) == _HEAD_BYTES
     except ScanError:
         if len(head) < _HEAD_BYTES:
             raise
         cut_short = True
     if cut_short:
-        parsed = elements.parse(reader.read(source), TAGS)
+        parsed = elements.parse(io.BytesIO(reader.read(source)), TAGS)
     return header_of(parsed, source)
 
 

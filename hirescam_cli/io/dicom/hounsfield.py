@@ -34,7 +34,7 @@ class Tally:
             notes.append(f"pixel-padding: {self.padded} voxels of padding were set to air ({AIR_HU} HU).")
         if self.signs:
             notes.append(
-                "pixel-sign: pixels marked as unsigned are signed in their JPEG 2000 codestream; read as signed."
+                "pixel-sign: pixels marked as unsigned are signed in their codestream; read as signed."
             )
         if self.below_air:
             notes.append(f"below-air: {self.below_air} voxels below {AIR_HU} HU were set to {AIR_HU} HU.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from hirescam_cli.io.dicom.elements import Parsed
 from hirescam_cli.io.dicom.headers import Header, PixelFormat
 
 _IMPLICIT, _EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
+_MAX_TRAILING_BYTES = 1 << 20
 _NATIVE = frozenset((_IMPLICIT, _EXPLICIT, "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"))
 _JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 # Transfer syntax to the decoder that reads it bit-exactly.
@@ -101,15 +101,16 @@ def _native_frames(
     dtype = np.dtype(kind).newbyteorder(">" if parsed.big_endian else "<")
     size = pixel_format.rows * pixel_format.columns
     expected = size * dtype.itemsize * total
-    available = min(element.length, len(parsed.data) - element.offset)
+    available = min(element.length, parsed.size - element.offset)
     if available < expected:
         raise _refused(name, f"holds {available} bytes of pixels, expected {expected}", "dicom-truncated")
-    rest = memoryview(parsed.data)[element.offset + expected : element.offset + element.length]
-    if len(rest) > 1 and any(rest):
+    stream = parsed.stream
+    stream.seek(element.offset + expected)
+    if any(stream.read(min(element.length - expected, _MAX_TRAILING_BYTES))[1:]):
         raise _refused(name, f"holds {element.length} bytes of pixels, expected {expected}", "dicom-pixels")
-    for index in range(total):
-        start = element.offset + index * size * dtype.itemsize
-        frame = np.frombuffer(parsed.data, dtype, size, start)
+    stream.seek(element.offset)
+    for _ in range(total):
+        frame = np.frombuffer(stream.read(size * dtype.itemsize), dtype)
         yield frame.reshape(pixel_format.rows, pixel_format.columns)
 
 
@@ -120,11 +121,10 @@ def _encapsulated_frames(
     assert element is not None
     if element.length is not None:
         raise _refused(name, "names a compressed transfer syntax but has uncompressed pixels", "dicom-decode")
-    stream = io.BytesIO(parsed.data)
-    stream.seek(element.offset)
+    parsed.stream.seek(element.offset)
     count = 0
     try:
-        for encoded in generate_frames(stream, number_of_frames=total):
+        for encoded in generate_frames(parsed.stream, number_of_frames=total):
             if count == total:
                 break
             yield _decode(encoded, header, pixel_format)
@@ -161,7 +161,7 @@ def _decode(encoded: bytes, header: Header, pixel_format: PixelFormat) -> NDArra
     if array.shape != (pixel_format.rows, pixel_format.columns):
         raise ValueError("the decoded image has another size")
     if syntax in JPEG2000TransferSyntaxes and _is_signed_16(encoded) and not pixel_format.signed:
-        # Some Toshiba scanners mark signed pixels as unsigned; only the codestream tells, and -1 is no 65535 HU.
+        # Some scanners mark signed pixels as unsigned: the codestream tells, and -1 is no 65535 HU.
         return array.view(np.int16)
     return array
 

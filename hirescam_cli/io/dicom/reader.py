@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,10 +104,11 @@ class _Decoder:
         digests = []
         with elements.quiet(), SourceReader() as reader:
             for header in headers:
-                data = reader.read(header.source)
-                digests.append(hashlib.sha256(data).hexdigest())
-                for index, hu in self._frames(data, header):
-                    self._place(self._rank[id(header), index], hu, header)
+                with reader.seekable(header.source) as stream:
+                    digests.append(digest_of_stream(stream))
+                    stream.seek(0)
+                    for index, hu in self._frames(stream, header):
+                        self._place(self._rank[id(header), index], hu, header)
         if not self._filled.all():
             raise ScanError(f"{self._scan.name} has slices without pixels.", code="dicom-truncated")
         notes = self._tally.warnings(set(self._rescales))
@@ -115,11 +116,11 @@ class _Decoder:
             notes.insert(0, f"duplicate-slices: {self._copies} slices were there twice with the same pixels.")
         return self._array, digests, notes
 
-    def _frames(self, data: bytes, header: Header) -> Iterator[tuple[int, Array]]:
+    def _frames(self, stream: IO[bytes], header: Header) -> Iterator[tuple[int, Array]]:
         """The wanted frames of a file, as their index and HU. The file must still be what discovery saw."""
         name = header.source.name
         try:
-            parsed = elements.parse(data, TAGS)
+            parsed = elements.parse(stream, TAGS)
             now = header_of(parsed, header.source)
         except ScanError as error:
             raise ScanError(f"{name}: {error.message}", code=error.code, hint=error.hint) from error
@@ -136,10 +137,10 @@ class _Decoder:
         for index, raw in enumerate(stored_frames(parsed, now, len(now.frames))):
             if index not in wanted:
                 continue
-            if raw.dtype.kind == "i" and not pixel_format.signed:
-                pixel_format = replace(pixel_format, signed=True)
-                self._tally.signs += 1
-            yield index, hounsfield(raw, pixel_format, self._rescales[wanted[index].rescale], self._tally)
+            as_is = pixel_format.signed or raw.dtype.kind == "u"
+            self._tally.signs += not as_is
+            read_as = pixel_format if as_is else replace(pixel_format, signed=True)
+            yield index, hounsfield(raw, read_as, self._rescales[wanted[index].rescale], self._tally)
 
     def _place(self, rank: int, hu: Array, header: Header) -> None:
         """Put a slice where it belongs, or compare it with the one that is there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ MAX_RATIO = 200
 # Below this size an entry may be compressed as well as it likes: a blank image in a small file is no bomb.
 RATIO_FREE_BYTES = 16 << 20
 
+_IN_MEMORY_BYTES = 16 << 20
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 _ZIP_ERRORS = (
     zipfile.BadZipFile,
@@ -135,6 +137,15 @@ class SourceReader:
         return data
 
     @contextmanager
+    def seekable(self, source: Source) -> Iterator[IO[bytes]]:
+        """A seekable stream over a source: in memory where it is small or archived, else the file itself."""
+        if source.entry is None and _size(source) > _IN_MEMORY_BYTES:
+            with self.opened(source) as stream:
+                yield stream
+        else:
+            yield io.BytesIO(self.read(source))
+
+    @contextmanager
     def opened(self, source: Source) -> Iterator[IO[bytes]]:
         """A binary stream over a source. Raises ScanError "unreadable-file" where it cannot be opened."""
         try:
@@ -150,6 +161,13 @@ class SourceReader:
             self._archive, self._path = zipfile.ZipFile(source.path), source.path
         assert self._archive is not None
         return self._archive.open(cast(str, source.entry))
+
+
+def _size(source: Source) -> int:
+    try:
+        return source.path.stat().st_size
+    except OSError as error:
+        raise _unreadable(source) from error
 
 
 def _unreadable(source: Source) -> ScanError:
