@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-SUMMARY = "summary.json"
+from hirescam_cli.output.publish import SUMMARY
+
 _OURS = ("schema_version", "case", "status")
 
 
@@ -18,10 +19,10 @@ def read_cases(out: Path) -> list[dict[str, Any]]:
 
 
 def iter_cases(out: Path) -> Iterator[dict[str, Any]]:
-    """Each case's summary with its "folder" (relative to `out`, with "/", "." for `out` itself), in the order of folders.
+    """Each case's summary with its "folder": relative to `out`, "." for `out` itself; in their order.
 
-    A summary.json that cannot be read counts as a failed case with the code "summary-unreadable"; one that is not
-    hirescam's is passed over, and so are hidden folders (cases being written).
+    A summary.json that cannot be read counts as a failed case with the code "summary-unreadable"; one that
+    is not hirescam's is passed over, and so are hidden folders (cases being written).
     """
     for directory, folders, files in os.walk(out):
         folders[:] = sorted(name for name in folders if not name.startswith("."))

@@ -1,4 +1,4 @@
-"""A headless Chromium for tests: finds it, starts it with a fresh profile, and says what went wrong on a page."""
+"""A headless Chromium for tests: found, started with a fresh profile, asked what went wrong on a page."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Browser:
 
 @contextmanager
 def chromium(profile: Path, size: tuple[int, int] = (1280, 720), *, dark: bool = False) -> Iterator[Browser]:
-    """A browser whose page area is `size`; skips the test, saying so, where Chromium or Selenium is missing."""
+    """A browser with a page area of `size`; skips the test, saying so, where Chromium or Selenium lacks."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="needs Selenium")
     binary = next(filter(None, map(shutil.which, _NAMES)), None)
     driver_path = shutil.which("chromedriver")

@@ -176,7 +176,10 @@ def test_unseen_voxels_are_greyed_on_request(opened: Browser, known: Known) -> N
 
 def test_every_control_has_its_key(opened: Browser) -> None:
     first = state(opened)
-    changes = {"s": "signed", "c": "cells", "t": "placement", "m": "method", "v": "visible", "g": "grey", "x": "crosshair", "a": "shared", "j": "label", "2": "level", "]": "opacity"}  # fmt: skip
+    changes = {
+        "s": "signed", "c": "cells", "t": "placement", "m": "method", "v": "visible", "g": "grey",
+        "x": "crosshair", "a": "shared", "j": "label", "2": "level", "]": "opacity",
+    }  # fmt: skip
     for key, name in changes.items():
         before = state(opened)[name]
         opened.keys(key)
@@ -245,7 +248,8 @@ def test_names_stay_text(opened: Browser, known: Known) -> None:
 
 def test_the_policy_stops_foreign_scripts_and_requests(opened: Browser) -> None:
     opened.run(
-        "const s = document.createElement('script'); s.textContent = 'window.foreign = 1'; document.body.append(s);"
+        "const s = document.createElement('script'); s.textContent = 'window.foreign = 1';"
+        "document.body.append(s);"
         "const i = new Image(); i.src = 'https://example.invalid/x.png'; document.body.append(i);"
     )
     opened.settle()
@@ -266,7 +270,10 @@ def test_everything_can_be_reached_by_tab(opened: Browser) -> None:
                 "const e = document.activeElement; return e.id || e.className.toString() || e.tagName;"
             )
         )
-    for wanted in ("label-search", "label-list", "plane-Axial", "plane-Coronal", "plane-Sagittal", "plane profile", "tab-map", "opacity", "threshold", "visible", "peak", "level"):  # fmt: skip
+    for wanted in (
+        "label-search", "label-list", "plane-Axial", "plane-Coronal", "plane-Sagittal", "plane profile",
+        "tab-map", "opacity", "threshold", "visible", "peak", "level",
+    ):  # fmt: skip
         assert wanted in reached, wanted
     assert "signed-no" in reached
 
@@ -278,7 +285,8 @@ def test_fits_a_small_screen(opened: Browser) -> None:
     assert size == [1280, 720, 1280, 720]
     for name in ("plane-Axial", "plane-Coronal", "plane-Sagittal"):
         box = opened.run(
-            "const b = document.getElementById(arguments[0]).getBoundingClientRect(); return [b.width, b.height];",
+            "const box = document.getElementById(arguments[0]).getBoundingClientRect();"
+            "return [box.width, box.height];",
             name,
         )
         assert min(box) > 250

@@ -1,4 +1,4 @@
-"""Putting a self-contained HTML document together: assets inlined, data escaped, a policy that allows nothing else."""
+"""Making a self-contained HTML document: assets inlined, data escaped, a policy that allows nothing else."""
 
 from __future__ import annotations
 
@@ -6,15 +6,11 @@ import base64
 import hashlib
 import html
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
-from pathlib import Path
 from typing import Any
-
-from hirescam_cli.output.publish import output_error
 
 _SLOT = re.compile(r"\{\{(\w+)\}\}")
 _IN_SCRIPT = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
@@ -37,7 +33,7 @@ def style(*names: str) -> str:
 
 
 def json_text(value: Any) -> str:
-    """JSON that can stand inside a script element: no character of it can end the element or open a comment."""
+    """JSON that can stand inside a script element: nothing in it can end the element or open a comment."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return re.sub("[<>&\u2028\u2029]", lambda match: _IN_SCRIPT[match.group()], text)
 
@@ -53,9 +49,9 @@ def document(
 ) -> str:
     """The HTML text of `template` with everything inlined.
 
-    `images`: the sources that pictures may come from, as in a content security policy; scripts and styles may only be
-    the very ones given here (by their SHA-256), and nothing else may be loaded at all. `data`: blocks by id, either
-    JSON from `json_text` (ids that end in "json") or base64.
+    `images`: the sources that pictures may come from, as in a content security policy; scripts and styles
+    may only be the very ones given here (by their SHA-256), and nothing else may be loaded at all. `data`:
+    blocks by id, either JSON from `json_text` (ids that end in "json") or base64.
     """
     policy = "; ".join(
         (
@@ -85,20 +81,6 @@ def _hash_source(text: str) -> str:
 def _block(name: str, text: str) -> str:
     kind = "application/json" if name.endswith("json") else "text/plain"
     return f'<script type="{kind}" id="{name}">{text}</script>'
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` whole or not at all (beside its name, then renamed).
-
-    Raises OutputCreateError when the file cannot be created, OutputIOError when writing fails half-way.
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise output_error(error, path.name) from error
 
 
 def chosen(source: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:

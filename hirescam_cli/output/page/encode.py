@@ -1,8 +1,8 @@
 """Packing a scan and its maps as text that a browser unpacks without a library.
 
-Everything is a byte string deflated (RFC 1950, the browser's DecompressionStream "deflate") and base64-coded. A scan
-is stored as differences between neighbouring voxels, a map as its float32 values; both with the bytes of equal
-significance side by side, which deflates better.
+Everything is a byte string deflated (RFC 1950, the browser's DecompressionStream "deflate") and base64-coded.
+A scan is stored as differences between neighbouring voxels, a map as its float32 values; both with the bytes
+of equal significance side by side, which deflates better.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ _INT16 = np.iinfo(np.int16)
 class PackedScan:
     """A scan as text. Index order (z, y, x): z runs to the feet, y to the back, x to the patient's left.
 
-    `affine_ras`: index (z, y, x) to RAS mm. Each embedded voxel is the mean of `factors_zyx` voxels of the scan (at
-    the far ends of those that are left), as a multiple of `step_hu`. `exact`: every voxel holds the scan's own HU.
+    `affine_ras`: index (z, y, x) to RAS mm. Each embedded voxel is the mean of `factors_zyx` voxels of the
+    scan (at the far ends of those that are left), as a multiple of `step_hu`. `exact`: every voxel holds the
+    scan's own HU.
     """
 
     text: str
@@ -86,7 +87,7 @@ def _reductions(shape: tuple[int, ...]) -> Iterator[tuple[tuple[int, int, int], 
 
 
 def block_mean(array: NDArray[Any], factors: tuple[int, int, int]) -> NDArray[np.float32]:
-    """Means of blocks of `factors` values, in float32; a block that runs over the end is the mean of what it has."""
+    """Means of blocks of `factors` values, in float32; a last block that is short is the mean of its rest."""
     result = np.asarray(array, dtype=np.float32)
     for axis, factor in enumerate(factors):
         if factor > 1:
@@ -94,7 +95,7 @@ def block_mean(array: NDArray[Any], factors: tuple[int, int, int]) -> NDArray[np
             starts = np.arange(0, size, factor)
             counts = np.minimum(starts + factor, size) - starts
             sums = np.add.reduceat(result, starts, axis=axis)
-            result = sums / counts.reshape([-1 if a == axis else 1 for a in range(3)]).astype(np.float32)
+            result = (sums / counts.reshape([-1 if a == axis else 1 for a in range(3)])).astype(np.float32)
     return result
 
 
@@ -106,7 +107,7 @@ def pack_map(cams_lsyx: NDArray[np.float32]) -> str:
 
 
 def _differences(values: NDArray[np.int16]) -> NDArray[np.uint16]:
-    """Each value minus the one before it (modulo 2^16), folded so that small differences of either sign stay small."""
+    """Each value minus the one before (modulo 2^16), folded so that small ones of either sign stay small."""
     steps = np.diff(values.ravel(), prepend=np.int16(0))
     return ((steps << 1) ^ (steps >> 15)).astype("<u2")
 

@@ -9,19 +9,20 @@ from typing import Any
 from urllib.parse import quote
 
 from hirescam_cli import __version__
-from hirescam_cli.output.page.document import document, json_text, script, style, write_text
+from hirescam_cli.output.page.document import document, json_text, script, style
+from hirescam_cli.output.publish import write_file
 
 FINDINGS = 5
-"""Findings listed per case: the positive labels, the most probable first, or the most probable label alone."""
+"""Findings listed per case: the most probable positive labels, or the most probable label alone."""
 
 
 def write_index(out: Path, cases: Iterable[Mapping[str, Any]]) -> None:
-    """Write `out`/index.html about `cases`: summaries with their "folder" (relative to `out`), as `iter_cases` gives.
+    """Write `out`/index.html about `cases`: summaries with their "folder" relative to `out` (`iter_cases`).
 
-    Each case is reduced to its row as it comes, so that thousands can be streamed. Raises OutputCreateError or
-    OutputIOError when the file cannot be written.
+    Each case is reduced to its row as it comes, so that thousands can be streamed. Raises OutputCreateError
+    or OutputIOError when the file cannot be written.
     """
-    write_text(out / "index.html", index_text(out, cases))
+    write_file(out / "index.html", index_text(out, cases).encode("utf-8"))
 
 
 def index_text(out: Path, cases: Iterable[Mapping[str, Any]]) -> str:
@@ -39,7 +40,7 @@ def index_text(out: Path, cases: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _row(out: Path, case: Mapping[str, Any]) -> dict[str, Any]:
-    """What the index shows of one case. Links are relative, percent-encoded and never lead out of the case's folder."""
+    """What the index shows of one case. Links are relative, percent-encoded and never lead out of the run."""
     folder = PurePosixPath(str(case["folder"]))
     labels = list(case.get("labels") or [])
     error = case.get("error") or {}
@@ -62,7 +63,7 @@ def _row(out: Path, case: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _findings(labels: list[Mapping[str, Any]]) -> list[list[Any]]:
-    """[name, probability] of the positive labels, most probable first; of the most probable one if none is positive."""
+    """[name, probability, positive] of the positive labels by probability, or of the most probable one."""
     ranked = sorted(labels, key=lambda entry: -_number(entry.get("probability")))
     positive = [entry for entry in ranked if entry.get("positive")]
     shown = positive[:FINDINGS] or ranked[:1]

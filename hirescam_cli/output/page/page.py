@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hirescam_cli import __version__
-from hirescam_cli.output.page.document import chosen, document, json_text, script, style, write_text
+from hirescam_cli.output.page.document import chosen, document, json_text, script, style
 from hirescam_cli.output.page.encode import pack_map, pack_scan
 from hirescam_cli.output.pictures.colour import negative_ramp, positive_ramp, to_bytes
+from hirescam_cli.output.publish import write_file
 from hirescam_cli.output.view import CaseView
 
 PAGE_BYTES = 20_000_000
@@ -44,7 +45,7 @@ def write_page(view: CaseView, path: Path) -> None:
 
     Raises OutputCreateError or OutputIOError when the file cannot be written.
     """
-    write_text(path, page_text(view))
+    write_file(path, page_text(view).encode("utf-8"))
 
 
 def page_text(view: CaseView) -> str:

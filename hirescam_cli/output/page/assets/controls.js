@@ -99,7 +99,7 @@ class Readout {
   draw(state, limit) {
     const point = this.case.worldOf(state.voxel);
     const found = this.case.probe(point, state);
-    this.position.lastChild.textContent = positionText(point);
+    this.position.lastChild.textContent = positionText(point, 1, "  ");
     this.hu.lastChild.textContent = fixed(found.hu, 0);
     this.value.lastChild.textContent = found.seen ? signedText(state.cells ? found.cell : found.value) : "not seen";
     const text = limit > 0 ? logitText(limit) : "";

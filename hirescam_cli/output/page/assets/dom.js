@@ -57,8 +57,8 @@ function sideText(value, axis, digits = 1) {
   return `${letters[value >= 0 ? 0 : 1]} ${Math.abs(value).toFixed(digits)}`;
 }
 
-function positionText(pointMm, digits = 1) {
-  return pointMm.map((value, axis) => sideText(value, axis, digits)).join("  ");
+function positionText(pointMm, digits = 1, between = ", ") {
+  return pointMm.map((value, axis) => sideText(value, axis, digits)).join(between);
 }
 
 const METHOD_NAMES = {

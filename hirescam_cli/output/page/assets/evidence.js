@@ -74,7 +74,7 @@ class Evidence {
       make("p", { class: "hint" }, text),
       balance(rows),
       definitions([
-        ["Residual", map.residual === undefined || map.residual === null ? null : map.residual.toExponential(1)],
+        ["Residual", map.residual === undefined || map.residual === null ? null : logitText(map.residual)],
         ["Evidence in padding", map.padding_share === null ? null : percentText(map.padding_share)],
         ["Peak", map.peak ? `${signedText(map.peak.value)} at ${positionText(map.peak.world_mm, 0)} mm` : null],
       ]),
