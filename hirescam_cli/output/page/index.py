@@ -26,7 +26,7 @@ def write_index(out: Path, cases: Iterable[Mapping[str, Any]]) -> None:
 
 
 def index_text(out: Path, cases: Iterable[Mapping[str, Any]]) -> str:
-    """The index as HTML; `out` is looked into only for each case's page."""
+    """The index as HTML; `out` is looked into only for each case's page and picture."""
     rows = [_row(out, case) for case in cases]
     data = {"version": __version__, "model": _only(row["model"] for row in rows), "rows": rows}
     return document(
@@ -57,7 +57,7 @@ def _row(out: Path, case: Mapping[str, Any]) -> dict[str, Any]:
         "complete": _complete(labels),
         "error": {key: error.get(key) for key in ("code", "message", "hint")} if error else None,
         "page": _link(folder, _page_name(out / folder)),
-        "picture": _link(folder, _picture(labels)),
+        "picture": _existing(out, folder, _picture(labels)),
         "folder": _link(folder, "."),
     }
 
@@ -91,6 +91,12 @@ def _picture(labels: list[Mapping[str, Any]]) -> str | None:
 
 def _page_name(folder: Path) -> str | None:
     return next((path.name for path in sorted(folder.glob("*.html"))), None)
+
+
+def _existing(out: Path, folder: PurePosixPath, name: str | None) -> str | None:
+    """The link to `folder`/`name` if there is such a file."""
+    link = _link(folder, name)
+    return link if link is not None and name is not None and (out / folder / name).is_file() else None
 
 
 def _link(folder: PurePosixPath, name: str | None) -> str | None:
