@@ -1,0 +1,151 @@
+"""`hirescam inspect`: what would be read, without loading the network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hirescam_cli.cli.options import option, setup_streams
+from hirescam_cli.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hirescam_cli.inspection import Inspection
+
+_READ, _SAY = "Reading", "Messages"
+_COLUMNS = ("case", "kind", "size", "spacing mm", "axes", "slices", "HU", "seen", "padding", "warnings")
+
+
+def inspect_command(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="INPUT...", help="Scan files or folders; - for a list on standard input."),
+    ],
+    model: Annotated[
+        str,
+        option("model", metavar="NAME|FILE.toml", panel=_READ, help="The model whose coverage is reported."),
+    ] = "demo",
+    series: Annotated[
+        str, option("series", metavar="all|largest|UID", panel=_READ, help="Which DICOM series.")
+    ] = "all",
+    prefer: Annotated[
+        str | None,
+        option(
+            "prefer",
+            metavar="sform|qform",
+            panel=_READ,
+            help="Which of two disagreeing NIfTI transforms holds.",
+        ),
+    ] = None,
+    assume_affine: Annotated[
+        bool, option("assume-affine", panel=_READ, help="Accept NIfTI files without orientation.")
+    ] = False,
+    allow_gaps: Annotated[
+        bool, option("allow-gaps", panel=_READ, help="Interpolate missing DICOM slices.")
+    ] = False,
+    max_voxels: Annotated[
+        int, option("max-voxels", metavar="N", panel=_READ, help="Refuse larger volumes.")
+    ] = 1_000_000_000,
+    identifiers: Annotated[
+        str,
+        option(
+            "identifiers", metavar="none|uids", panel=_READ, help="Whether series UIDs appear in results."
+        ),
+    ] = "uids",
+    as_json: Annotated[
+        bool, option("json", panel=_SAY, help="Print one JSON document instead of tables.")
+    ] = False,
+    verbose: Annotated[
+        int,
+        typer.Option(
+            "--verbose", "-v", count=True, rich_help_panel=_SAY, envvar="HIRESCAM_VERBOSE", help="Say more."
+        ),
+    ] = 0,
+) -> None:
+    """Show what would be read: each scan, its geometry, values and coverage, and what is left out and why."""
+    setup_streams(quiet=False, verbose=verbose)
+    _check("prefer", prefer, (None, "sform", "qform"))
+    _check("identifiers", identifiers, ("uids", "none"))
+    from hirescam_cli.cli.inputs import parse_inputs
+    from hirescam_cli.inspection import inspect_inputs
+    from hirescam_cli.io.scan import ReadOptions
+    from hirescam_cli.model.spec import load_spec
+
+    read: Any = {"series": series, "prefer": prefer, "assume_affine": assume_affine, "allow_gaps": allow_gaps}
+    chosen: Any = identifiers
+    found = inspect_inputs(
+        parse_inputs(inputs), ReadOptions(**read, max_voxels=max_voxels), load_spec(model), chosen
+    )
+    if as_json:
+        from hirescam_cli.cli.console import print_json
+
+        print_json(found.document())
+    else:
+        from hirescam_cli.cli.console import stdout
+
+        render(found, stdout())
+    if found.exit_code != ExitCode.OK:
+        raise typer.Exit(found.exit_code)
+
+
+def _check(name: str, value: str | None, allowed: tuple[str | None, ...]) -> None:
+    if value not in allowed:
+        choices = " or ".join(choice for choice in allowed if choice)
+        raise UsageError(f"--{name} is {value!r}.", hint=f"Give {choices}.")
+
+
+def render(found: Inspection, console: Console) -> None:
+    """Print the findings as tables: scans, then their warnings, refusals and what was left out."""
+    from rich.text import Text
+
+    from hirescam_cli.cli.console import table
+
+    usable = [scan for scan in found.scans if scan["status"] == "ok"]
+    if usable:
+        title = f"Scans ({len(usable)}), coverage under {found.model}"
+        scans = table(*_COLUMNS, title=title, right=("slices", "seen", "padding"))
+        for scan in usable:
+            scans.add_row(*(Text(cell) for cell in _cells(scan)))
+        console.print(scans)
+    warnings = [(scan["case"], warning) for scan in found.scans for warning in scan["warnings"]]
+    refused = [
+        (
+            scan["name"],
+            f"{scan['error']['message']} {scan['error']['hint'] or ''}".strip(),
+            scan["error"]["code"],
+        )
+        for scan in found.scans
+        if scan["error"] is not None
+    ]
+    left_out = [(item["name"], item["reason"], item["code"]) for item in found.ignored]
+    for title, columns, rows in (
+        (f"Warnings ({len(warnings)})", ("case", "warning"), warnings),
+        (f"Refused ({len(refused)})", ("scan", "why, and what to do", "code"), refused),
+        (f"Left out ({len(left_out)})", ("object", "why", "code"), left_out),
+    ):
+        if rows:
+            part = table(*columns, title=title)
+            for row in rows:
+                part.add_row(*(Text(cell) for cell in row))
+            console.print()
+            console.print(part)
+    if not found.scans:
+        console.print("No scan was found.")
+
+
+def _cells(scan: dict[str, Any]) -> list[str]:
+    cover = scan["coverage"]
+    return [
+        scan["case"],
+        scan["kind"],
+        "x".join(str(n) for n in scan["shape"]),
+        " x ".join(f"{value:.3g}" for value in scan["spacing_mm"]),
+        scan["orientation"],
+        str(scan["slices"]),
+        f"{scan['hu_min']:.6g} .. {scan['hu_max']:.6g}",
+        f"{100 * cover['scan_seen_fraction']:.0f}%",
+        f"{100 * cover['padding_fraction']:.0f}%",
+        ", ".join(dict.fromkeys(warning.partition(":")[0] for warning in scan["warnings"])),
+    ]
