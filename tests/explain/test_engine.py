@@ -1,0 +1,305 @@
+"""The engine on narrow networks: against plain automatic differentiation, and what it must leave alone."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hirescam_cli.errors import HirescamError, ModelError
+from hirescam_cli.explain import engine as engine_module
+from hirescam_cli.explain.engine import Engine, InputScale
+from hirescam_cli.explain.explanation import Explanation
+from hirescam_cli.model.axialnet import AxialNet
+from hirescam_cli.output.evidence import certificate
+from tests.explain.networks import SCALE, by_autograd, groups_of_hu, tiny
+
+BOTH = ("hirescam", "gradcam")
+GROUPS = 5
+
+
+@pytest.fixture(scope="module")
+def network() -> AxialNet:
+    return tiny()
+
+
+@pytest.fixture(scope="module")
+def hu() -> np.ndarray[Any, np.dtype[np.int16]]:
+    return groups_of_hu(GROUPS)
+
+
+def run(
+    network: AxialNet,
+    hu: np.ndarray[Any, np.dtype[np.int16]],
+    layer: str = "conv2d.7",
+    *,
+    padding: Sequence[bool] | None = None,
+    methods: Sequence[str] = BOTH,
+    **options: Any,
+) -> Explanation:
+    engine = Engine(network, target_layer=layer, scale=SCALE, **options)
+    groups = np.zeros(len(hu), dtype=bool) if padding is None else np.asarray(padding)
+    return engine.explain(hu, groups, methods)
+
+
+def assert_close(
+    found: np.ndarray[Any, Any], expected: np.ndarray[Any, Any] | Tensor, tolerance: float = 1e-5
+) -> None:
+    expected = np.asarray(expected)
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
+
+
+def test_the_scale_clamps_scales_and_subtracts() -> None:
+    hu = torch.tensor([-2000, -1000, -400, 200, 3000], dtype=torch.int16)
+    # (-400 + 1000) / 1200 = 0.5
+    expected = np.array([0.0, 0.0, 0.5, 1.0, 1.0]) - 0.449
+    np.testing.assert_allclose(InputScale((-1000.0, 200.0), 0.449)(hu), expected, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "layer", ["conv2d.7", "conv2d.6", "conv2d.3", "conv2d.0", "features.7", "features.6.1.bn1"]
+)
+def test_maps_equal_plain_autograd(network: AxialNet, hu: Any, layer: str) -> None:
+    fine, coarse, logits = by_autograd(network, SCALE(torch.from_numpy(hu)), layer)
+    explanation = run(network, hu, layer)
+    assert_close(explanation.cams["hirescam"], fine)
+    assert_close(explanation.cams["gradcam"], coarse)
+    assert_close(explanation.logits, logits)
+    assert explanation.target_layer == layer
+
+
+def test_gradcam_takes_the_mean_over_slices_too(network: AxialNet, hu: Any) -> None:
+    """Weights of single slices would give another map here, so agreement with autograd means something."""
+    values = SCALE(torch.from_numpy(hu))
+    _, expected, _ = by_autograd(network, values, "conv2d.3")
+    single = torch.cat([by_autograd(network, group[None], "conv2d.3")[1] for group in values], dim=1) / GROUPS
+    assert np.abs(np.asarray(single - expected)).max() > 0.01 * expected.abs().max()
+
+
+def test_slice_scores_average_to_the_logit(network: AxialNet, hu: Any) -> None:
+    explanation = run(network, hu)
+    with torch.no_grad():
+        scores = [network(SCALE(torch.from_numpy(group))[None])[0].numpy() for group in hu[:, None]]
+    assert_close(explanation.slice_scores, np.stack(scores, axis=1))
+    np.testing.assert_allclose(
+        explanation.slice_scores.mean(axis=1), explanation.logits, rtol=1e-5, atol=1e-6
+    )
+    probability = 1.0 / (1.0 + np.exp(-explanation.logits))
+    np.testing.assert_allclose(explanation.probabilities, probability, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("layer", ["conv2d.7", "conv2d.3"])
+@pytest.mark.parametrize("method", BOTH)
+def test_one_method_alone_gives_what_both_together_give(
+    network: AxialNet, hu: Any, layer: str, method: str
+) -> None:
+    alone, together = run(network, hu, layer, methods=(method,)), run(network, hu, layer)
+    assert list(alone.cams) == [method]
+    np.testing.assert_array_equal(alone.cams[method], together.cams[method])
+
+
+@pytest.mark.parametrize("layer", ["conv2d.7", "conv2d.5", "features.7"])
+def test_the_size_of_chunks_does_not_matter(network: AxialNet, hu: Any, layer: str) -> None:
+    whole = run(network, hu, layer, chunk=GROUPS)
+    for chunk in (1, 3):
+        parts = run(network, hu, layer, chunk=chunk)
+        for method in BOTH:
+            assert_close(parts.cams[method], whole.cams[method])
+        assert_close(parts.slice_scores, whole.slice_scores)
+
+
+@pytest.mark.parametrize("layer", ["conv2d.7", "conv2d.5"])
+def test_a_second_run_gives_the_same_bits(network: AxialNet, hu: Any, layer: str) -> None:
+    engine = Engine(network, target_layer=layer, scale=SCALE, chunk=2)
+    first, second = (engine.explain(hu, np.zeros(GROUPS, dtype=bool), BOTH) for _ in range(2))
+    for method in BOTH:
+        assert first.cams[method].tobytes() == second.cams[method].tobytes()
+    assert first.slice_scores.tobytes() == second.slice_scores.tobytes()
+    assert first.logits.tobytes() == second.logits.tobytes()
+
+
+@pytest.mark.parametrize("layer", ["conv2d.7", "conv2d.3"])
+@pytest.mark.parametrize(
+    "padding", [(1, 0, 0, 0, 1, 1), (0, 0, 0, 0, 1, 1), (1, 1, 0, 0, 0, 0), (1, 1, 1, 1, 1, 1)]
+)
+def test_padding_groups_are_computed_once(network: AxialNet, layer: str, padding: Sequence[int]) -> None:
+    flags = np.asarray(padding, dtype=bool)
+    hu = groups_of_hu(6, seed=3)
+    hu[flags] = -987
+    every = run(network, hu, layer)
+    engine = Engine(network, target_layer=layer, scale=SCALE, chunk=2)
+    seen: list[int] = []
+    engine.network.features.register_forward_pre_hook(lambda _m, inputs: seen.append(len(inputs[0])))
+    once = engine.explain(hu, flags, BOTH)
+    assert sum(seen) == (~flags).sum() + 1
+    for method in BOTH:
+        assert_close(once.cams[method], every.cams[method])
+    assert_close(once.slice_scores, every.slice_scores)
+    assert_close(once.logits, every.logits)
+
+
+def test_forward_only_gives_the_slice_scores(network: AxialNet, hu: Any) -> None:
+    engine = Engine(network, target_layer="conv2d.7", scale=SCALE, chunk=2)
+    explanation = engine.explain(hu, np.zeros(GROUPS, dtype=bool), ("hirescam",))
+    np.testing.assert_array_equal(engine.forward_only(hu), explanation.slice_scores.T)
+
+
+def test_the_certificate_holds_at_the_last_layer_and_fails_for_a_wrong_map(
+    network: AxialNet, hu: Any
+) -> None:
+    explanation = run(network, hu)
+    for label, map_lsyx in enumerate(explanation.cams["hirescam"]):
+        bias, logit = explanation.biases[label], explanation.logits[label]
+        assert certificate(map_lsyx, bias, logit)["residual"] <= 1e-5
+        wrong = map_lsyx.copy()
+        wrong[0, 0, 0] += 1e-3 * max(1.0, abs(logit))
+        assert not certificate(wrong, bias, logit)["complete"]
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("layer", ["conv2d.7", "conv2d.5"])
+def test_half_precision_stays_near_and_complete(
+    network: AxialNet, hu: Any, precision: str, layer: str
+) -> None:
+    exact, half = run(network, hu, layer), run(network, hu, layer, precision=precision)
+    difference = np.abs(half.logits - exact.logits).max()
+    assert 0 < difference < {"bf16": 0.05, "fp16": 0.01}[precision] * np.abs(exact.logits).max()
+    if layer == "conv2d.7":
+        for label, map_lsyx in enumerate(half.cams["hirescam"]):
+            assert certificate(map_lsyx, half.biases[label], half.logits[label])["residual"] <= 1e-5
+
+
+def test_gradients_are_taken_for_few_labels_at_a_time_and_never_below_the_layer(
+    monkeypatch: pytest.MonkeyPatch, hu: Any
+) -> None:
+    network = tiny(labels=37)
+    calls: list[tuple[int, ...]] = []
+    original = torch.autograd.grad
+
+    def spy(outputs: Tensor, inputs: Tensor, grad_outputs: Tensor, **options: Any) -> tuple[Tensor, ...]:
+        assert inputs.is_leaf
+        calls.append(tuple(grad_outputs.shape))
+        return original(outputs, inputs, grad_outputs, **options)
+
+    monkeypatch.setattr(torch.autograd, "grad", spy)
+    explanation = run(network, hu, "conv2d.3", chunk=2)
+    limit = engine_module.LABELS_A_CHUNK
+    assert max(labels for labels, _, _ in calls) == limit
+    assert len(calls) == 3 * -(-37 // limit)  # three chunks of groups
+    monkeypatch.undo()
+    assert_close(
+        explanation.cams["hirescam"], by_autograd(network, SCALE(torch.from_numpy(hu)), "conv2d.3")[0]
+    )
+
+
+def test_the_last_layer_needs_no_gradients(
+    monkeypatch: pytest.MonkeyPatch, network: AxialNet, hu: Any
+) -> None:
+    def refuse(*_args: Any, **_options: Any) -> None:
+        raise AssertionError("a backward pass")
+
+    monkeypatch.setattr(torch.autograd, "grad", refuse)
+    monkeypatch.setattr(Tensor, "backward", refuse)
+    assert run(network, hu).cams["hirescam"].shape == (5, GROUPS, 6, 6)
+
+
+def state_of(network: nn.Module) -> dict[str, Any]:
+    """All that a borrower could change."""
+    return {
+        "weights": {k: v.numpy().tobytes() for k, v in network.state_dict().items()},
+        "modules": [(name, type(module)) for name, module in network.named_modules()],
+        "training": [module.training for module in network.modules()],
+        "requires_grad": [p.requires_grad for p in network.parameters()],
+        "grads": [None if p.grad is None else p.grad.numpy().tobytes() for p in network.parameters()],
+        "formats": [p.stride() for p in network.parameters()],
+        "inplace": [m.inplace for m in network.modules() if isinstance(m, nn.ReLU)],
+        "hooks": [
+            (list(m._forward_hooks), list(m._forward_pre_hooks), list(m._backward_hooks))
+            for m in network.modules()
+        ],
+        "global": (
+            torch.backends.cudnn.benchmark,
+            torch.backends.cudnn.deterministic,
+            torch.backends.cudnn.allow_tf32,
+            torch.is_grad_enabled(),
+        ),
+    }
+
+
+def borrowed() -> AxialNet:
+    """A network in the middle of someone's training, with their own hook and gradients."""
+    network = tiny()
+    network.train()
+    network.features[1].eval()
+    network.fc.weight.grad = torch.ones_like(network.fc.weight)
+    network.conv2d[0].weight.requires_grad_(False)
+    network.conv2d[7].register_forward_hook(lambda _m, _i, output: output * 0.0)
+    return network
+
+
+@pytest.mark.parametrize("layer", ["conv2d.7", "conv2d.3", "features.7"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_network_is_left_as_it_was(hu: Any, layer: str, precision: str) -> None:
+    network = borrowed()
+    before = state_of(network)
+    explanation = run(network, hu, layer, precision=precision)
+    assert state_of(network) == before
+    if precision == "fp32":  # neither the borrower's hook nor training mode reaches the explanation
+        assert_close(explanation.logits, by_autograd(tiny(), SCALE(torch.from_numpy(hu)), layer)[2])
+
+
+@pytest.mark.parametrize("layer", ["conv2d.7", "conv2d.3"])
+def test_the_network_is_left_as_it_was_after_an_exception(hu: Any, layer: str) -> None:
+    network = borrowed()
+    before = state_of(network)
+    engine = Engine(network, target_layer=layer, scale=SCALE, chunk=2)
+    own = [copy.copy(m._forward_hooks) for m in engine.network.modules()]
+    good = engine.explain(hu, np.zeros(GROUPS, dtype=bool), BOTH)
+    calls = 0
+
+    def fail_late(_module: nn.Module, _inputs: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise RuntimeError("no more")
+
+    handle = engine.network.fc.register_forward_pre_hook(fail_late)
+    with pytest.raises(RuntimeError, match="no more"):
+        engine.explain(hu, np.zeros(GROUPS, dtype=bool), BOTH)
+    handle.remove()
+    assert state_of(network) == before
+    assert [m._forward_hooks for m in engine.network.modules()] == own
+    again = engine.explain(hu, np.zeros(GROUPS, dtype=bool), BOTH)
+    np.testing.assert_array_equal(again.cams["hirescam"], good.cams["hirescam"])
+
+
+def test_a_running_session_does_not_see_later_changes_of_the_network(hu: Any) -> None:
+    network = tiny()
+    engine = Engine(network, target_layer="conv2d.7", scale=SCALE)
+    with torch.no_grad():
+        network.fc.weight.zero_()
+    assert np.abs(engine.explain(hu, np.zeros(GROUPS, dtype=bool), BOTH).cams["hirescam"]).max() > 0
+
+
+def test_an_answer_that_is_not_finite_is_an_error(hu: Any) -> None:
+    network = tiny()
+    with torch.no_grad():
+        network.conv2d[6].weight.fill_(1e38)
+    with pytest.raises(HirescamError) as caught:
+        run(network, hu)
+    assert (caught.value.code, caught.value.stage) == ("not-finite", "network")
+    assert "fp32" in str(caught.value)
+
+
+@pytest.mark.parametrize("layer", ["conv2d.9", "fc", "", "head", "features.7.2"])
+def test_a_layer_that_is_not_there_is_refused(network: AxialNet, layer: str) -> None:
+    with pytest.raises(ModelError, match=repr(layer)) as caught:
+        Engine(network, target_layer=layer, scale=SCALE)
+    assert caught.value.code == "target-layer"
+    assert "conv2d.7" in str(caught.value.hint)
