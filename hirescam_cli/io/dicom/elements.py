@@ -65,7 +65,7 @@ class PixelElement:
 
 @dataclass(frozen=True)
 class Parsed:
-    """A parsed file: the elements before its pixels, its (inflated) bytes, their size, where the pixels are."""
+    """A parsed file: the elements before its pixels, its (inflated) bytes, their size, where pixels are."""
 
     dataset: Dataset
     stream: IO[bytes]

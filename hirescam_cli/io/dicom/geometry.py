@@ -188,7 +188,12 @@ def _even_grid(
         )
     step = float(distances[-1]) / intervals
     targets: Floats = step * np.arange(intervals + 1, dtype=np.float64)
-    return step, targets, _normal_notes(distances, steps, gaps, step)
+    places = np.rint(distances / step).astype(np.intp)
+    off_grid = float(np.abs(distances - targets[places]).max())
+    if off_grid <= tolerance:
+        # Only slices are missing: those that are there stay as they are, at their places on the grid.
+        targets[places] = distances
+    return step, targets, _normal_notes(distances, gaps, step, uneven=off_grid > tolerance)
 
 
 def _gap_error(
@@ -204,7 +209,7 @@ def _gap_error(
     )
 
 
-def _normal_notes(distances: Floats, steps: Floats, gaps: NDArray[np.bool_], step: float) -> list[str]:
+def _normal_notes(distances: Floats, gaps: NDArray[np.bool_], step: float, *, uneven: bool) -> list[str]:
     """A warning for each kind of interpolation between slices."""
     notes = []
     if gaps.any():
@@ -214,15 +219,11 @@ def _normal_notes(distances: Floats, steps: Floats, gaps: NDArray[np.bool_], ste
         )
         more = ", ..." if gaps.sum() > 5 else ""
         notes.append(f"interpolated-gaps: missing slices were interpolated linearly from {spans}{more}.")
-    regular = steps[~gaps]
-    if regular.size and np.ptp(regular) > max(JITTER_RELATIVE * step, JITTER_MM):
+    if uneven or not notes:
+        regular = np.diff(distances)[~gaps]
+        span = f"{regular.min():.2f} to {regular.max():.2f}" if regular.size else f"{step:.2f}"
         notes.append(
-            f"uneven-slices: slice distances from {regular.min():.2f} to {regular.max():.2f} mm were "
-            f"resampled along the normal to {step:.2f} mm."
-        )
-    if not notes:
-        notes.append(
-            f"uneven-slices: slices off an even grid were resampled along the normal to {step:.2f} mm."
+            f"uneven-slices: slice distances from {span} mm were resampled along the normal to {step:.2f} mm."
         )
     return notes
 

@@ -61,12 +61,14 @@ def normal_of(orientation: Sequence[float]) -> NDArray[np.float64]:
 
 
 def distances_mm(planes: Sequence[Plane]) -> NDArray[np.float64] | None:
-    """Each plane's position along the normal, or None where a position or the orientation is missing."""
+    """Each plane's position along the normal, or None where a position or a usable orientation is missing."""
     orientation = planes[0].frame.orientation
     if orientation is None or any(plane.frame.position is None for plane in planes):
         return None
-    positions = np.array([plane.frame.position for plane in planes], dtype=np.float64)
-    return positions @ normal_of(orientation)
+    normal = normal_of(orientation)
+    if np.linalg.norm(normal) < 0.5:
+        return None
+    return np.array([plane.frame.position for plane in planes], dtype=np.float64) @ normal
 
 
 def same_place_mm(distances: NDArray[np.float64]) -> float:
@@ -103,7 +105,7 @@ def _alike(a: Plane, b: Plane) -> bool:
         return False
     if not _close(a.frame.orientation, b.frame.orientation, _ORIENTATION_TOLERANCE):
         return False
-    return _close(a.frame.spacing, b.frame.spacing, _SPACING_TOLERANCE * (a.frame.spacing or (1.0,))[0])
+    return _close(a.frame.spacing, b.frame.spacing, _SPACING_TOLERANCE * abs((a.frame.spacing or (1.0,))[0]))
 
 
 def _close(a: Sequence[float] | None, b: Sequence[float] | None, tolerance: float) -> bool:

@@ -1,0 +1,313 @@
+"""Where the slices of a DICOM series lie: order, orientation, jitter, gaps, uneven spacing, gantry tilt."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hirescam_cli.geometry import affine as affines
+from tests.io.dicom_case import assert_volume, codes, read, refused
+from tests.io.dicom_factory import AXIAL, chest, expected_affine_ras, make_series, normal
+
+ORIGIN = np.array([-100.0, -120.0, -300.0])
+SPACING = (0.8, 0.7, 2.5)
+
+
+def at(x: float, y: float, z: float) -> np.ndarray:
+    """A position (LPS) relative to the origin."""
+    return ORIGIN + np.array([x, y, z])
+
+
+def positions(distances: list[float] | np.ndarray) -> list[np.ndarray]:
+    """Axial positions at these distances from the origin."""
+    return [at(0.0, 0.0, d) for d in distances]
+
+
+def test_slices_are_ordered_by_position_whatever_their_names_and_numbers(tmp_path: Path) -> None:
+    make_series(tmp_path, chest())
+    volume = read(tmp_path)
+    assert_volume(volume, chest(), expected_affine_ras())
+    assert volume.orientation == "LPS"
+    assert volume.provenance.warnings == ()
+
+
+def test_numbers_and_names_against_the_positions_change_nothing(tmp_path: Path) -> None:
+    make_series(
+        tmp_path, chest(), shuffle=False, InstanceNumber=lambda k: 100 - k, SliceLocation=lambda k: -k
+    )
+    assert_volume(read(tmp_path), chest(), expected_affine_ras())
+
+
+AXES = np.eye(3)
+ORIENTATIONS = [
+    (*(sign_u * AXES[u]), *(sign_v * AXES[v]))
+    for u, v in itertools.permutations(range(3), 2)
+    for sign_u, sign_v in itertools.product((1, -1), repeat=2)
+]
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_every_orientation_of_the_planes(tmp_path: Path, orientation: tuple[float, ...]) -> None:
+    make_series(tmp_path, chest(), orientation=orientation)
+    volume = read(tmp_path)
+    assert_volume(volume, chest(), expected_affine_ras(orientation=orientation))
+    assert np.linalg.det(volume.affine_ras[:3, :3]) > 0
+
+
+def test_an_oblique_series_keeps_its_obliquity(tmp_path: Path) -> None:
+    turn = np.radians(20)
+    orientation = (np.cos(turn), np.sin(turn), 0.0, -np.sin(turn), np.cos(turn), 0.0)
+    make_series(tmp_path, chest(), orientation=orientation)
+    volume = read(tmp_path)
+    assert_volume(volume, chest(), expected_affine_ras(orientation=orientation))
+    assert affines.obliquity_degrees(volume.affine_ras) == pytest.approx(20, abs=1e-6)
+
+
+def test_a_voxel_lies_where_its_slice_says(tmp_path: Path) -> None:
+    make_series(tmp_path, chest())
+    world = affines.apply(read(tmp_path).affine_ras, [3, 5, 7])
+    np.testing.assert_allclose(world, [100 - 3 * 0.8, 120 - 5 * 0.7, -300 + 7 * 2.5])
+
+
+@pytest.mark.parametrize(
+    ("spacing", "shift", "even"),
+    [
+        (2.5, 0.09, True),
+        (2.5, 0.15, False),
+        (5.0, 0.09, True),
+        (5.0, 0.12, False),
+        (20.0, 0.19, True),
+        (20.0, 0.23, False),
+    ],
+)
+def test_jitter_below_one_percent_or_a_tenth_of_a_millimetre_is_even(
+    tmp_path: Path, spacing: float, shift: float, even: bool
+) -> None:
+    distances = spacing * np.arange(12.0)
+    distances[5] += shift
+    make_series(tmp_path, chest(), (0.8, 0.7, spacing), positions_lps=positions(distances))
+    volume = read(tmp_path)
+    assert codes(volume) == ([] if even else ["uneven-slices"])
+    assert volume.spacing_mm[2] == pytest.approx(spacing)
+    if even:
+        assert_volume(volume, chest(), expected_affine_ras((0.8, 0.7, spacing)))
+
+
+def test_a_slow_drift_of_the_spacing_is_not_even(tmp_path: Path) -> None:
+    distances = np.concatenate([np.arange(6) * 2.5, 12.5 + np.arange(1, 7) * 2.58])
+    make_series(tmp_path, chest(), positions_lps=positions(distances))
+    assert codes(read(tmp_path)) == ["uneven-slices"]
+
+
+def ramp(distances: list[float] | np.ndarray) -> np.ndarray:
+    """Slices whose HU rise with their distance by 10 HU a millimetre, and along i, j by whole HU."""
+    i, j = np.meshgrid(np.arange(24), np.arange(20), indexing="ij")
+    return np.stack([np.rint(-900 + 10 * d) + 3 * i + 2 * j for d in distances], axis=-1).astype(np.int16)
+
+
+def test_uneven_slices_are_resampled_to_an_even_grid(tmp_path: Path) -> None:
+    distances = np.cumsum([0, 2.0, 3.0, 2.0, 3.0, 2.0, 3.0, 2.0, 3.0, 2.0, 3.0, 2.0])
+    make_series(tmp_path, ramp(distances), positions_lps=positions(distances))
+    volume = read(tmp_path)
+    (warning,) = volume.provenance.warnings
+    assert warning.startswith("uneven-slices: ")
+    assert "from 2.00 to 3.00 mm" in warning
+    k = np.arange(volume.array_ijk.shape[2])
+    step = volume.spacing_mm[2]
+    assert step * k[-1] == pytest.approx(distances[-1])
+    np.testing.assert_allclose(volume.array_ijk[4, 3], -900 + 10 * step * k + 12 + 6, atol=1e-3)
+    assert volume.array_ijk.dtype == np.float32
+
+
+@pytest.mark.parametrize("missing", [[4], [4, 5], [2, 7]])
+def test_missing_slices_are_refused(tmp_path: Path, missing: list[int]) -> None:
+    make_series(tmp_path, chest((24, 20, 14)), skip=missing)
+    error = refused(tmp_path)
+    assert error.code == "dicom-gaps"
+    width = 7.5 if missing == [4, 5] else 5.0
+    first = missing[0]
+    assert f"{width:.2f} mm between slices {first} and {first + 1} of {14 - len(missing)}" in error.message
+    assert ("1 more gap" in error.message) == (missing == [2, 7])
+    assert "--allow-gaps" in str(error.hint)
+
+
+def test_allowed_gaps_are_interpolated_and_the_rest_is_exact(tmp_path: Path) -> None:
+    hu = chest((24, 20, 14))
+    make_series(tmp_path, hu, skip=[4, 5])
+    volume = read(tmp_path, allow_gaps=True)
+    expected = hu.astype(np.float32)
+    expected[:, :, 4] = (2 * expected[:, :, 3] + expected[:, :, 6]) / 3
+    expected[:, :, 5] = (expected[:, :, 3] + 2 * expected[:, :, 6]) / 3
+    np.testing.assert_allclose(volume.array_ijk, expected, atol=1e-3)
+    kept = [k for k in range(14) if k not in (4, 5)]
+    np.testing.assert_array_equal(volume.array_ijk[:, :, kept], hu[:, :, kept])
+    np.testing.assert_allclose(volume.affine_ras, expected_affine_ras(), atol=1e-6)
+    (warning,) = volume.provenance.warnings
+    assert warning.startswith("interpolated-gaps: ")
+    assert "7.5 to 15.0 mm above the lowest slice" in warning
+
+
+def test_slices_beside_a_gap_stay_exact_in_spite_of_jitter(tmp_path: Path) -> None:
+    hu = chest((24, 20, 14))
+    distances = 2.5 * np.arange(14.0) + 0.04 * (-1.0) ** np.arange(14)
+    make_series(tmp_path, hu, positions_lps=positions(distances), skip=[6])
+    volume = read(tmp_path, allow_gaps=True)
+    assert codes(volume) == ["interpolated-gaps"]
+    kept = [k for k in range(14) if k != 6]
+    np.testing.assert_array_equal(volume.array_ijk[:, :, kept], hu[:, :, kept])
+
+
+def test_a_wide_gap_that_is_no_multiple_is_a_gap_too(tmp_path: Path) -> None:
+    distances = 2.5 * np.arange(12.0)
+    distances[6:] += 6.1
+    make_series(tmp_path, chest(), positions_lps=positions(distances))
+    assert refused(tmp_path).code == "dicom-gaps"
+
+
+TILT_DEGREES = 14.0
+
+
+def tilted(
+    folder: Path, hu: np.ndarray, degrees: float = TILT_DEGREES, step: float = 2.5
+) -> tuple[float, ...]:
+    """A series of slices tilted about the patient's left-right axis, stacked along the table (z)."""
+    angle = np.radians(degrees)
+    orientation = (1.0, 0.0, 0.0, 0.0, float(np.cos(angle)), float(-np.sin(angle)))
+    make_series(
+        folder,
+        hu,
+        (0.8, 0.7, step),
+        orientation=orientation,
+        positions_lps=positions(step * np.arange(hu.shape[2])),
+    )
+    return orientation
+
+
+def linear_field(points_ras: np.ndarray) -> np.ndarray:
+    """HU that depend linearly on the place, so that linear resampling must give them back exactly."""
+    return 200.0 + points_ras @ np.array([1.5, -2.0, 3.0])
+
+
+def test_gantry_tilt_becomes_an_orthogonal_grid(tmp_path: Path) -> None:
+    angle = np.radians(TILT_DEGREES)
+    row, column = np.array([1.0, 0, 0]), np.array([0, np.cos(angle), -np.sin(angle)])
+    i, j, k = np.meshgrid(np.arange(24), np.arange(20), np.arange(12), indexing="ij")
+    lps = ORIGIN + i[..., None] * 0.8 * row + j[..., None] * 0.7 * column + k[..., None] * 2.5 * np.eye(3)[2]
+    hu = np.rint(linear_field(lps * [-1, -1, 1])).astype(np.int16)
+    tilted(tmp_path, hu)
+    volume = read(tmp_path)
+    (warning,) = volume.provenance.warnings
+    assert warning.startswith("gantry-tilt: slices tilted by 14.0 degrees")
+    assert affines.shear_cosine(volume.affine_ras) < 1e-9
+    assert volume.spacing_mm == pytest.approx((0.8, 0.7, 2.5 * np.cos(angle)))
+    indices = np.stack(np.meshgrid(*(np.arange(n) for n in volume.array_ijk.shape), indexing="ij"), axis=-1)
+    expected = linear_field(affines.apply(volume.affine_ras, indices))
+    inside = volume.array_ijk > -1024
+    assert np.abs(volume.array_ijk - expected)[inside_margin(inside)].max() < 1.0
+    drift_rows = 11 * 2.5 * np.sin(angle) / 0.7
+    assert volume.array_ijk.shape == (24, 20 + int(np.ceil(drift_rows)), 12)
+    assert (~inside).sum() >= 24 * 12 * int(drift_rows)
+
+
+def inside_margin(inside: np.ndarray) -> np.ndarray:
+    """Voxels whose neighbours along j are inside too: at the edge, air is part of the interpolation."""
+    margin = inside.copy()
+    margin[:, 1:] &= inside[:, :-1]
+    margin[:, :-1] &= inside[:, 1:]
+    margin[:, [0, -1]] = False
+    return margin
+
+
+def test_a_shift_of_whole_pixels_moves_voxels_exactly(tmp_path: Path) -> None:
+    hu = chest()
+    lps = [at(0.0, 0.7 * k, 2.5 * k) for k in range(12)]
+    make_series(tmp_path, hu, positions_lps=lps)
+    volume = read(tmp_path)
+    expected = np.full((24, 31, 12), -1024.0, dtype=np.float32)
+    for k in range(12):
+        expected[:, k : k + 20, k] = hu[:, :, k]
+    np.testing.assert_allclose(volume.array_ijk, expected, atol=1e-3)
+    np.testing.assert_allclose(volume.affine_ras, expected_affine_ras(), atol=1e-6)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_tilt_in_either_direction_keeps_every_voxel(tmp_path: Path, axis: int, sign: int) -> None:
+    hu = chest()
+    step = np.array([0.8, 0.7, 0.0]) * np.eye(3)[axis] * sign + np.array([0, 0, 2.5])
+    make_series(tmp_path, hu, positions_lps=[at(*(k * step)) for k in range(12)])
+    volume = read(tmp_path)
+    assert volume.array_ijk.shape[axis] == hu.shape[axis] + 11
+    for k in (0, 5, 11):
+        index = np.linalg.inv(volume.affine_ras) @ [*(at(*(k * step)) * [-1, -1, 1]), 1]
+        i, j, slice_k = np.rint(index[:3]).astype(int)
+        assert slice_k == k
+        np.testing.assert_allclose(volume.array_ijk[i : i + 24, j : j + 20, k], hu[:, :, k], atol=1e-3)
+
+
+def test_drift_of_a_hundredth_of_a_pixel_is_no_tilt(tmp_path: Path) -> None:
+    make_series(tmp_path, positions_lps=[at(0.0, 0.0006 * k, 2.5 * k) for k in range(12)])
+    volume = read(tmp_path)
+    assert_volume(volume, chest(), expected_affine_ras())
+    assert codes(volume) == []
+
+
+def test_tilted_and_uneven_at_once(tmp_path: Path) -> None:
+    distances = np.cumsum([0, 2.0, 3.0] + [2.0, 3.0] * 4 + [2.0])
+    lps = [at(0.0, 0.2 * d, d) for d in distances]
+    make_series(tmp_path, ramp(distances), positions_lps=lps)
+    volume = read(tmp_path)
+    assert codes(volume) == ["uneven-slices", "gantry-tilt"]
+    assert affines.shear_cosine(volume.affine_ras) < 1e-9
+
+
+def test_slices_off_the_line_are_refused(tmp_path: Path) -> None:
+    lps = positions(2.5 * np.arange(12.0))
+    lps[6] = lps[6] + [8.0, 0.0, 0.0]
+    make_series(tmp_path, positions_lps=lps)
+    assert refused(tmp_path).code == "dicom-stray-slices"
+
+
+@pytest.mark.parametrize(
+    ("tags", "code"),
+    [
+        ({"ImagePositionPatient": None}, "dicom-no-position"),
+        ({"ImageOrientationPatient": None}, "dicom-no-position"),
+        ({"PixelSpacing": None}, "dicom-spacing"),
+        ({"PixelSpacing": [0, 0.7]}, "dicom-spacing"),
+        ({"PixelSpacing": [-0.7, 0.7]}, "dicom-spacing"),
+        ({"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]}, "dicom-orientation"),
+        ({"ImageOrientationPatient": [0, 0, 0, 0, 0, 0]}, "dicom-orientation"),
+        ({"ImageOrientationPatient": [2, 0, 0, 0, 2, 0]}, "dicom-orientation"),
+        ({"ImagePositionPatient": lambda k: [0, 0, 1e9 + k]}, "dicom-no-position"),
+    ],
+)
+def test_geometry_that_is_missing_or_senseless_is_refused(tmp_path: Path, tags: dict, code: str) -> None:
+    make_series(tmp_path, **tags)
+    assert refused(tmp_path).code == code
+
+
+def test_one_slice_without_position_refuses_the_series(tmp_path: Path) -> None:
+    make_series(tmp_path, ImagePositionPatient=lambda k: None if k == 4 else [0, 0, 2.5 * k])
+    error = refused(tmp_path)
+    assert error.code == "dicom-no-position"
+    assert "1 of 12" in error.message
+
+
+def test_orientation_rounded_differently_from_slice_to_slice_is_one_volume(tmp_path: Path) -> None:
+    wobble = [[1, 0, 0, 0, 1, 0], [0.99999, 0.0001, 0, 0, 1, 0]]
+    make_series(tmp_path, ImageOrientationPatient=lambda k: wobble[k % 2])
+    volume = read(tmp_path)
+    assert volume.array_ijk.shape == (24, 20, 12)
+    assert normal(AXIAL) @ [0, 0, 1] == 1
+
+
+def test_more_voxels_than_allowed_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    make_series(tmp_path)
+    error = refused(tmp_path, max_voxels=24 * 20 * 12 - 1)
+    assert error.code == "too-many-voxels"
+    assert "5760" in error.message
+    read(tmp_path, max_voxels=24 * 20 * 12)
