@@ -1,7 +1,7 @@
 """Pictures of a case: PNG and GIF, drawn from a `CaseView`.
 
-`CASE_PICTURES` holds the file names in a case folder; `{method}` and `{label}` stand for the method and the label's
-file-safe name.
+`CASE_PICTURES` holds the file names in a case folder; `{method}` and `{label}` stand for the method and the
+label's file-safe name.
 """
 
 from hirescam_cli.output.pictures.compare import draw_comparison

@@ -1,7 +1,8 @@
-"""A drawing surface measured in pixels, on matplotlib's Agg renderer without pyplot, rcParams or global state.
+"""A drawing surface measured in pixels, on matplotlib's Agg renderer without pyplot or global state.
 
-Coordinates are pixels from the top left corner. Text is drawn literally (no mathtext), in the font that comes with
-matplotlib; characters which that font lacks are drawn as its replacement sign. The same calls give the same bytes.
+Coordinates are pixels from the top left corner. Text is drawn literally (no mathtext), in the font that comes
+with matplotlib; characters which that font lacks are drawn as its replacement sign. The same calls give the
+same bytes.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ class Canvas:
         outline: bool = False,
         rotation: float = 0.0,
     ) -> None:
-        """One line of text: (x, y) is on its baseline, or half-way up its capitals if `middle`; `size` in pixels."""
+        """One line of text: (x, y) is on its baseline, or half-way up if `middle`; `size` in pixels."""
         drawn = self._figure.text(
             x,
             y,
@@ -127,7 +128,7 @@ class Canvas:
     def wrapped(
         self, text: str, width: float, size: float = 13.0, *, bold: bool = False, lines: int = 2
     ) -> list[str]:
-        """`text` broken at spaces into at most `lines` lines of `width` pixels, the last cut short if need be."""
+        """`text` broken at spaces into at most `lines` lines of `width` pixels, each cut short if need be."""
         words, result = literal(text, bold=bold).split(" "), [""]
         while words:
             longer = f"{result[-1]} {words[0]}".strip()

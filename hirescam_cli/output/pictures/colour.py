@@ -1,4 +1,4 @@
-"""Colours of evidence: perceptually even ramps, one scale in logit units, and their blending over the scan."""
+"""Colours of evidence: perceptually even ramps, a scale in logit units, blending over the scan."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def negative_ramp() -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Scale:
-    """Logit value to colour: full strength at `limit`; negative values in the second hue if `signed`, else unseen."""
+    """Logits to colours: full strength at `limit`; negative ones in the second hue if `signed`, else none."""
 
     limit: float
     signed: bool = False
@@ -81,7 +81,8 @@ class Scale:
         """Values clipped to -1 .. 1 of the limit (0 .. 1 unless signed)."""
         if self.limit <= 0:
             return np.zeros_like(logits, dtype=np.float32)
-        return np.clip(logits / np.float32(self.limit), -1.0 if self.signed else 0.0, 1.0).astype(np.float32)
+        strength: NDArray[np.float32] = np.clip(logits / self.limit, -1.0 if self.signed else 0.0, 1.0)
+        return strength.astype(np.float32, copy=False)
 
     def over(self, grey: NDArray[np.float32], logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """Colours [..., 3] in 0 .. 1 of evidence laid over grey values in 0 .. 1; opacity grows from 0."""
@@ -98,7 +99,7 @@ class Scale:
 def scan_grey(hu: NDArray[np.float32], window_hu: tuple[float, float]) -> NDArray[np.float32]:
     """Grey values in 0 .. 1 of HU in a window."""
     low, high = window_hu
-    return np.clip((hu - np.float32(low)) / np.float32(high - low), 0.0, 1.0).astype(np.float32)
+    return np.asarray(np.clip((hu - low) / (high - low), 0.0, 1.0), dtype=np.float32)
 
 
 def compose(
@@ -109,9 +110,9 @@ def compose(
     window_hu: tuple[float, float],
     scale: Scale,
 ) -> RGB:
-    """The picture [rows, columns, 3] of one plane: evidence over the scan, unseen voxels greyed and hatched, else black.
+    """The picture [rows, columns, 3] of one plane: evidence over the scan; unseen voxels greyed and hatched.
 
-    `inside`: where the scan is; `seen`: where the network saw.
+    `inside`: where the scan is, black elsewhere; `seen`: where the network saw.
     """
     grey = scan_grey(hu, window_hu)
     rgb = np.repeat(grey[..., None], 3, axis=-1)
@@ -128,4 +129,4 @@ def compose(
 
 def to_bytes(rgb: NDArray[np.floating]) -> RGB:
     """Colours in 0 .. 1 as bytes."""
-    return np.rint(np.clip(rgb, 0.0, 1.0) * 255).astype(np.uint8)
+    return np.asarray(np.rint(np.clip(rgb, 0.0, 1.0) * 255), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""HiResCAM and Grad-CAM of one label side by side: the same planes, one scale, their certificates, their difference."""
+"""HiResCAM and Grad-CAM of one label side by side: the same planes and scale, certificates, difference."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ FIRST, SECOND = "hirescam", "gradcam"
 
 _MARGIN, _GAP, _TITLE = 24, 18, 26
 _COLUMN = (WIDTH - 2 * _MARGIN - 2 * _GAP) // 3
-_TALLEST = 400
+_TALLEST = 440
 _HEAD = 176
-_FOOT = 76
+_FOOT = 92
 
 
 def draw_comparison(
@@ -68,7 +68,7 @@ def render_comparison(first: Scene, second: Scene, difference: Scene) -> RGB:
     """The comparison as [height, 1200, 3]."""
     scenes = (first, second, difference)
     scale, step = common_scale(scenes), _step(first.box)
-    rows = [scene_planes for scene_planes in zip(*(scene.planes(step) for scene in scenes), strict=True)]
+    rows = list(zip(*(scene.planes(step) for scene in scenes), strict=True))
     heights = [row[0].frame.shape[0] for row in rows]
     canvas = Canvas(WIDTH, _HEAD + sum(heights) + len(PLANES) * _TITLE + (len(PLANES) - 1) * _GAP + _FOOT)
     _head(canvas, first, second)
@@ -77,7 +77,7 @@ def render_comparison(first: Scene, second: Scene, difference: Scene) -> RGB:
     for row, height in zip(rows, heights, strict=True):
         y += _TITLE
         for n, plane in enumerate(row):
-            x = _left(n) + (_COLUMN - plane.frame.shape[1]) // 2
+            x = _left(n)
             title = plane_title(plane.frame) if n == 0 else None
             draw_plane(
                 canvas, x, y, plane.frame, plane.rgb(first.view.window_hu, scale), cross_mm=cross, title=title

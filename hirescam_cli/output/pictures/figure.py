@@ -1,4 +1,4 @@
-"""The picture of one label: three planes through the peak, the scores by slice, and what the map can be trusted for."""
+"""The picture of one label: three planes through the peak, scores by slice, and how far to trust the map."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NAMES = 98
 
 @dataclass(frozen=True)
 class Layout:
-    """Pixels of the picture: the side of a pixel in mm, the panels' corners (x, y), and the picture's height."""
+    """The side of a pixel in mm, the corners (x, y) and sizes of its parts in pixels, its height."""
 
     step_mm: float
     axial: tuple[int, int]
@@ -42,7 +42,7 @@ class Layout:
 
 
 def lay_out(box: Box) -> Layout:
-    """Axial over coronal, sagittal beside the coronal, then the profile, all in one scale; the caption top right."""
+    """Axial over coronal, sagittal and profile beside the coronal, in one scale; the caption top right."""
     width_mm, depth_mm, length_mm = box.size_mm
     room = WIDTH - 2 * _MARGIN - _GAP - _AXIS_GAP - _PROFILE
     step = max((width_mm + depth_mm) / room, length_mm / _LONGEST, depth_mm / _LONGEST)
@@ -74,8 +74,8 @@ def draw_label(
 ) -> None:
     """Write the PNG of one label (1200 pixels wide) to a path or binary file.
 
-    `signed` adds negative evidence in a second hue; `placement` defaults to the case's; `smooth` False shows the
-    map's true cells. Raises KeyError for a method or placement that the case lacks.
+    `signed` adds negative evidence in a second hue; `placement` defaults to the case's; `smooth` False shows
+    the map's true cells. Raises KeyError for a method or placement that the case lacks.
     """
     write_png(
         render_label(make_scene(view, method, label, signed=signed, placement=placement, smooth=smooth)),

@@ -1,11 +1,11 @@
-"""The animation of one label: axially from head to feet, one scale throughout, the slice's score and z beside it."""
+"""The animation of one label: axially from head to feet, one scale throughout, score and z beside it."""
 
 from __future__ import annotations
 
 import io
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,15 +15,16 @@ from PIL import Image, ImageDraw, ImageFont
 
 from hirescam_cli.errors import UsageError
 from hirescam_cli.geometry import affine as affines
-from hirescam_cli.output.pictures.canvas import INK, MUTED, Canvas, font_file, number
+from hirescam_cli.output.pictures.canvas import INK, MUTED, Canvas, font_file
 from hirescam_cli.output.pictures.colour import RGB, Scale, to_bytes
 from hirescam_cli.output.pictures.panels import COLD, WARM, draw_colour_bar, draw_profile
 from hirescam_cli.output.pictures.scene import (
     METHOD_NAMES,
+    PlaneImage,
     Scene,
     certificate,
+    headline,
     make_scene,
-    probability,
     signed_mm,
     slice_positions_mm,
 )
@@ -34,11 +35,12 @@ MAX_BYTES = 8_000_000
 _MARGIN, _HEAD, _FOOT = 16, 92, 58
 _AXIS_GAP, _PROFILE = 64, 120
 _SECONDS = 10.0
+_BAYER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]])
 
 
 @dataclass(frozen=True)
 class Quality:
-    """How large an animation is drawn: pixels of the slice's longer side, most frames, colours of the palette."""
+    """How large an animation is: pixels of the slice's longer side, most frames, colours of the palette."""
 
     side: int
     frames: int
@@ -73,7 +75,7 @@ def draw_volume_gif(
     max_bytes: int = MAX_BYTES,
     placement: str | None = None,
 ) -> None:
-    """Write the animated GIF of one label to a path or binary file, in the best quality that fits `max_bytes`.
+    """Write the GIF of one label to a path or binary file, in the best quality that fits `max_bytes`.
 
     Raises UsageError when not even the smallest does.
     """
@@ -105,12 +107,12 @@ def encode_gif(scene: Scene, max_bytes: int = MAX_BYTES) -> bytes:
 
 
 def positions_mm(scene: Scene, most: int) -> NDArray[np.float64]:
-    """RAS z of each frame from the top: the scan's own slices, or `most` evenly spaced ones if it has more."""
+    """RAS z of each frame from the top: as many as the scan has slices, at most `most`, evenly spaced."""
     volume = scene.view.volume
     axis = next(a for a, (world, _) in enumerate(affines.nearest_axes(volume.affine_ras)) if world == 2)
     count = max(1, min(most, volume.array_ijk.shape[axis]))
     top, bottom = scene.box.high[2], scene.box.low[2]
-    return top - (np.arange(count) + 0.5) / count * (top - bottom)
+    return np.asarray(top - (np.arange(count) + 0.5) / count * (top - bottom), dtype=np.float64)
 
 
 def render_frames(scene: Scene, quality: Quality) -> Iterator[RGB]:
@@ -125,7 +127,7 @@ def render_frames(scene: Scene, quality: Quality) -> Iterator[RGB]:
     scores = _scores(scene)
     half = abs(groups[1] - groups[0]) / 2 if len(groups) > 1 else float("inf")
     for z in positions_mm(scene, quality.frames):
-        plane = scene.plane("axial", step, (x, y, float(z)))
+        plane = _dithered(scene.plane("axial", step, (x, y, float(z))), scene.scale, quality)
         picture = base.copy()
         picture[_HEAD : _HEAD + rows, _MARGIN : _MARGIN + columns] = plane.rgb(
             scene.view.window_hu, scene.scale
@@ -150,7 +152,7 @@ def _backdrop(scene: Scene, rows: int, columns: int) -> tuple[RGB, tuple[int, in
     entry = scene.entry
     canvas.text(_MARGIN, 26, canvas.fitted(scene.label, room, 17, bold=True), 17, bold=True)
     name = METHOD_NAMES.get(scene.method, scene.method)
-    line = f"{name}, {scene.placement}  ·  probability {probability(entry['probability'])}  ·  logit {number(entry['logit'])}"
+    line = f"{name}, {scene.placement}  ·  {headline(entry)}"
     canvas.text(_MARGIN, 46, canvas.fitted(line, room, 12), 12)
     canvas.text(_MARGIN, 62, canvas.fitted(certificate(entry, scene.method), room, 12), 12, colour=MUTED)
     draw_profile(
@@ -176,7 +178,7 @@ def _backdrop(scene: Scene, rows: int, columns: int) -> tuple[RGB, tuple[int, in
 
 
 def _marked(picture: RGB, scene: Scene, area: tuple[int, int, int, int], z: float, score: str) -> RGB:
-    """The frame's own marks: the line at its z in the profile, z and score in figures, the patient's sides."""
+    """The frame's own marks: a line at its z in the profile, z and score in figures, the patient's sides."""
     x, y, width, height = area
     top, bottom = scene.box.high[2], scene.box.low[2]
     at = y + min(height - 1, int((top - z) / (top - bottom) * height))
@@ -204,14 +206,28 @@ def palette(scale: Scale, colours: int) -> NDArray[np.uint8]:
     Built from the scale and not from the frames, so that every frame of every animation is matched alike.
     """
     fixed = np.array([_rgb(code) for code in (WARM, COLD, "#ffffff", "#f6f6f6", INK)], dtype=np.uint8)
-    greys = colours // 4
-    strengths = int(np.sqrt((colours - greys - len(fixed)) * 1.2))
+    greys, strengths = colours // 4, _strengths(colours)
     tissues = (colours - greys - len(fixed)) // strengths
     logits = np.linspace(0.0, scale.limit, strengths + 1, dtype=np.float32)[1:]
     tissue = np.linspace(0.0, 1.0, tissues, dtype=np.float32)
     blends = to_bytes(scale.over(*np.broadcast_arrays(tissue[:, None], logits[None, :]))).reshape(-1, 3)
     ladder = np.repeat(np.rint(np.linspace(0, 255, greys)).astype(np.uint8)[:, None], 3, axis=1)
     return np.unique(np.concatenate([fixed, ladder, blends if scale.limit > 0 else blends[:0]]), axis=0)
+
+
+def _strengths(colours: int) -> int:
+    """How many strengths of evidence a palette of so many colours tells apart."""
+    return max(4, int(np.sqrt(colours * 0.85)))
+
+
+def _dithered(plane: PlaneImage, scale: Scale, quality: Quality) -> PlaneImage:
+    """Evidence moved by up to half a palette step in a fixed 4 x 4 pattern, against false contours."""
+    rows, columns = plane.evidence.shape
+    pattern = np.tile((_BAYER + 0.5) / 16 - 0.5, (rows // 4 + 1, columns // 4 + 1))[:rows, :columns]
+    moved = plane.evidence + np.float32(scale.limit / _strengths(quality.colours)) * pattern.astype(
+        np.float32
+    )
+    return replace(plane, evidence=np.where(plane.evidence > 0, moved, plane.evidence))
 
 
 def _rgb(code: str) -> list[int]:

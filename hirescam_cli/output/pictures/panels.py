@@ -1,4 +1,4 @@
-"""The parts that pictures are put together from: a plane with its marks, the colour bar, the profile along z."""
+"""The parts of pictures: a plane with its marks, the colour bar, the profile along z."""
 
 from __future__ import annotations
 
@@ -35,11 +35,12 @@ def draw_plane(
     ruler: bool = False,
     title: str | None = None,
 ) -> None:
-    """A plane's image with the patient's sides, a broken crosshair at a RAS point, and a 50 mm ruler if asked for."""
+    """A plane's image with the patient's sides, a broken crosshair at a RAS point, and maybe a ruler."""
     rows, columns = frame.shape
     canvas.image(rgb, x, y)
+    canvas.box(x - 0.5, y - 0.5, columns + 1, rows + 1, edge=RULE)
     if title:
-        canvas.text(x, y - 7, title, 13, colour=INK)
+        canvas.text(x, y - 7, title, 13)
     if cross_mm is not None:
         _cross(canvas, x, y, frame, cross_mm)
     left, right, top, bottom = frame.letters
@@ -175,7 +176,7 @@ def draw_profile(
     title: str,
     note: str,
 ) -> None:
-    """Scores against z in `area` (x, y, width, height): `span_mm` (z at the top, z at the bottom) fills its height.
+    """Scores against z in `area` (x, y, width, height), whose height is `span_mm` (z at top, z at bottom).
 
     Slice groups beyond the span (padding) are left out. A dashed line marks `mark_mm`.
     """

@@ -1,7 +1,7 @@
-"""Sampling planes in the patient's space: pixel grids in RAS mm, in radiological convention, and values at their pixels.
+"""Planes in the patient's space: pixel grids in RAS mm, in radiological convention, and their values.
 
-A plane is axis-aligned in the patient's space whatever the scan's own axes are, its pixels are square, and only the
-plane is ever resampled, never the volume.
+A plane is axis-aligned in the patient's space whatever the scan's own axes are, its pixels are square, and
+only the plane is ever resampled, never the volume.
 """
 
 from __future__ import annotations
@@ -49,12 +49,17 @@ def bounding_box(grid: Grid) -> Box:
     return Box((low[0], low[1], low[2]), (high[0], high[1], high[2]))
 
 
+def inverse(affine_ras: Affine) -> Affine:
+    """RAS mm to index."""
+    return np.asarray(np.linalg.inv(affine_ras), dtype=np.float64)
+
+
 @dataclass(frozen=True, eq=False)
 class Frame:
     """The pixels of one plane: `shape` (rows, columns) and `affine_ras`, index (row, column, 0) to RAS mm.
 
-    Axial: rows run to the back, columns to the patient's left. Coronal: rows to the feet, columns to the left.
-    Sagittal: rows to the feet, columns to the back.
+    Axial: rows run to the back, columns to the patient's left. Coronal: rows to the feet, columns to the
+    left. Sagittal: rows to the feet, columns to the back.
     """
 
     name: PlaneName
@@ -86,7 +91,7 @@ class Frame:
 
     def pixel_of(self, point_mm: ArrayLike) -> tuple[float, float]:
         """Row and column (pixel centres are integers) of a RAS point's projection on the plane."""
-        row, column, _ = affines.apply(np.linalg.inv(self.affine_ras), point_mm)
+        row, column, _ = affines.apply(inverse(self.affine_ras), point_mm)
         return float(row), float(column)
 
 
@@ -109,7 +114,7 @@ def frame(name: PlaneName, box: Box, through_mm: Sequence[float], step_mm: float
 
 
 def covered(shape: Sequence[int], affine_ras: Affine, plane: Frame) -> NDArray[np.bool_]:
-    """Which pixels [rows, columns] have their centre in the box of the cells of a grid of `shape` at `affine_ras`."""
+    """Which pixels [rows, columns] have their centre in the box of a grid of `shape` at `affine_ras`."""
     result = np.ones(plane.shape, dtype=bool)
     for position, n in zip(_positions(affine_ras, plane), shape, strict=True):
         result &= (position >= -0.5 - _TOLERANCE) & (position <= n - 0.5 + _TOLERANCE)
@@ -121,10 +126,10 @@ def sample(
 ) -> NDArray[np.float32]:
     """Values [rows, columns] of a 3-D array at the plane's pixel centres; 0 outside its cells.
 
-    `smooth`: linear between cell centres (the rule of `geometry.resample`), else each cell's own value throughout it.
+    `smooth`: linear between cell centres (the rule of `geometry.resample`), else the cell's value.
     """
     if smooth:
-        index_affine = np.linalg.inv(affine_ras) @ plane.affine_ras
+        index_affine = inverse(affine_ras) @ plane.affine_ras
         axes = aligned_axes(index_affine, plane.grid.shape)
         if axes is None:
             return resample_linear(array, affine_ras, plane.grid)[:, :, 0]
@@ -140,13 +145,13 @@ def sample(
 
 def _positions(affine_ras: Affine, plane: Frame) -> list[NDArray[np.float64]]:
     """Continuous index [rows, columns] along each of the three source axes at the plane's pixel centres."""
-    index = np.linalg.inv(affine_ras) @ plane.affine_ras
+    index = inverse(affine_ras) @ plane.affine_ras
     rows, columns = np.arange(plane.shape[0])[:, None], np.arange(plane.shape[1])[None, :]
     return [index[axis, 3] + index[axis, 0] * rows + index[axis, 1] * columns for axis in range(3)]
 
 
 def _aligned(array: NDArray[Any], index_affine: Affine, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """`resample_linear` for one plane along the first two axes of an array: two taps an axis, no pass over the volume."""
+    """`resample_linear` for one plane along an array's first two axes: two taps an axis, on two slices."""
     rows = _taps(array.shape[0], index_affine[0, 3] + index_affine[0, 0] * np.arange(shape[0]))
     columns = _taps(array.shape[1], index_affine[1, 3] + index_affine[1, 1] * np.arange(shape[1]))
     lower, upper, (low, high) = _taps(array.shape[2], index_affine[2, 3:])
@@ -160,7 +165,7 @@ def _aligned(array: NDArray[Any], index_affine: Affine, shape: tuple[int, int]) 
 def _taps(
     size: int, positions: NDArray[np.float64]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """The non-zero weights of `linear_matrix`: lower and upper index of each position, and their weights [2, positions]."""
+    """What is not zero in `linear_matrix`: lower and upper index of each position, their weights [2, n]."""
     inside = (positions >= -0.5 - _TOLERANCE) & (positions <= size - 0.5 + _TOLERANCE)
     clamped = np.clip(positions, 0.0, size - 1.0)
     lower = np.minimum(np.floor(clamped).astype(np.intp), max(size - 2, 0))

@@ -1,4 +1,4 @@
-"""What a picture of a label shows, by value: the point of interest, the plane images, and the sentences beside them."""
+"""What a picture of a label shows, by value: the point of interest, the plane images, the sentences."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from hirescam_cli.output.pictures.planes import (
     bounding_box,
     covered,
     frame,
+    inverse,
     sample,
 )
 from hirescam_cli.output.view import CaseView
@@ -34,7 +35,7 @@ PLACEMENT_NAMES = {
 
 @dataclass(frozen=True, eq=False)
 class PlaneImage:
-    """One plane by value, arrays [rows, columns]: scan in HU, where the scan is, where the network saw, evidence in logits."""
+    """One plane by value [rows, columns]: HU, where the scan is, where the network saw, logits."""
 
     frame: Frame
     hu: NDArray[np.float32]
@@ -51,8 +52,8 @@ class PlaneImage:
 class Focus:
     """The point that the planes go through.
 
-    `cell` (s, y, x) of the map and its centre `cell_mm`, or None when the planes go through the scan's middle;
-    `point_mm` is the same point brought into the scan where it lies `beyond` it.
+    `cell` (s, y, x) of the map and its centre `cell_mm`, or None when the planes go through the scan's
+    middle; `point_mm` is the same point, brought into the scan where it lies `beyond` it.
     """
 
     kind: Literal["peak", "strongest-negative", "middle"]
@@ -64,7 +65,7 @@ class Focus:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A map of one label on one scan: `cam` [S, h, w] in logits at `affine_ras`, with what every picture of it shares."""
+    """A map of one label on one scan: `cam` [S, h, w] in logits at `affine_ras`, and how it is looked at."""
 
     view: CaseView
     method: str
@@ -131,7 +132,7 @@ def make_scene(
 def find_focus(
     view: CaseView, cam: NDArray[np.float32], affine_ras: Affine, *, signed: bool = False
 ) -> Focus:
-    """The centre of the largest positive cell; without one, of the most negative (if `signed`), else the scan's middle."""
+    """The largest positive cell's centre; else, if `signed`, the most negative's; else the scan's middle."""
     grid = view.volume.grid
     kind: Literal["peak", "strongest-negative"]
     if cam.max() > 0:
@@ -148,7 +149,7 @@ def find_focus(
         )
     s, y, x = (int(n) for n in np.unravel_index(flat, cam.shape))
     centre = affines.apply(affine_ras, (s, y, x))
-    index = affines.apply(np.linalg.inv(grid.affine_ras), centre)
+    index = affines.apply(inverse(grid.affine_ras), centre)
     last = np.array(grid.shape) - 1.0
     beyond = bool(((index < -0.5) | (index > last + 0.5)).any())
     point = affines.apply(grid.affine_ras, np.clip(index, 0.0, last)) if beyond else centre
@@ -210,15 +211,13 @@ def facts(scene: Scene) -> list[tuple[str, str]]:
     summary, entry = scene.view.summary, scene.entry
     _, height, width = scene.cam.shape
     low, high = scene.view.window_hu
-    cells = f"{height} × {width} cells per slice group, " + (
-        "interpolated" if scene.smooth else "as they are"
-    )
+    shown = "interpolated" if scene.smooth else "as they are"
     rows = [
         ("Method", f"{METHOD_NAMES.get(scene.method, scene.method)} at {summary.get('target_layer')}"),
         ("Certificate", certificate(entry, scene.method)),
         ("Placement", PLACEMENT_NAMES.get(scene.placement, scene.placement)),
-        ("Map", cells),
-        (*_focus_fact(scene),),
+        ("Map", f"{height} × {width} cells per slice group, {shown}"),
+        _focus_fact(scene),
     ]
     coverage = summary.get("coverage") or {}
     if (share := coverage.get("scan_seen_fraction")) is not None:
@@ -226,12 +225,8 @@ def facts(scene: Scene) -> list[tuple[str, str]]:
     if (padding := entry["maps"][scene.method].get("padding_share")) is not None and padding >= 0.005:
         rows.append(("Padding", f"{_percent(padding)} of the evidence lies on padding, outside the scan"))
     model = summary.get("model") or {}
-    rows.append(
-        (
-            "Model",
-            f"{model.get('name')}{' (demonstration, no clinical meaning)' if model.get('demonstration') else ''}",
-        )
-    )
+    demonstration = " (demonstration, no clinical meaning)" if model.get("demonstration") else ""
+    rows.append(("Model", f"{model.get('name')}{demonstration}"))
     rows.append(("Window", f"{number(low, 6)} to {number(high, 6)} HU, as the network"))
     return rows
 

@@ -1,4 +1,4 @@
-"""The slice scores of many labels at once: labels by slices, each slice at its z in mm, predictions beside them."""
+"""The slice scores of many labels at once: labels by slices, each slice at its z in mm, and predictions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _ramps() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 @dataclass(frozen=True, eq=False)
 class ScoreTable:
-    """Slice scores [label, S] in logits, of labels by falling probability, and z in mm of each slice group [S]."""
+    """Slice scores [label, S] in logits, labels by falling probability, z in mm of each slice group [S]."""
 
     entries: tuple[Mapping[str, Any], ...]
     scores: NDArray[np.float64]
@@ -83,13 +83,13 @@ def draw_slice_scores(
 ) -> None:
     """Write the PNG of the slice scores (1200 pixels wide) to a path or binary file.
 
-    `shared`: one scale in logits for all labels, so that rows can be compared; else each row has its own maximum.
+    `shared`: one scale in logits for all labels, so that rows compare; else each row has its own maximum.
     """
     write_png(render_slice_scores(score_table(view, labels), shared=shared), target)
 
 
 def heatmap(table: ScoreTable, width: int, *, shared: bool = True) -> RGB:
-    """Colours [label, width, 3], the scan from its top to its bottom; grey where the network saw no slice."""
+    """Colours [label, width, 3], the scan from top to bottom; grey where the network saw no slice."""
     top, bottom = table.span_mm
     z = top - (np.arange(width) + 0.5) / width * (top - bottom)
     positions = table.positions_mm
