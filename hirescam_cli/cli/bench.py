@@ -1,0 +1,58 @@
+"""`hirescam bench`: the performance table."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hirescam_cli.cli.options import comma_list, option
+
+_PANEL = "Options"
+
+
+def bench_command(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A small network and scan: whether all of it runs.")
+    ] = False,
+    device: Annotated[
+        str, option("device", metavar="auto|cpu|cuda|cuda:N", panel=_PANEL, help="Where the network runs.")
+    ] = "auto",
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, metavar="N", help="CPU threads. [default: all]")
+    ] = None,
+    only: Annotated[
+        str, typer.Option("--only", metavar="SECTION,...", help="Some sections, such as network,overlay.")
+    ] = "",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON on stdout, nothing else there.")
+    ] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the table in Markdown.")] = False,
+) -> None:
+    """Measure this machine: the goals of hirescam for speed and memory, and the figures reached.
+
+    Takes about ten minutes with the full-size network (random weights), seconds with --quick.
+    """
+    from hirescam_cli.bench import table
+    from hirescam_cli.bench.run import run_bench
+    from hirescam_cli.cli import console
+
+    messages = console.stderr()
+    machine, rows = run_bench(
+        quick=quick,
+        device=device,
+        threads=threads,
+        only=comma_list([only]),
+        say=lambda text: messages.print(f"measuring {text} ..."),
+    )
+    if as_json:
+        console.print_json(table.document(machine, rows))
+    elif as_markdown:
+        typer.echo(table.markdown(machine, rows), nl=False)
+    else:
+        out = console.stdout()
+        out.print(", ".join(f"{key} {value}" for key, value in machine.items()))
+        shown = console.table(*table.HEADINGS, right=("Goal", "Measured"))
+        for row in rows:
+            shown.add_row(*table.cells(row))
+        out.print(shown)

@@ -1,0 +1,51 @@
+"""How many threads work on the CPU, and running pieces of work on them.
+
+NumPy's products here are kept so small that BLAS computes each on one thread: whole slabs are handed to threads
+instead, which gives the same bits for any number of threads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+_VARIABLE = "OMP_NUM_THREADS"
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def available() -> int:
+    """Threads to use: OMP_NUM_THREADS if it is set, else the processors that this process may run on."""
+    asked = os.environ.get(_VARIABLE, "").partition(",")[0].strip()
+    if asked.isdigit() and int(asked) > 0:
+        return int(asked)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """`work` of each item, in order; the first exception in that order is raised when all have ended."""
+    todo, count = list(items), available()
+    if count == 1 or len(todo) < 2:
+        return [work(item) for item in todo]
+    with ThreadPoolExecutor(min(count, len(todo)), thread_name_prefix="hirescam") as pool:
+        return list(pool.map(work, todo))
+
+
+@contextmanager
+def limited(count: int) -> Iterator[None]:
+    """Let this process, and those that it starts, use `count` threads; afterwards as before."""
+    before = os.environ.get(_VARIABLE)
+    os.environ[_VARIABLE] = str(count)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_VARIABLE]
+        else:
+            os.environ[_VARIABLE] = before
