@@ -24,7 +24,7 @@ from hirescam_cli.geometry import Affine
 from hirescam_cli.io.scan import Scan
 from hirescam_cli.model.spec import ModelSpec
 from hirescam_cli.output import evidence, summary
-from hirescam_cli.output.illustrate import illustrate
+from hirescam_cli.output.illustrate import Illustration, illustrate
 from hirescam_cli.output.names import label_slugs
 from hirescam_cli.output.nifti import write_cams
 from hirescam_cli.output.overlays import write_overlays
@@ -183,9 +183,15 @@ def write_case(
         write_cams(folder / f"{method}.cams.nii.gz", cams, affine_ras, compress=settings.compress)
     if "nifti" in settings.formats:
         write_overlays(
-            folder, view, chosen, slugs, grid=settings.grid, placement=facts.placement, compress=settings.compress
+            folder,
+            view,
+            chosen,
+            slugs,
+            grid=settings.grid,
+            placement=facts.placement,
+            compress=settings.compress,
         )
-    illustrate(folder, view, settings.formats, chosen, slugs, signed=settings.signed)
+    illustrate(folder, view, Illustration(settings.formats, signed=settings.signed), chosen, slugs)
     document["outputs"] = hash_outputs(folder)
     seconds = document["run"]["seconds"]
     seconds["write"] = time.perf_counter() - begin

@@ -47,19 +47,10 @@ class Settings:
     def checked(self, spec: ModelSpec) -> Settings:
         """These settings if they make sense for `spec`; UsageError names the option that does not."""
         _choice("--method", self.methods, METHODS)
-        if planned := sorted(set(self.formats) & set(PLANNED_FORMATS)):
-            raise UsageError(
-                f"--format {planned[0]} is not available in this version.",
-                hint=f"Available: {', '.join(FORMATS)}.",
-                code="format-unavailable",
-            )
-        _choice("--format", self.formats, FORMATS)
-        _choice("--grid", (self.grid,), GRIDS)
         _choice("--precision", (self.precision,), PRECISIONS)
         _choice("--placement", (self.placement or PLACEMENTS[0],), PLACEMENTS)
         _choice("--identifiers", (self.identifiers,), ("none", "uids"))
-        if self.threshold is not None and not 0.0 <= self.threshold <= 1.0:
-            raise UsageError(f"--threshold is {self.threshold}, expected a probability from 0 to 1.")
+        check_choices(formats=self.formats, grid=self.grid, threshold=self.threshold)
         if not 0 <= self.compress <= 3:
             raise UsageError(f"--compress is {self.compress}, expected a level from 0 to 3.")
         LabelChoice.parse(self.labels, spec.labels)
@@ -78,6 +69,20 @@ class Settings:
         document = {"settings": content, "model": model, "weights": weights_sha256}
         text = json.dumps(document, sort_keys=True, default=str, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def check_choices(*, formats: tuple[str, ...], grid: str, threshold: float | None) -> None:
+    """Check the options that `explain` and `render` share; UsageError names the one that is wrong."""
+    if planned := sorted(set(formats) & set(PLANNED_FORMATS)):
+        raise UsageError(
+            f"--format {planned[0]} is not available in this version.",
+            hint=f"Available: {', '.join(FORMATS)}.",
+            code="format-unavailable",
+        )
+    _choice("--format", formats, FORMATS)
+    _choice("--grid", (grid,), GRIDS)
+    if threshold is not None and not 0.0 <= threshold <= 1.0:
+        raise UsageError(f"--threshold is {threshold}, expected a probability from 0 to 1.")
 
 
 def _choice(option: str, values: tuple[str, ...], allowed: tuple[str, ...]) -> None:

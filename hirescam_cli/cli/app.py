@@ -9,6 +9,7 @@ from hirescam_cli.cli import models
 from hirescam_cli.cli.demo import demo_command
 from hirescam_cli.cli.explain import explain_command
 from hirescam_cli.cli.inspect import inspect_command
+from hirescam_cli.cli.render import render_command, report_command
 
 app = typer.Typer(
     name="hirescam",
@@ -29,12 +30,16 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def root(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version."
+    ),
 ) -> None:
     """Options before the command."""
 
 
 app.command("explain", no_args_is_help=True)(explain_command)
 app.command("inspect", no_args_is_help=True)(inspect_command)
+app.command("render", no_args_is_help=True)(render_command)
+app.command("report", no_args_is_help=True)(report_command)
 app.add_typer(models.app, name="model")
 app.command("demo")(demo_command)

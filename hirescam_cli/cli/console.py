@@ -14,7 +14,9 @@ from rich.table import Table
 def stdout() -> Console:
     """Results. Plain and unwrapped when piped; NO_COLOR is honoured."""
     console = Console(file=sys.stdout, highlight=False, emoji=False)
-    return console if console.is_terminal else Console(file=sys.stdout, highlight=False, emoji=False, width=200)
+    return (
+        console if console.is_terminal else Console(file=sys.stdout, highlight=False, emoji=False, width=200)
+    )
 
 
 def stderr() -> Console:
@@ -29,7 +31,9 @@ def print_json(document: Mapping[str, Any]) -> None:
 
 def table(*columns: str, title: str | None = None, right: tuple[str, ...] = ()) -> Table:
     """A light table; the columns named in `right` are aligned right."""
-    result = Table(title=title, box=None, pad_edge=False, header_style="bold", title_justify="left", title_style="bold")
+    result = Table(
+        title=title, box=None, pad_edge=False, header_style="bold", title_justify="left", title_style="bold"
+    )
     for column in columns:
         result.add_column(column, justify="right" if column in right else "left", overflow="fold")
     return result

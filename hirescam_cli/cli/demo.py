@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def demo_command(
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where to write.")] = Path("hirescam-demo"),
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where to write.")] = Path(
+        "hirescam-demo"
+    ),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, nothing else.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors and results.")] = False,
 ) -> None:
@@ -53,13 +55,15 @@ def demo_command(
         "\nDistances are from the peak of a map to the nearest voxel of the lesion's mask; cells are "
         f"{_cell_mm(summary):.0f} mm wide, so 0 to {_cell_mm(summary) / 2:.0f} mm is as near as a map can say."
     )
-    console.print(f"\nLook at {folder / 'report.html'} in a browser, at the pictures {folder}/hirescam.*.png,")
+    console.print(
+        f"\nLook at {folder / 'report.html'} in a browser, at the pictures {folder}/hirescam.*.png,"
+    )
     console.print(f"or load {sample_path('phantom.nii.gz')}")
     console.print(f"with the overlay {folder / _first_overlay(summary)} in any NIfTI viewer.")
 
 
 def compare_with_truth(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row per label of the summary: prediction, whether the phantom has it, and each map's distance from it in mm."""
+    """One row per label: prediction, whether the phantom has it, and each map's distance from it in mm."""
     import nibabel
     import numpy as np
 
@@ -83,7 +87,8 @@ def compare_with_truth(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
             mask: Any = nibabel.load(mask_file)
             points = affines.apply(mask.affine, np.argwhere(np.asarray(mask.dataobj) > 0))
             row["distance_mm"] = {
-                m: float(np.linalg.norm(points - np.asarray(p), axis=1).min()) for m, p in row["peaks_mm"].items()
+                m: float(np.linalg.norm(points - np.asarray(p), axis=1).min())
+                for m, p in row["peaks_mm"].items()
             }
             nearest = np.linalg.norm(points - np.asarray(row["peaks_mm"]["hirescam"]), axis=1).argmin()
             row["lesion_mm"] = [float(v) for v in points[nearest]]
@@ -94,7 +99,13 @@ def compare_with_truth(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _table(rows: list[dict[str, Any]]) -> Table:
     from hirescam_cli.cli.console import table
 
-    numbers = ("probability", "HiResCAM peak (mm RAS)", "nearest lesion (mm RAS)", "distance", "Grad-CAM distance")
+    numbers = (
+        "probability",
+        "HiResCAM peak (mm RAS)",
+        "nearest lesion (mm RAS)",
+        "distance",
+        "Grad-CAM distance",
+    )
     result = table("label", "in the phantom", *numbers, "certificate", right=numbers)
     for row in rows:
         distance = row["distance_mm"] or {}

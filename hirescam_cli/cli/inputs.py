@@ -24,7 +24,8 @@ def parse_inputs(arguments: Sequence[str], stdin: Iterable[str] | None = None) -
     for item in found:
         if not item.path.exists():
             raise NoInputError(
-                f"{item.path} does not exist.", hint="Check the path; an INPUT is a file, a folder, or - for a list."
+                f"{item.path} does not exist.",
+                hint="Check the path; an INPUT is a file, a folder, or - for a list.",
             )
     return found
 
@@ -38,7 +39,9 @@ def _listed(lines: Iterable[str]) -> list[InputPath]:
         case, separator, path = text.partition("=")
         if separator and not Path(text).exists():
             if not case.strip() or not path.strip():
-                raise UsageError(f"Line {number} of the list is {text!r}.", hint="Write path or id=path on each line.")
+                raise UsageError(
+                    f"Line {number} of the list is {text!r}.", hint="Write path or id=path on each line."
+                )
             found.append(InputPath(Path(path.strip()), case.strip()))
         else:
             found.append(InputPath(Path(text)))

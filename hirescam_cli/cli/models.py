@@ -14,8 +14,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Models: what is known, what they answer, whether weights fit.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(metavar="NAME|FILE.toml", help="An embedded model or a description file.")]
-Weights = Annotated[Path | None, typer.Option("--weights", metavar="FILE", help="Weights instead of the model's own.")]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME|FILE.toml", help="An embedded model or a description file.")
+]
+Weights = Annotated[
+    Path | None, typer.Option("--weights", metavar="FILE", help="Weights instead of the model's own.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -83,7 +87,9 @@ def verify_command(name: Name, weights: Weights = None, as_json: Json = False) -
 
         print_json(document)
     else:
-        typer.echo(f"{document['weights']} fits {model.spec.name}: {parameters:,} parameters, {len(model.spec.labels)} labels.")
+        typer.echo(
+            f"{document['weights']} fits {model.spec.name}: {parameters:,} parameters, {len(model.spec.labels)} labels."
+        )
         typer.echo(f"SHA-256 {model.weights_sha256}")
 
 
@@ -91,7 +97,9 @@ def verify_command(name: Name, weights: Weights = None, as_json: Json = False) -
 def convert_command(
     name: Name,
     weights: Annotated[Path, typer.Option("--weights", metavar="FILE", help="The checkpoint to convert.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.safetensors", help="Where to write it.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE.safetensors", help="Where to write it.")
+    ],
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
     """Write the weights of a checkpoint as safetensors, after checking that they fit a model."""
@@ -106,7 +114,11 @@ def convert_command(
     if output.exists() and not force:
         raise OutputCreateError(f"{output.name} exists.", hint="Choose another name, or give --force.")
     model = load_model(load_spec(name), weights)
-    tensors = {k: v.contiguous() for k, v in model.network.state_dict().items() if not k.endswith("num_batches_tracked")}
+    tensors = {
+        k: v.contiguous()
+        for k, v in model.network.state_dict().items()
+        if not k.endswith("num_batches_tracked")
+    }
     data = safetensors.torch.save(tensors)
     write_file(output, data)
     import hashlib

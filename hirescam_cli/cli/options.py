@@ -11,7 +11,9 @@ import typer
 def option(name: str, *short: str, panel: str, **kwargs: Any) -> Any:
     """A `typer.Option` named `--name` that can also be set as the environment variable HIRESCAM_<NAME>."""
     variable = "HIRESCAM_" + name.upper().replace("-", "_")
-    return typer.Option(f"--{name}", *short, envvar=variable, rich_help_panel=panel, show_envvar=False, **kwargs)
+    return typer.Option(
+        f"--{name}", *short, envvar=variable, rich_help_panel=panel, show_envvar=False, **kwargs
+    )
 
 
 def comma_list(values: Sequence[str]) -> list[str]:

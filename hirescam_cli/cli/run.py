@@ -78,7 +78,10 @@ def run_cases(
     from hirescam_cli.pipeline import model_warnings
 
     with reporter(
-        quiet=messages.quiet, verbose=messages.verbose, log_file=messages.log_file, log_format=messages.log_format
+        quiet=messages.quiet,
+        verbose=messages.verbose,
+        log_file=messages.log_file,
+        log_format=messages.log_format,
     ) as report:
         for warning in model_warnings(spec):
             report.warn(warning)
@@ -137,18 +140,20 @@ def _print_findings(output: Path, cases: Sequence[str], settings: Settings) -> N
 
 
 def findings_table(case: str, summary: Mapping[str, Any], methods: Sequence[str]) -> Table:
-    """The labels of one case that got an overlay or picture, or are positive, most probable first."""
+    """The labels of one case that got an overlay or picture, or else are positive, most probable first."""
     from rich.text import Text
 
     from hirescam_cli.cli.console import table
 
-    rows = table("label", "probability", "method", "peak (mm RAS)", "certificate", "file", right=("probability",))
+    rows = table(
+        "label", "probability", "method", "peak (mm RAS)", "certificate", "file", right=("probability",)
+    )
     rows.title = Text(case)
-    for entry in sorted(summary["labels"], key=lambda e: -e["logit"]):
+    shown = [e for e in summary["labels"] if any(m["overlay"] or m["picture"] for m in e["maps"].values())]
+    shown = shown or [e for e in summary["labels"] if e["positive"]]
+    for entry in sorted(shown, key=lambda e: -e["logit"]):
         for method in methods:
             maps = entry["maps"][method]
-            if not (entry["positive"] or maps["overlay"] or maps["picture"]):
-                continue
             rows.add_row(
                 Text(entry["name"]),
                 f"{entry['probability']:.3f}{'' if entry['positive'] else ' (below threshold)'}",

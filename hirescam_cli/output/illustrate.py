@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from hirescam_cli.output.view import CaseView
@@ -11,43 +12,62 @@ PAGE = "report.html"
 SLICE_SCORES = "slice-scores.png"
 
 
-def illustrate(
-    folder: Path,
-    view: CaseView,
-    formats: Collection[str],
-    labels: Sequence[str],
-    slugs: Mapping[str, str],
-    *,
-    signed: bool = False,
-) -> None:
-    """Draw what `formats` ("png", "gif", "html") ask for into `folder`, for the chosen `labels`.
+@dataclass(frozen=True)
+class Illustration:
+    """`formats`: "png", "gif", "html". `signed`: negative evidence too. `smooth` False: the cells as they are.
 
-    The picture's file name is entered in the view's summary. `slugs`: a file-safe name for each label.
+    `placement`: None takes the case's own; another one becomes part of the file names.
     """
-    if "png" in formats:
-        _pictures(folder, view, labels, slugs, signed=signed)
-    if "gif" in formats:
+
+    formats: tuple[str, ...]
+    signed: bool = False
+    smooth: bool = True
+    placement: str | None = None
+
+
+def illustrate(
+    folder: Path, view: CaseView, wanted: Illustration, labels: Sequence[str], slugs: Mapping[str, str]
+) -> None:
+    """Draw what is wanted of the chosen `labels` into `folder`; the pictures' names are entered in the view's summary.
+
+    `slugs`: a file-safe name for each label.
+    """
+    placement = wanted.placement or view.placement
+    suffix = "" if placement == view.placement else f".{placement}"
+    if "png" in wanted.formats:
+        _pictures(folder, view, wanted, labels, {name: slugs[name] + suffix for name in labels})
+    if "gif" in wanted.formats:
         from hirescam_cli.output.pictures import draw_volume_gif
 
         for method in view.cams:
             for name in labels:
-                draw_volume_gif(view, method, name, folder / f"{method}.{slugs[name]}.gif")
-    if "html" in formats:
+                path = folder / f"{method}.{slugs[name]}{suffix}.gif"
+                draw_volume_gif(view, method, name, path, placement=placement)
+    if "html" in wanted.formats:
         from hirescam_cli.output.page import write_page
 
         write_page(view, folder / PAGE)
 
 
 def _pictures(
-    folder: Path, view: CaseView, labels: Sequence[str], slugs: Mapping[str, str], *, signed: bool
+    folder: Path, view: CaseView, wanted: Illustration, labels: Sequence[str], stems: Mapping[str, str]
 ) -> None:
     from hirescam_cli.output.pictures import draw_comparison, draw_label, draw_slice_scores
 
+    placement = wanted.placement or view.placement
     for name in labels:
         for method in view.cams:
-            picture = f"{method}.{slugs[name]}.png"
-            draw_label(view, method, name, folder / picture, signed=signed)
+            picture = f"{method}.{stems[name]}.png"
+            draw_label(
+                view,
+                method,
+                name,
+                folder / picture,
+                signed=wanted.signed,
+                placement=placement,
+                smooth=wanted.smooth,
+            )
             view.label(name)["maps"][method]["picture"] = picture
         if len(view.cams) > 1:
-            draw_comparison(view, name, folder / f"comparison.{slugs[name]}.png")
+            draw_comparison(view, name, folder / f"comparison.{stems[name]}.png", placement=placement)
     draw_slice_scores(view, folder / SLICE_SCORES)

@@ -1,0 +1,135 @@
+"""`hirescam render` and `hirescam report`: pictures and pages from finished cases, without the network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hirescam_cli.cli.options import comma_list, setup_streams
+from hirescam_cli.errors import ExitCode, HirescamError, NoInputError, UsageError
+
+Scans = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--scan", metavar="INPUT", help="Scan file or folder of scans; repeatable. Recognised by content."
+    ),
+]
+
+
+def render_command(
+    cases: Annotated[list[Path], typer.Argument(metavar="CASE...", help="Folders of finished cases.")],
+    scan: Scans = None,
+    labels: Annotated[
+        str, typer.Option("--labels", metavar="positive|all|top:N|NAME,...", help="Labels to draw.")
+    ] = "positive",
+    method: Annotated[
+        list[str] | None, typer.Option("--method", help="Of the methods that the case holds.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option("--threshold", metavar="P", help="What counts as positive.")
+    ] = None,
+    placement: Annotated[
+        str | None, typer.Option("--placement", metavar="stretch|receptive-field", help="Where cells lie.")
+    ] = None,
+    grid: Annotated[
+        str, typer.Option("--grid", metavar="scan|cam|both", help="Grid of the overlays.")
+    ] = "scan",
+    formats: Annotated[
+        str, typer.Option("--format", metavar="nifti,png,gif,html", help="What to write.")
+    ] = "nifti,png",
+    signed: Annotated[bool, typer.Option("--signed", help="Show negative evidence in pictures too.")] = False,
+    cells: Annotated[
+        bool, typer.Option("--cells", help="Show the cells as they are, not interpolated.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")] = False,
+) -> None:
+    """Make other overlays, pictures and pages from finished cases and their scans, without the network."""
+    setup_streams(quiet=quiet, verbose=0)
+    from hirescam_cli.cli.inputs import parse_inputs
+    from hirescam_cli.io.scan import ReadOptions
+    from hirescam_cli.rendering import RenderOptions, ScanLibrary, render_case
+    from hirescam_cli.settings import check_choices
+
+    options = RenderOptions(
+        labels=labels,
+        methods=tuple(comma_list(method)) if method else None,
+        threshold=threshold,
+        placement=placement,
+        grid=grid,
+        formats=tuple(comma_list([formats])),
+        signed=signed,
+        smooth=not cells,
+    )
+    check_choices(formats=options.formats, grid=grid, threshold=threshold)
+    if not scan:
+        raise UsageError("render needs the scans.", hint="Name their file or folder with --scan.")
+    library = ScanLibrary(parse_inputs(scan), ReadOptions())
+    failures = 0
+    for folder in cases:
+        if not folder.is_dir():
+            raise NoInputError(f"{folder} is not a folder.", hint="Give folders of finished cases.")
+        try:
+            document = render_case(folder.resolve(), library, options)
+        except HirescamError as error:
+            if len(cases) == 1 or error.exit_code != ExitCode.BAD_DATA:
+                raise
+            failures += 1
+            typer.echo(f"{folder}: {error}", err=True)
+            continue
+        if not quiet:
+            typer.echo(f"{folder}: {len(document['outputs'])} files")
+    if failures:
+        raise typer.Exit(ExitCode.BAD_DATA if failures == len(cases) else ExitCode.SOME_FAILED)
+
+
+def report_command(
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="Output folder of a run.")],
+    scan: Scans = None,
+    index: Annotated[bool, typer.Option("--index", help="Only the index and the tables, no pages.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")] = False,
+) -> None:
+    """Write one self-contained HTML page per case that has none yet (needs --scan), and the index of all cases."""
+    setup_streams(quiet=quiet, verbose=0)
+    from hirescam_cli.batch.index import write_index as write_tables
+    from hirescam_cli.cli.inputs import parse_inputs
+    from hirescam_cli.io.scan import ReadOptions
+    from hirescam_cli.output.cases import iter_cases
+    from hirescam_cli.output.illustrate import PAGE
+    from hirescam_cli.output.page import write_index
+    from hirescam_cli.rendering import RenderOptions, ScanLibrary, render_case
+
+    if not output.is_dir():
+        raise NoInputError(f"{output} is not a folder.", hint="Give the output folder of hirescam explain.")
+    without = [
+        output / case["folder"]
+        for case in iter_cases(output)
+        if case["status"] == "ok" and not (output / case["folder"] / PAGE).is_file()
+    ]
+    failures = 0
+    if scan and not index:
+        library = ScanLibrary(parse_inputs(scan), ReadOptions())
+        for folder in without:
+            try:
+                render_case(folder.resolve(), library, RenderOptions(formats=("html",)))
+            except HirescamError as error:
+                if error.exit_code != ExitCode.BAD_DATA:
+                    raise
+                failures += 1
+                typer.echo(f"{folder}: {error}", err=True)
+    elif without and not index:
+        typer.echo(
+            f"{len(without)} cases have no page: give their scans with --scan INPUT, or use explain --format html.",
+            err=True,
+        )
+    document = write_tables(output)
+    if not document["cases"]:
+        raise NoInputError(
+            f"{output} holds no case of hirescam.", hint="Give the output folder of hirescam explain."
+        )
+    write_index(output, iter_cases(output))
+    if not quiet:
+        typer.echo(str(output / "index.html"))
+    if failures:
+        raise typer.Exit(ExitCode.SOME_FAILED)
