@@ -68,7 +68,7 @@ def preparation_rows(workload: Workload) -> list[Row]:
     difference = _difference(
         answers["mine"], sitk.GetArrayViewFromImage(answers["sitk"]), preparation.hu_clip
     )
-    size = " x ".join(str(n) for n in workload.size.shape)
+    sizes = (" x ".join(str(n) for n in each) for each in (workload.size.shape, shape))
     return [
         Row(
             "preparation",
@@ -76,7 +76,7 @@ def preparation_rows(workload: Workload) -> list[Row]:
             "x faster",
             theirs / statistics.median(ours),
             at_least(10.0) if not workload.size.quick else None,
-            f"{statistics.median(ours):.2f} s over {theirs:.1f} s, {size} voxels to {' x '.join(str(n) for n in shape)}",
+            f"{statistics.median(ours):.2f} s over {theirs:.1f} s, voxels {' to '.join(sizes)}",
         ),
         Row(
             "preparation-difference",
@@ -221,7 +221,8 @@ def memory_rows(workload: Workload) -> list[Row]:
 
 
 _CHILD = (
-    "import resource, subprocess, sys; code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode; "
+    "import resource, subprocess, sys; "
+    "code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode; "
     "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(code)"
 )
 

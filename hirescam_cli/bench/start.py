@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ def start_rows(workload: Workload) -> list[Row]:
         command = f"hirescam {' '.join(arguments)}"
         workload.say(command)
         imported = imports_of(arguments)
-        times = [seconds(lambda a=arguments: _run(a)) for _ in range(2 * workload.size.rounds + 1)]
+        times = [seconds(partial(_run, arguments)) for _ in range(2 * workload.size.rounds + 1)]
         loaded = [name for name in ("torch", "numpy") if name in imported]
         detail = f"imports {' and '.join(loaded)}" if loaded else "imports neither torch nor NumPy"
         rows.append(Row(f"start-{key}", command, "s", statistics.median(times), at_most(0.3), detail))

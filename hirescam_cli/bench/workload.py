@@ -46,9 +46,13 @@ target_layer = "conv2d.7"
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured. `shape`, `spacing_mm` of the scan along i, j, k; `groups`: slice groups for rows about the
-    network alone; `rounds`: interleaved repeats; `few`: overlays of a usual run; `long`: slices of the scan for the
-    memory row; `series`, `headers`: DICOM files to read whole, and to scan for their headers."""
+    """How much is measured.
+
+    `shape`, `spacing_mm`: of the scan along i, j, k; `long`: slices of the scan for the memory row; `groups`:
+    slice groups for rows about the network alone; `rounds`: interleaved repeats; `few`: overlays of a usual run;
+    `series`, `plane`: slices and pixels of the DICOM series; `headers`: files to scan for their headers;
+    `matrix`: rows of the dense product.
+    """
 
     quick: bool
     shape: tuple[int, int, int]
@@ -121,7 +125,7 @@ def randomise(network: Network, seed: int = 0) -> Network:
 
 
 class Workload:
-    """Everything that rows are measured on, made when first asked for. `folder`: where files may be written."""
+    """What rows are measured on, made when first asked for. `folder`: where files may be written."""
 
     def __init__(
         self, size: Size, folder: Path, device: str, threads: int, say: Callable[[str], None]
@@ -196,10 +200,8 @@ def _cpu_model() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
-        platform.machine(),
-    )
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.machine())
 
 
 def machine(workload: Workload) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import typer
 
 from hirescam_cli import __version__
 from hirescam_cli.cli import models
+from hirescam_cli.cli.bench import bench_command
 from hirescam_cli.cli.demo import demo_command
 from hirescam_cli.cli.explain import explain_command
 from hirescam_cli.cli.inspect import inspect_command
@@ -43,3 +44,4 @@ app.command("render", no_args_is_help=True)(render_command)
 app.command("report", no_args_is_help=True)(report_command)
 app.add_typer(models.app, name="model")
 app.command("demo")(demo_command)
+app.command("bench")(bench_command)
