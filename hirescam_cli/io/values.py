@@ -40,7 +40,7 @@ def check_shape(shape: tuple[int, ...], name: str, max_voxels: int) -> None:
         raise ScanError(
             f"{name} holds {'x'.join(map(str, shape))} = {voxels} voxels, expected at most {max_voxels}.",
             hint="If the scan is really that large, raise --max-voxels.",
-            code="too-large",
+            code="too-many-voxels",
         )
 
 
@@ -91,7 +91,7 @@ def to_hu(array: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[str, ...]
         raise ScanError(
             f"{name} is constant: every voxel is {low:g}.",
             hint="Give a scan with an image in it.",
-            code="constant-volume",
+            code="constant",
         )
     if low > _HIGHEST_AIR_HU:
         warnings.append(
