@@ -108,6 +108,12 @@ def _layer_grid(network: nn.Module, layer: str, side: int) -> LayerGrid:
             hint="Name a module of features or conv2d, such as conv2d.7 or features.7.",
             code="target-layer",
         )
+    if layer.endswith(".relu"):
+        raise ModelError(
+            f"The layer {layer!r} is applied twice in its block, so it has no one activation to explain.",
+            hint=f"Name the block, {layer.removesuffix('.relu')}, or one of its convolutions.",
+            code="target-layer",
+        )
     size, stride, first = side, 1.0, 0.0
     sections = [("features", _children(network, "features"))]
     if part == "conv2d":

@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import pickle
+import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,8 @@ _COUNTER = "num_batches_tracked"
 # What torch.load and the unpickler below it answer to bytes that are no checkpoint.
 _DAMAGED = (
     RuntimeError,
+    AssertionError,
+    struct.error,
     EOFError,
     ValueError,
     LookupError,
@@ -85,9 +88,7 @@ def _pytorch(path: Path, data: bytes) -> dict[str, Tensor]:
     try:
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "Unsupported global" in str(error) or (
-            "weights_only" in str(error).lower() and data[:1] == b"\x80"
-        ):
+        if "unsupported global" in str(error).lower():
             raise _refuse(
                 path, "it holds Python objects other than tensors, which hirescam never loads"
             ) from error
@@ -127,9 +128,9 @@ def fit(network: nn.Module, tensors: Mapping[str, Tensor], file: str, labels: in
             )
         if not value.is_floating_point():
             raise _mismatch(file, f"{name} has type {value.dtype}, expected floating point")
-        if not torch.isfinite(value).all():
+        if not torch.isfinite(value.to(torch.float32)).all():
             raise ModelError(
-                f"{file}: {name} holds NaN or infinite weights.",
+                f"{file}: {name} holds weights that are not finite in float32.",
                 hint="The checkpoint is damaged.",
                 code="weights-nan",
             )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hirescam_cli.errors import UnavailableError
+from hirescam_cli.errors import ModelError, UnavailableError
 from hirescam_cli.geometry import Affine
 from hirescam_cli.geometry import affine as affines
 from hirescam_cli.model.checkpoint import fit, read_weights
@@ -46,6 +46,7 @@ class LoadedModel:
 def load_model(spec: ModelSpec, weights: Path | None = None) -> LoadedModel:
     """Build the network of `spec` and load its weights, or those of the file `weights`.
 
+    The SHA-256 in the description holds for the file that it names, or, if it names none, for `weights`.
     Raises ModelError for anything about them that does not fit, UnavailableError if there are none.
     """
     path = weights or spec.weights_file
@@ -57,6 +58,15 @@ def load_model(spec: ModelSpec, weights: Path | None = None) -> LoadedModel:
         )
     architecture = find_architecture(spec.architecture)
     network = architecture.build(spec.parameters, len(spec.labels))
-    tensors, sha256 = read_weights(path, spec.weights_sha256 if weights is None else None)
+    cells = architecture.layer_grid(network, network.last_layer, spec.preparation.side).cells
+    if (cells, cells) != tuple(network.fc.kernel_size):
+        raise ModelError(
+            f"The model {spec.name} is inconsistent: {spec.preparation.side} pixels give {cells} x {cells} cells "
+            f"at {network.last_layer}, its last layer reads {' x '.join(map(str, network.fc.kernel_size))}.",
+            hint="Correct preparation.side or the architecture's parameters.",
+            code="model-parameters",
+        )
+    replaced = weights is not None and spec.weights_file is not None
+    tensors, sha256 = read_weights(path, None if replaced else spec.weights_sha256)
     fit(network, tensors, path.name, len(spec.labels))
     return LoadedModel(spec, architecture, network.eval(), sha256)

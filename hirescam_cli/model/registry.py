@@ -82,7 +82,7 @@ def find_architecture(name: str) -> Architecture:
         )
     try:
         architecture = found[name].load()
-    except ImportError as error:
+    except (ImportError, AttributeError) as error:
         raise ModelError(
             f"The architecture {name!r} does not load: {error}.",
             code="model-architecture",
