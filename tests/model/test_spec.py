@@ -1,0 +1,216 @@
+"""Model descriptions: what is accepted, each refusal, and the embedded ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hirescam_cli.errors import ModelError
+from hirescam_cli.model.spec import list_specs, load_spec
+
+GOOD = """
+name = "mine"
+description = "of a test"
+intended_use = "tests"
+architecture = "axialnet"
+demonstration = true
+
+[parameters]
+trunk_width = 4
+
+[labels]
+names = ["nodule", "mass"]
+threshold = 0.4
+thresholds = { mass = 0.7 }
+
+[weights]
+file = "mine.safetensors"
+sha256 = "ABABABABABABABABABABABABABABABABABABABABABABABABABABABABABABABAB"
+
+[preparation]
+spacing_mm = [1.6, 0.8, 0.9]
+interpolation = "linear"
+hu_clip = [-1024, 900.0]
+slices = 12
+side = 420
+padding = "minimum"
+centring = "centre"
+hu_window = [-900, 300]
+subtract = 0.25
+
+[explanation]
+target_layer = "conv2d.5"
+placement = "receptive-field"
+"""
+
+
+def write(folder: Path, text: str) -> str:
+    path = folder / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_every_value_of_a_description_arrives(tmp_path: Path) -> None:
+    spec = load_spec(write(tmp_path, GOOD))
+    assert (spec.name, spec.description, spec.intended_use) == ("mine", "of a test", "tests")
+    assert (spec.architecture, dict(spec.parameters)) == ("axialnet", {"trunk_width": 4})
+    assert (spec.labels, spec.thresholds) == (("nodule", "mass"), (0.4, 0.7))
+    assert spec.weights_file == tmp_path / "mine.safetensors"
+    assert spec.weights_sha256 == "AB" * 32
+    preparation = spec.preparation
+    assert preparation.spacing_mm == (1.6, 0.8, 0.9)
+    assert preparation.shape_zyx == (12, 420, 420)
+    assert (preparation.hu_clip, preparation.hu_window) == ((-1024.0, 900.0), (-900.0, 300.0))
+    assert (preparation.interpolation, preparation.subtract) == ("linear", 0.25)
+    assert (spec.target_layer, spec.placement, spec.demonstration) == ("conv2d.5", "receptive-field", True)
+
+
+def test_what_may_be_left_out_has_the_documented_defaults(tmp_path: Path) -> None:
+    text = """
+name = "short"
+intended_use = "tests"
+architecture = "axialnet"
+labels = { file = "labels.txt" }
+explanation = { target_layer = "conv2d.7" }
+[preparation]
+spacing_mm = [0.8, 0.8, 0.8]
+slices = 402
+side = 420
+hu_window = [-1000, 200]
+"""
+    (tmp_path / "labels.txt").write_text("nodule\n\n mass \nlung h\u00f6hle\n", encoding="utf-8")
+    spec = load_spec(write(tmp_path, text))
+    assert spec.labels == ("nodule", "mass", "lung höhle")
+    assert spec.thresholds == (0.5, 0.5, 0.5)
+    assert (spec.weights_file, spec.weights_sha256, spec.demonstration) == (None, None, False)
+    assert (spec.placement, spec.preparation.interpolation) == ("stretch", "bspline")
+    assert (spec.preparation.hu_clip, spec.preparation.subtract) == ((-1000.0, 1000.0), 0.449)
+
+
+REPLACED = [
+    ('name = "mine"\n', "", "name is missing"),
+    ('intended_use = "tests"\n', "", "intended_use is missing"),
+    ('architecture = "axialnet"\n', "", "architecture is missing"),
+    ('target_layer = "conv2d.5"\n', "", "target_layer is missing"),
+    ("slices = 12\n", "", "slices is missing"),
+    ("spacing_mm = [1.6, 0.8, 0.9]\n", "", "spacing_mm is missing"),
+    ("hu_window = [-900, 300]\n", "", "hu_window is missing"),
+    ('name = "mine"', 'name = "mine"\ncolour = 3', "unknown key 'colour' in the file"),
+    ("threshold = 0.4", "threshold = 0.4\nlimit = 1", r"unknown key 'limit' in \[labels\]"),
+    ("slices = 12", "slices = 12\nslabs = 2", r"unknown key 'slabs' in \[preparation\]"),
+    ('placement = "rec', 'place = 1\nplacement = "rec', r"unknown key 'place' in \[explanation\]"),
+    ('file = "mine.safetensors"', 'url = "mine.safetensors"', r"unknown key 'url' in \[weights\]"),
+    ('name = "mine"', "name = 3", "name is 3, expected a string"),
+    ("demonstration = true", 'demonstration = "yes"', "demonstration is 'yes', expected true or false"),
+    ("slices = 12", "slices = 12.0", "slices is 12.0"),
+    ("slices = 12", "slices = true", "slices is True"),
+    ("slices = 12", "slices = 13", r"slices, side is \(13, 420\)"),
+    ("slices = 12", "slices = 0", r"slices, side is \(0, 420\)"),
+    ("side = 420", "side = 0", r"slices, side is \(12, 0\)"),
+    ("[1.6, 0.8, 0.9]", "[1.6, 0.8]", "spacing_mm is .*expected 3 finite numbers"),
+    ("[1.6, 0.8, 0.9]", "[1.6, 0.8, nan]", "spacing_mm is .*expected 3 finite numbers"),
+    ("[1.6, 0.8, 0.9]", "[1.6, 0.8, true]", "spacing_mm is .*expected 3 finite numbers"),
+    ("[1.6, 0.8, 0.9]", "[1.6, 0.8, 0.0]", "spacing_mm is .*expected positive"),
+    ("[1.6, 0.8, 0.9]", "0.8", "spacing_mm is 0.8"),
+    ("hu_window = [-900, 300]", "hu_window = [300, 300]", "hu_window is .*expected a lower and a higher HU"),
+    ("hu_clip = [-1024, 900.0]", "hu_clip = [-40000, 900]", "hu_clip is .*16 bits"),
+    ("subtract = 0.25", 'subtract = "x"', "subtract is"),
+    ('interpolation = "linear"', 'interpolation = "cubic"', "interpolation is 'cubic'"),
+    ('padding = "minimum"', 'padding = "zero"', "padding is 'zero', expected minimum"),
+    ('centring = "centre"', 'centring = "lung"', "centring is 'lung', expected centre"),
+    ('placement = "receptive-field"', 'placement = "rf"', "placement is 'rf', expected stretch or rec"),
+    ("threshold = 0.4", "threshold = 1.4", "labels.threshold is 1.4, expected a probability"),
+    ("threshold = 0.4", "threshold = true", "labels.threshold is True, expected a probability"),
+    ("mass = 0.7", "mass = -0.1", "labels.thresholds.mass is -0.1, expected a probability"),
+    ("mass = 0.7", "fibrosis = 0.7", r"unknown key 'fibrosis' in \[labels.thresholds\]"),
+    ('["nodule", "mass"]', '["nodule", "mass", "mass"]', "3 names, 2 of them different"),
+    ('["nodule", "mass"]\nthreshold = 0.4\nthresholds = { mass = 0.7 }', "[]", "0 names"),
+    ('["nodule", "mass"]', '["nodule", "mass", ""]', "labels.names is ''"),
+    ('["nodule", "mass"]', '["nodule", "mass", "a/b"]', "labels.names is 'a/b'"),
+    ('["nodule", "mass"]', '["nodule", "mass", 3]', "labels.names is 3"),
+    ('names = ["nodule", "mass"]', 'file = "absent.txt"', "labels.file is 'absent.txt'"),
+    ('names = ["nodule", "mass"]', 'names = ["nodule", "mass"]\nfile = "x"', "either names or file"),
+    ('names = ["nodule", "mass"]\n', "", "either names or file"),
+    ('sha256 = "AB', 'sha256 = "XY', "sha256 is 'XY"),
+    ('sha256 = "AB', 'sha256 = "', "sha256 is 'AB"),
+    ("[parameters]\ntrunk_width = 4", "parameters = 4", "parameters is 4, expected a table"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"), REPLACED, ids=[f"{n}-{m[:24]}" for n, (_, _, m) in enumerate(REPLACED)]
+)
+def test_each_fault_is_refused_by_name(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert GOOD.count(old) == 1
+    with pytest.raises(ModelError, match=message) as caught:
+        load_spec(write(tmp_path, GOOD.replace(old, new)))
+    assert caught.value.message.startswith("mine.toml: ")
+    assert str(tmp_path) not in str(caught.value)
+    assert (caught.value.code, caught.value.exit_code) == ("model-toml", 2)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("content", [b"name = ", b"\xff\xfe\x00", b"[labels]\n[labels]\n"])
+def test_a_file_that_is_no_toml_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "broken.toml").write_bytes(content)
+    with pytest.raises(ModelError, match=r"broken\.toml is not a model description"):
+        load_spec(str(tmp_path / "broken.toml"))
+
+
+def test_unknown_names_and_absent_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no model named 'axialnet-84'") as caught:
+        load_spec("axialnet-84")
+    assert "axialnet-83" in str(caught.value.hint)
+    with pytest.raises(ModelError) as caught:
+        load_spec(str(tmp_path / "absent.toml"))
+    assert caught.value.code == "model-unknown"
+    with pytest.raises(ModelError):
+        load_spec("../configs/axialnet-83")
+
+
+FACTS = {  # name: labels, first and last label, slices, HU window
+    "axialnet-83": (83, 402, (-1000.0, 200.0)),
+    "axialnet-80": (80, 405, (-1000.0, 800.0)),
+}
+
+
+@pytest.mark.parametrize("name", sorted(FACTS))
+def test_embedded_models_have_the_numbers_of_the_authors(name: str) -> None:
+    labels, slices, window = FACTS[name]
+    spec = load_spec(name)
+    assert len(spec.labels) == labels
+    assert spec.preparation.shape_zyx == (slices, 420, 420)
+    assert (spec.preparation.hu_window, spec.preparation.hu_clip) == (window, (-1000.0, 1000.0))
+    assert (spec.preparation.spacing_mm, spec.preparation.subtract) == ((0.8, 0.8, 0.8), 0.449)
+    assert (spec.preparation.interpolation, spec.target_layer, spec.placement) == (
+        "bspline",
+        "conv2d.7",
+        "stretch",
+    )
+    assert (spec.weights_file, spec.demonstration) == (None, False)
+    assert dict(spec.parameters) == {"trunk_width": 64, "head_channels": [64, 32, 16, 16]}
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [("axialnet-83", "labels_83_whole_scan.txt"), ("axialnet-80", "labels_80_by_organ.txt")]
+)
+def test_embedded_labels_are_those_of_the_facts(name: str, file: str) -> None:
+    facts = Path(__file__).resolve().parents[2].parent / "shared" / "facts" / file
+    if not facts.is_file():
+        pytest.skip("the folder of facts (../shared/facts) is not here")
+    assert list(load_spec(name).labels) == [
+        line.strip() for line in facts.read_text().splitlines() if line.strip()
+    ]
+
+
+def test_embedded_labels_begin_and_end_in_the_authors_order() -> None:
+    by_83, by_80 = load_spec("axialnet-83").labels, load_spec("axialnet-80").labels
+    assert (by_83[0], by_83[41], by_83[82]) == ("bandlike_or_linear", "calcification", "gi_tube")
+    assert (by_80[0], by_80[79]) == ("h_great_vessel_aneurysm", "lung_tree_in_bud")
+
+
+def test_the_list_holds_every_embedded_model_once() -> None:
+    names = [spec.name for spec in list_specs()]
+    assert {"axialnet-83", "axialnet-80"} <= set(names)
+    assert len(names) == len(set(names))
