@@ -99,7 +99,7 @@ def _by_image_type(header: Header) -> tuple[str, str] | None:
 def _by_pixels(header: Header) -> tuple[str, str] | None:
     pixel_format = header.pixel_format
     if pixel_format is None or not header.has_pixels:
-        return "not-an-image", "a DICOM object without pixels"
+        return "dicom-broken", "a CT image without pixels: the file is cut short or damaged"
     if pixel_format.samples != 1 or not pixel_format.photometric.upper().startswith("MONOCHROME"):
         return "not-an-image", "a colour image, not a CT slice"
     slope, intercept, _ = header.frames[0].rescale

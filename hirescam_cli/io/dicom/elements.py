@@ -32,6 +32,7 @@ BIG_ENDIAN = "1.2.840.10008.1.2.2"
 MAX_INFLATED_BYTES = 1 << 30
 UNDEFINED_LENGTH = 0xFFFFFFFF
 
+_META_BYTES = 1 << 14
 _PIXEL_DATA = (0x7FE0, 0x0010)
 _LONG_VRS = frozenset((b"OB", b"OW", b"UN", b"OD", b"OF", b"OL", b"OV"))
 
@@ -82,13 +83,14 @@ def parse(stream: IO[bytes], tags: Sequence[int]) -> Parsed:
     within `quiet`. Raises ScanError "dicom-broken", without naming the file, for bytes that make no data set.
     """
     try:
+        deflated_from = _deflated_from(stream.read(_META_BYTES))
+        if deflated_from is not None:
+            stream.seek(deflated_from)
+            stream = io.BytesIO(_inflate(stream))
+        stream.seek(0)
         dataset = _read(stream, tags)
-        syntax = text(getattr(dataset, "file_meta", None), 0x00020010)
-        if syntax == DEFLATED:
-            meta = dataset.file_meta
-            stream = io.BytesIO(_inflate(stream, meta))
-            dataset = _read(stream, tags)
-            dataset.file_meta = meta
+        meta = getattr(dataset, "file_meta", None)
+        syntax = text(meta, 0x00020010) if deflated_from is None else DEFLATED
         implicit, little = dataset.original_encoding
         big_endian = syntax == BIG_ENDIAN or (syntax is None and little is False)
         pixels = _pixel_element(stream, bool(implicit), ">" if big_endian else "<")
@@ -109,12 +111,23 @@ def _read(stream: IO[bytes], tags: Sequence[int]) -> Dataset:
     )
 
 
-def _inflate(stream: IO[bytes], meta: Dataset) -> bytes:
-    """The bytes of a deflated data set, after its file meta information, as far as the stream goes."""
-    length = integer(meta, 0x00020000)
-    if length is None:
-        raise ScanError("the file meta information has no length.", code="dicom-broken")
-    stream.seek(144 + length)
+def _deflated_from(head: bytes) -> int | None:
+    """Where the deflated data set of a file begins, None if it is not deflated: pydicom would inflate any amount."""
+    offset, deflated = 132, False
+    if head[128:132] != b"DICM" or DEFLATED.encode("ascii") not in head:
+        return None
+    while offset + 12 <= len(head) and head[offset : offset + 2] == b"\x02\x00":
+        long = head[offset + 4 : offset + 6] in _LONG_VRS
+        (length,) = struct.unpack_from("<I" if long else "<H", head, offset + (8 if long else 6))
+        start = offset + (12 if long else 8)
+        if head[offset + 2 : offset + 4] == b"\x10\x00":
+            deflated = head[start : start + length].rstrip(b"\0 ") == DEFLATED.encode("ascii")
+        offset = start + length
+    return offset if deflated else None
+
+
+def _inflate(stream: IO[bytes]) -> bytes:
+    """The bytes of a deflated data set, as far as the stream goes."""
     inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(stream.read(), MAX_INFLATED_BYTES + 1)
     if len(inflated) > MAX_INFLATED_BYTES:
         raise ScanError("the deflated data set is larger than 1 GiB.", code="dicom-too-large")

@@ -156,6 +156,7 @@ def _decode(encoded: bytes, header: Header, pixel_format: PixelFormat) -> NDArra
         pixel_representation=int(pixel_format.signed),
         bits_allocated=pixel_format.bits_allocated,
         bits_stored=pixel_format.bits_stored,
+        correct_unused_bits=False,
         pixel_keyword="PixelData",
     )
     if array.shape != (pixel_format.rows, pixel_format.columns):

@@ -1,0 +1,371 @@
+"""From stored pixels to HU: rescale, padding, bit depths, transfer syntaxes, damage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    RLELossless,
+)
+
+from tests.io.dicom_case import assert_volume, codes, read, refused
+from tests.io.dicom_factory import chest, expected_affine_ras, make_series, set_pixels
+
+SYNTAXES = [
+    ImplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    DeflatedExplicitVRLittleEndian,
+    RLELossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEG2000Lossless,
+]
+COMPRESSED = [RLELossless, JPEGLosslessSV1, JPEGLSLossless, JPEG2000Lossless]
+LARGE = (48, 40, 12)
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+@pytest.mark.parametrize("dtype", [np.int16, np.uint16])
+def test_every_transfer_syntax_gives_the_same_voxels(tmp_path: Path, syntax: str, dtype: Any) -> None:
+    make_series(tmp_path, chest(LARGE), transfer_syntax=syntax, dtype=dtype)
+    assert_volume(read(tmp_path), chest(LARGE), expected_affine_ras())
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
+def test_files_without_preamble_are_read(tmp_path: Path, syntax: str) -> None:
+    make_series(tmp_path, transfer_syntax=syntax, preamble=False, suffix="")
+    assert_volume(read(tmp_path), chest(), expected_affine_ras())
+
+
+@pytest.mark.parametrize(
+    ("slope", "intercept", "dtype"),
+    [(1, -1024, np.int16), (1, 0, np.int16), (1, 1024, np.int16), (1, -2048, np.uint16), (-1, 500, np.int16)],
+)
+def test_whole_slopes_give_exact_int16(tmp_path: Path, slope: int, intercept: int, dtype: Any) -> None:
+    make_series(tmp_path, slope=slope, intercept=intercept, dtype=dtype)
+    assert_volume(read(tmp_path), chest(), expected_affine_ras())
+
+
+def test_a_whole_slope_of_two_is_exact(tmp_path: Path) -> None:
+    hu = (chest() // 2 * 2).astype(np.int16)
+    make_series(tmp_path, hu, slope=2, intercept=-1024)
+    assert_volume(read(tmp_path), hu, expected_affine_ras())
+
+
+def test_fractional_slopes_give_float32(tmp_path: Path) -> None:
+    make_series(tmp_path, slope=0.5, intercept=-1024.25)
+    volume = read(tmp_path)
+    stored = np.rint((chest() + 1024.25) / 0.5)
+    assert_volume(volume, (stored * 0.5 - 1024.25).astype(np.float32), expected_affine_ras(), np.float32)
+
+
+def test_slope_and_intercept_are_those_of_each_slice(tmp_path: Path) -> None:
+    hu = (chest() // 4 * 4).astype(np.int16)
+
+    def own_rescale(ds: Dataset, k: int) -> None:
+        slope, intercept = (1, -1024) if k % 3 else (4, -2048 + 4 * k)
+        ds.RescaleSlope, ds.RescaleIntercept = slope, intercept
+        set_pixels(ds, ((hu[:, :, k].T.astype(int) - intercept) // slope).astype(np.int16))
+
+    make_series(tmp_path, hu, edit=own_rescale)
+    assert_volume(read(tmp_path), hu, expected_affine_ras())
+
+
+def test_one_fractional_slice_makes_the_volume_float32(tmp_path: Path) -> None:
+    make_series(tmp_path, RescaleIntercept=lambda k: -1024.5 if k == 5 else -1024)
+    expected = chest().astype(np.float32)
+    expected[:, :, 5] -= 0.5
+    assert_volume(read(tmp_path), expected, expected_affine_ras(), np.float32)
+
+
+def test_hu_beyond_int16_are_kept_in_float32(tmp_path: Path) -> None:
+    hu = chest().astype(np.int32)
+    hu[3, 4, 5] = 40_000
+    make_series(tmp_path, hu, dtype=np.uint16)
+    assert_volume(read(tmp_path), hu.astype(np.float32), expected_affine_ras(), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("tags", "warning"),
+    [
+        ({"RescaleSlope": None, "RescaleIntercept": None}, "no-rescale"),
+        ({"RescaleIntercept": None}, "no-rescale"),
+        ({"RescaleSlope": ""}, "no-rescale"),
+        ({"RescaleType": "US"}, "rescale-type"),
+        ({"RescaleType": "HU_MOD"}, "rescale-type"),
+        ({"RescaleIntercept": 2000}, "no-air"),
+    ],
+)
+def test_values_that_may_be_no_hu_are_warned_about(tmp_path: Path, tags: dict, warning: str) -> None:
+    make_series(tmp_path, **tags)
+    found = codes(read(tmp_path))
+    assert warning in found
+    assert set(found) <= {warning, "no-air"}
+
+
+def test_warnings_never_quote_a_tag(tmp_path: Path) -> None:
+    make_series(tmp_path, RescaleType="SECRET^NAME")
+    assert "SECRET" not in "".join(read(tmp_path).provenance.warnings)
+
+
+def test_no_rescale_type_is_no_reason_to_warn(tmp_path: Path) -> None:
+    make_series(tmp_path, RescaleType=None)
+    assert codes(read(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    "tags", [{"RescaleSlope": 0}, {"RescaleSlope": "1e300"}, {"RescaleIntercept": "-1e9"}]
+)
+def test_a_senseless_rescale_is_refused(tmp_path: Path, tags: dict) -> None:
+    make_series(tmp_path, **tags)
+    assert refused(tmp_path).code == "dicom-rescale"
+
+
+def test_monochrome1_never_inverts_hu(tmp_path: Path) -> None:
+    make_series(tmp_path, PhotometricInterpretation="MONOCHROME1")
+    assert_volume(read(tmp_path), chest(), expected_affine_ras())
+
+
+def padded(dtype: Any, value: int, bits: int | None = None, **tags: Any) -> Any:
+    """An edit that puts stored `value` into a corner of every slice and declares it by `tags`."""
+
+    def edit(ds: Dataset, _k: int) -> None:
+        stored = np.frombuffer(ds.PixelData, np.int16 if ds.PixelRepresentation else np.uint16)
+        stored = stored.reshape(ds.Rows, ds.Columns).astype(dtype)
+        stored[-4:, -6:] = np.array(value).astype(dtype)
+        set_pixels(ds, stored, bits)
+        for keyword, (vr, number) in tags.items():
+            ds.add_new(keyword, vr, number)
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("dtype", "stored", "vr", "tag"),
+    [
+        (np.int16, -2000, "SS", -2000),
+        (np.int16, -2000, "US", 63536),
+        (np.int16, -32768, "SS", -32768),
+        (np.uint16, 63536, "US", 63536),
+        (np.uint16, 63536, "SS", -2000),
+        (np.uint16, 4095, "US", 4095),
+        (np.int16, 3071, "SS", 3071),
+    ],
+)
+def test_padding_becomes_air_before_the_rescale(
+    tmp_path: Path, dtype: Any, stored: int, vr: str, tag: int
+) -> None:
+    make_series(tmp_path, dtype=dtype, edit=padded(dtype, stored, PixelPaddingValue=(vr, tag)))
+    volume = read(tmp_path)
+    expected = chest()
+    expected[-6:, -4:] = -1024
+    assert_volume(volume, expected, expected_affine_ras())
+    assert codes(volume) == ["pixel-padding"]
+    assert f" {6 * 4 * 12} voxels" in volume.provenance.warnings[0]
+
+
+@pytest.mark.parametrize(("value", "limit"), [(-2000, -1500), (-1500, -2000)])
+def test_a_padding_range_becomes_air(tmp_path: Path, value: int, limit: int) -> None:
+    edit = padded(np.int16, -1700, PixelPaddingValue=("SS", value), PixelPaddingRangeLimit=("SS", limit))
+    make_series(tmp_path, edit=edit)
+    expected = chest()
+    expected[-6:, -4:] = -1024
+    volume = read(tmp_path)
+    assert_volume(volume, expected, expected_affine_ras())
+    assert codes(volume) == ["pixel-padding"]
+
+
+def test_padding_that_the_stored_bits_cannot_hold(tmp_path: Path) -> None:
+    make_series(tmp_path, dtype=np.uint16, edit=padded(np.uint16, 63536, 12, PixelPaddingValue=("US", 63536)))
+    expected = chest()
+    expected[-6:, -4:] = -1024
+    assert_volume(read(tmp_path), expected, expected_affine_ras())
+
+
+def test_padding_without_a_tag_is_set_to_air_with_a_warning(tmp_path: Path) -> None:
+    make_series(tmp_path, edit=padded(np.int16, -2000))
+    expected = chest()
+    expected[-6:, -4:] = -1024
+    volume = read(tmp_path)
+    assert_volume(volume, expected, expected_affine_ras())
+    assert volume.provenance.warnings == ("below-air: 288 voxels below -1024 HU were set to -1024 HU.",)
+
+
+def with_pattern(bits: int, high: int, signed: bool, junk: int) -> Any:
+    """An edit that packs the stored values as `bits` below bit `high` + 1 of 16 amid `junk`."""
+
+    def edit(ds: Dataset, _k: int) -> None:
+        stored = np.frombuffer(ds.PixelData, np.int16).astype(np.int64)
+        mask = (1 << bits) - 1
+        shift = high + 1 - bits
+        packed = ((stored & mask) << shift) | (junk & 0xFFFF & ~(mask << shift))
+        set_pixels(ds, packed.astype(np.uint16).reshape(ds.Rows, ds.Columns))
+        ds.BitsStored, ds.HighBit, ds.PixelRepresentation = bits, high, int(signed)
+
+    return edit
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless])
+@pytest.mark.parametrize("junk", [0, 0xFFFF, 0xA5A5])
+@pytest.mark.parametrize(
+    ("bits", "high", "signed", "intercept"),
+    [
+        (12, 11, False, -1024),
+        (12, 11, True, 0),
+        (12, 15, False, -1024),
+        (13, 14, True, 0),
+        (14, 13, True, -1024),
+        (16, 15, True, 0),
+        (15, 14, False, -1024),
+    ],
+)
+def test_only_the_stored_bits_count(
+    tmp_path: Path, bits: int, high: int, signed: bool, intercept: int, junk: int, syntax: str
+) -> None:
+    edit = with_pattern(bits, high, signed, junk)
+    make_series(tmp_path, intercept=intercept, edit=edit, transfer_syntax=syntax)
+    assert_volume(read(tmp_path), chest(), expected_affine_ras())
+
+
+def test_slices_of_different_sign_and_depth_are_one_volume(tmp_path: Path) -> None:
+    edits = [with_pattern(12, 11, False, 0), with_pattern(16, 15, True, 0), with_pattern(12, 15, False, 0)]
+    make_series(tmp_path, edit=lambda ds, k: edits[k % 3](ds, k))
+    assert_volume(read(tmp_path), chest(), expected_affine_ras())
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint32])
+def test_32_bits_are_read(tmp_path: Path, dtype: Any) -> None:
+    make_series(tmp_path, dtype=dtype)
+    assert_volume(read(tmp_path), chest(), expected_affine_ras())
+
+
+def test_8_bits_with_a_rescale_are_read(tmp_path: Path) -> None:
+    hu = (np.clip(chest(), -1000, 1000) // 8 * 8).astype(np.int16)
+    make_series(tmp_path, hu, slope=8, intercept=-1024, dtype=np.uint8)
+    assert_volume(read(tmp_path), hu, expected_affine_ras())
+
+
+@pytest.mark.parametrize(
+    ("tags", "code"),
+    [
+        ({"BitsStored": 17}, "dicom-pixels"),
+        ({"BitsStored": 12, "HighBit": 3}, "dicom-pixels"),
+        ({"HighBit": 16}, "dicom-pixels"),
+        ({"BitsAllocated": 12}, "dicom-pixels"),
+        ({"Rows": 21}, "dicom-truncated"),
+        ({"Rows": 19}, "dicom-pixels"),
+        ({"BitsAllocated": 32, "BitsStored": 16}, "dicom-truncated"),
+        ({"PixelData": b"\0\0"}, "dicom-truncated"),
+    ],
+)
+def test_pixels_that_do_not_fit_their_description_are_refused(tmp_path: Path, tags: dict, code: str) -> None:
+    make_series(tmp_path, **tags)
+    assert refused(tmp_path).code == code
+
+
+def test_trailing_zeros_after_the_pixels_are_let_pass(tmp_path: Path) -> None:
+    def longer(ds: Dataset, _k: int) -> None:
+        ds.PixelData += bytes(64)
+
+    make_series(tmp_path, edit=longer)
+    assert_volume(read(tmp_path), chest(), expected_affine_ras())
+
+
+def test_a_modality_lut_is_refused(tmp_path: Path) -> None:
+    def with_lut(ds: Dataset, _k: int) -> None:
+        item = Dataset()
+        item.ModalityLUTType = "HU"
+        ds.ModalityLUTSequence = [item]
+
+    make_series(tmp_path, edit=with_lut)
+    error = refused(tmp_path)
+    assert error.code == "dicom-pixels"
+    assert "Modality LUT" in error.message
+
+
+UNREADABLE = {
+    "1.2.840.10008.1.2.4.53": "JPEG Spectral Selection",
+    "1.2.840.10008.1.2.4.55": "JPEG Full Progression",
+    "1.2.840.10008.1.2.4.100": "MPEG2",
+    "1.2.840.10008.1.2.4.102": "MPEG-4",
+    "1.2.3.4.5": "unknown",
+}
+
+
+@pytest.mark.parametrize("syntax", UNREADABLE)
+def test_an_unreadable_transfer_syntax_is_named(tmp_path: Path, syntax: str) -> None:
+    for path in make_series(tmp_path):
+        ds = pydicom.dcmread(path)
+        ds.file_meta.TransferSyntaxUID = syntax
+        ds.PixelData = pydicom.encaps.encapsulate([bytes(100)])
+        ds["PixelData"].is_undefined_length = True
+        ds.save_as(path, implicit_vr=False, little_endian=True)
+    error = refused(tmp_path)
+    assert error.code == "dicom-transfer-syntax"
+    assert UNREADABLE[syntax] in error.message
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_a_truncated_slice_fails_the_scan_by_name(tmp_path: Path, syntax: str) -> None:
+    paths = make_series(tmp_path, chest(LARGE), transfer_syntax=syntax)
+    data = paths[5].read_bytes()
+    paths[5].write_bytes(data[: len(data) - 200])
+    error = refused(tmp_path)
+    assert error.code in ("dicom-truncated", "dicom-decode", "dicom-broken", "dicom-pixels")
+    assert paths[5].name in error.message
+
+
+@pytest.mark.parametrize("syntax", COMPRESSED)
+def test_a_slice_of_garbage_fails_the_scan_by_name(tmp_path: Path, syntax: str) -> None:
+    paths = make_series(tmp_path, chest(LARGE), transfer_syntax=syntax)
+    ds = pydicom.dcmread(paths[5])
+    ds.PixelData = pydicom.encaps.encapsulate([bytes(range(256)) * 4])
+    ds.save_as(paths[5])
+    error = refused(tmp_path)
+    assert error.code in ("dicom-decode", "dicom-truncated")
+    assert paths[5].name in error.message
+
+
+def test_a_compressed_slice_of_another_size_is_refused(tmp_path: Path) -> None:
+    paths = make_series(tmp_path, chest(LARGE), transfer_syntax=JPEG2000Lossless)
+    other = make_series(tmp_path / "other", chest((64, 40, 12)), transfer_syntax=JPEG2000Lossless)
+    ds = pydicom.dcmread(paths[5])
+    ds.PixelData = pydicom.dcmread(other[5]).PixelData
+    ds.save_as(paths[5])
+    for path in other:
+        path.unlink()
+    assert refused(tmp_path).code == "dicom-decode"
+
+
+def test_a_constant_volume_is_refused(tmp_path: Path) -> None:
+    make_series(tmp_path, np.full((24, 20, 12), -1000, np.int16))
+    assert refused(tmp_path).code == "constant"
+
+
+def test_a_file_that_changed_since_it_was_found_is_refused(tmp_path: Path) -> None:
+    from hirescam_cli.errors import ScanError
+    from hirescam_cli.io.dicom import read_series
+    from hirescam_cli.io.scan import ReadOptions
+    from tests.io.dicom_case import only
+
+    paths = make_series(tmp_path)
+    scan = only(tmp_path)
+    ds = pydicom.dcmread(paths[3])
+    ds.ImagePositionPatient = [0, 0, 0]
+    ds.save_as(paths[3])
+    with pytest.raises(ScanError, match=paths[3].name) as caught:
+        read_series(scan, ReadOptions())
+    assert caught.value.code == "dicom-changed"
