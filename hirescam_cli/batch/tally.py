@@ -43,6 +43,7 @@ class Tally:
         self.counts: dict[Status, int] = {"done": 0, "skipped": 0, "failed": 0}
         self.failures: list[tuple[str, Failure]] = []
         self.there: set[str] = set()
+        self._failing = 0
         self.fatal: HirescamError | None = None
         self._on_event = on_event
         self._lock = threading.RLock()
@@ -56,7 +57,7 @@ class Tally:
     @property
     def stopped(self) -> bool:
         """Whether no further case is to be begun."""
-        too_many = self.max_failures is not None and self.counts["failed"] >= self.max_failures
+        too_many = self.max_failures is not None and self._failing >= self.max_failures
         return self.fatal is not None or too_many
 
     def emit(self, event: Event) -> None:
@@ -93,6 +94,11 @@ class Tally:
                     **self.counts,
                 )
             )
+
+    def failing(self) -> None:
+        """A case has failed whose folder is still to be written."""
+        with self._lock:
+            self._failing += 1
 
     def failed(self, case: str, failure: Failed, seconds: float) -> None:
         """Count a failed case; the traceback of a bug goes to the log only."""

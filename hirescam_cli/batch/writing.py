@@ -78,6 +78,7 @@ class Writer:
 
     def failure(self, scan: Scan, failure: Failed, began: float) -> None:
         """Write why a case failed."""
+        self._tally.failing()
         self._submit(self._write_failure, scan, failure, began)
 
     def finish(self, remaining: Callable[[], float | None]) -> None:
@@ -111,6 +112,7 @@ class Writer:
     def _write(self, scan: Scan, prepared: Any, explained: Any, began: float) -> None:
         result = publish_case(self._out, scan, *self._context, prepared, explained)
         if isinstance(result, Failed):
+            self._tally.failing()
             self._write_failure(scan, result, began)
         else:
             seconds = time.monotonic() - began

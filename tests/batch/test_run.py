@@ -1,0 +1,269 @@
+"""Runs in this process with real reader processes: who fails, how it is said, and what the exit code is."""
+
+from __future__ import annotations
+
+import csv
+import json
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hirescam_cli.api import explain
+from hirescam_cli.batch import RunOptions, plan, tally
+from hirescam_cli.batch.events import CaseFinished, Event, Heartbeat, Notice, RunFinished, RunStarted
+from hirescam_cli.batch.run import BatchResult, run
+from hirescam_cli.batch.signals import Interruption
+from hirescam_cli.errors import ModelError, OutputCreateError, UsageError
+from hirescam_cli.io import InputPath, ReadOptions, discover
+from tests.batch.troubled import TROUBLED
+from tests.batch.world import assert_whole, digest_tree, make_model, make_scan, make_scans, tiny_settings
+
+
+def make(folder: Path, *names: str) -> Path:
+    for number, name in enumerate(names):
+        make_scan(folder / f"{name}.nii.gz", number)
+    return folder
+
+
+def go(
+    inputs: Path, out: Path, model: Path, events: list[Event] | None = None, **options: Any
+) -> BatchResult:
+    """A run with stages that misbehave on demand."""
+    keep = [] if events is None else events
+    found = discover([InputPath(inputs)], ReadOptions())
+    return run(plan(found, out), tiny_settings(model), RunOptions(**options), keep.append, stages=TROUBLED)
+
+
+def codes(result: BatchResult) -> dict[str, str]:
+    return {case: failure.code for case, failure in result.failures}
+
+
+def test_every_case_is_done_and_said(tmp_path: Path, model: Path) -> None:
+    events: list[Event] = []
+    result = explain(
+        make_scans(tmp_path / "in", 3),
+        tmp_path / "out",
+        settings=tiny_settings(model),
+        on_progress=events.append,
+    )
+    assert (result.exit_code, result.done, result.failed, result.left, result.stopped) == (0, 3, 0, 0, None)
+    assert result.cases == ("scan000", "scan001", "scan002")
+    assert [type(event) for event in events] == [
+        RunStarted,
+        CaseFinished,
+        CaseFinished,
+        CaseFinished,
+        RunFinished,
+    ]
+    assert [event.left for event in events if isinstance(event, CaseFinished)] == [2, 1, 0]
+    assert_whole(tmp_path / "out")
+
+
+@pytest.mark.parametrize("jobs", [0, 1, 3])
+def test_the_number_of_readers_changes_nothing(tmp_path: Path, model: Path, jobs: int) -> None:
+    inputs = make_scans(tmp_path / "in", 4)
+    assert go(inputs, tmp_path / "one", model, jobs=1).exit_code == 0
+    assert go(inputs, tmp_path / "out", model, jobs=jobs).exit_code == 0
+    assert digest_tree(tmp_path / "out") == digest_tree(tmp_path / "one")
+
+
+def test_readers_that_crash_take_only_their_scan_along(tmp_path: Path, model: Path) -> None:
+    inputs = make(tmp_path / "in", "a", "segfault", "b", "killed", "exit", "once", "memory", "bug", "c")
+    events: list[Event] = []
+    result = go(inputs, tmp_path / "out", model, events, jobs=2)
+    assert codes(result) == {
+        "segfault": "reader-crashed", "killed": "reader-crashed", "exit": "reader-crashed",
+        "memory": "out-of-memory", "bug": "bug",
+    }  # fmt: skip
+    assert (result.done, result.failed, result.left, result.exit_code) == (4, 5, 0, 70)
+    messages = {case: failure.message for case, failure in result.failures}
+    assert "SIGSEGV" in messages["segfault"]
+    assert "SIGKILL" in messages["killed"]
+    assert "status 3" in messages["exit"]
+    details = [event.detail for event in events if isinstance(event, Notice) and event.code == "bug"]
+    assert len(details) == 1
+    assert "KeyError: 'a bug'" in str(details[0])
+    summary = json.loads((tmp_path / "out/segfault/summary.json").read_text())
+    assert (summary["status"], summary["error"]["code"], summary["error"]["stage"]) == (
+        "failed", "reader-crashed", "read",
+    )  # fmt: skip
+    assert_whole(tmp_path / "out")
+
+
+def test_a_reader_that_hangs_is_ended_after_the_timeout(tmp_path: Path, model: Path) -> None:
+    begin = time.monotonic()
+    inputs = make(tmp_path / "in", "hang", "x", "y")
+    result = go(inputs, tmp_path / "out", model, jobs=1, timeout=2.0)
+    assert codes(result) == {"hang": "timeout"}
+    assert (result.done, result.exit_code) == (2, 8)
+    assert time.monotonic() - begin < 30
+
+
+def test_failures_of_the_network_are_one_cases_failure(tmp_path: Path, model: Path) -> None:
+    result = go(make(tmp_path / "in", "network-bug", "refused", "x"), tmp_path / "out", model, jobs=0)
+    assert codes(result) == {"network-bug": "bug", "refused": "refused"}
+    assert (result.done, result.exit_code) == (1, 70)
+
+
+def test_a_lost_device_ends_the_run(tmp_path: Path, model: Path) -> None:
+    result = go(make(tmp_path / "in", "a", "gone", "z"), tmp_path / "out", model, jobs=0)
+    assert (result.done, result.failed, result.left, result.exit_code) == (1, 0, 2, 69)
+    assert result.stopped == "device-lost"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.is_dir()) == ["a"]
+
+
+def test_the_exit_code_says_whether_anything_could_be_used(tmp_path: Path, model: Path) -> None:
+    inputs = make(tmp_path / "in", "memory1", "memory2")
+    assert go(inputs, tmp_path / "out", model, jobs=0).exit_code == 65
+    make(inputs, "x")
+    assert go(inputs, tmp_path / "out", model, jobs=0).exit_code == 8
+    assert go(inputs, tmp_path / "out", model, jobs=0).exit_code == 8
+    for path in inputs.glob("memory*"):
+        path.unlink()
+    assert go(inputs, tmp_path / "out", model, jobs=0).exit_code == 0
+
+
+def test_the_run_ends_at_the_allowed_number_of_failures(tmp_path: Path, model: Path) -> None:
+    inputs = make(tmp_path / "in", "memory1", "memory2", "x1", "x2")
+    result = go(inputs, tmp_path / "out", model, jobs=0, max_failures=2)
+    assert (result.failed, result.exit_code, result.stopped) == (2, 65, "max-failures")
+    assert result.left >= 1
+
+
+def test_a_failed_case_is_tried_again(tmp_path: Path, model: Path) -> None:
+    inputs = make(tmp_path / "in", "once", "x")
+    broken = inputs / "once.nii.gz"
+    sound = broken.read_bytes()
+    broken.write_bytes(b"no image")
+    assert codes(go(inputs, tmp_path / "out", model, jobs=1))["once"] != "reader-crashed"
+    broken.write_bytes(sound)
+    result = go(inputs, tmp_path / "out", model, jobs=1)
+    assert (result.done, result.skipped, result.exit_code) == (1, 1, 0)
+
+
+def test_a_changed_input_or_a_damaged_output_is_made_again(tmp_path: Path, model: Path) -> None:
+    inputs, out = make(tmp_path / "in", "a", "b", "c", "d"), tmp_path / "out"
+    assert go(inputs, out, model, jobs=0).done == 4
+    undisturbed = digest_tree(out)
+    make_scan(inputs / "a.nii.gz", 77)
+    (out / "b/hirescam.cams.nii.gz").unlink()
+    with (out / "c/hirescam.cams.nii.gz").open("ab") as file:
+        file.write(b"more")
+    flipped = bytearray((out / "d/hirescam.cams.nii.gz").read_bytes())
+    flipped[-1] ^= 1
+    (out / "d/hirescam.cams.nii.gz").write_bytes(flipped)
+    events: list[Event] = []
+    result = go(inputs, out, model, events, jobs=0)
+    assert {e.case: e.status for e in events if isinstance(e, CaseFinished)} == {
+        "a": "done", "b": "done", "c": "done", "d": "skipped",
+    }  # fmt: skip
+    assert go(inputs, out, model, jobs=0, verify=True).done == 1
+    assert result.exit_code == 0
+    changed = {name for name, digest in digest_tree(out).items() if undisturbed.get(name) != digest}
+    assert {name.split("/")[0] for name in changed} == {"a", "predictions.csv"}
+    assert_whole(out)
+
+
+def test_other_options_are_refused_and_named(tmp_path: Path, model: Path) -> None:
+    inputs, out = make_scans(tmp_path / "in", 2), tmp_path / "out"
+    explain(inputs, out, settings=tiny_settings(model))
+    before = digest_tree(out)
+    with pytest.raises(UsageError, match="--placement was stretch and is receptive-field") as caught:
+        explain(inputs, out, settings=tiny_settings(model, placement="receptive-field"))
+    assert caught.value.code == "options-changed"
+    assert "overwrite" in str(caught.value.hint)
+    with pytest.raises(UsageError, match=r"--weights was [0-9a-f]{12}\.\.\. and is"):
+        explain(inputs, out, settings=tiny_settings(make_model(tmp_path / "other", seed=1)))
+    assert digest_tree(out) == before
+    settings = tiny_settings(model, placement="receptive-field")
+    assert explain(inputs, out, settings=settings, options=RunOptions(existing="overwrite")).done == 2
+    assert digest_tree(out) != before
+
+
+def test_existing_cases_can_be_an_error(tmp_path: Path, model: Path) -> None:
+    inputs, out = make_scans(tmp_path / "in", 2), tmp_path / "out"
+    assert go(inputs, out, model, jobs=0, existing="error").done == 2
+    with pytest.raises(OutputCreateError, match="already holds the case scan000") as caught:
+        go(inputs, out, model, jobs=0, existing="error")
+    assert caught.value.exit_code == 73
+
+
+def test_a_refused_model_leaves_no_trace(tmp_path: Path, model: Path) -> None:
+    inputs = make_scans(tmp_path / "in", 1)
+    settings = tiny_settings(model, weights=tmp_path / "in" / "scan000.nii.gz")
+    with pytest.raises(ModelError):
+        explain(inputs, tmp_path / "out", settings=settings)
+    assert not (tmp_path / "out").exists()
+
+
+def test_parts_share_an_output_and_own_different_cases(tmp_path: Path, model: Path) -> None:
+    inputs, out = make_scans(tmp_path / "in", 5), tmp_path / "out"
+    settings, options = tiny_settings(model), RunOptions(jobs=0)
+    first = explain(inputs, out, settings=settings, options=options, num_parts=2, part_id=0)
+    second = explain(inputs, out, settings=settings, options=options, num_parts=2, part_id=1)
+    assert (first.cases, second.cases) == (("scan000", "scan002", "scan004"), ("scan001", "scan003"))
+    assert explain(inputs, tmp_path / "whole", settings=settings, options=options).done == 5
+    assert digest_tree(out) == digest_tree(tmp_path / "whole")
+
+
+def test_another_thread_may_ask_for_the_end(tmp_path: Path, model: Path) -> None:
+    interruption, events = Interruption(), []
+
+    def watch(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, CaseFinished):
+            interruption.request()
+
+    result = explain(
+        make_scans(tmp_path / "in", 20), tmp_path / "out", settings=tiny_settings(model), on_progress=watch,
+        options=RunOptions(jobs=1), interruption=interruption,
+    )  # fmt: skip
+    assert 1 <= result.done < 20
+    assert (result.stopped, result.exit_code) == ("interrupted", 0)
+    assert result.left == 20 - result.done
+    assert len(result.document["cases"] if result.document else []) == result.done
+
+
+def test_a_sign_of_life_names_what_is_under_way(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tally, "HEARTBEAT_SECONDS", 0.3)
+    monkeypatch.setattr(tally, "_LISTEN_SECONDS", 0.05)
+    events: list[Event] = []
+    go(make(tmp_path / "in", "slow"), tmp_path / "out", model, events, jobs=1)
+    beats = [event for event in events if isinstance(event, Heartbeat)]
+    assert beats
+    assert any(case == "slow" for beat in beats for case, _ in beat.current)
+
+
+def test_a_run_ends_no_threads_or_processes_behind(tmp_path: Path, model: Path) -> None:
+    go(make_scans(tmp_path / "in", 2), tmp_path / "out", model, jobs=2)
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("hirescam")] == []
+
+
+def test_the_index_lists_every_case_and_label(tmp_path: Path, model: Path) -> None:
+    inputs = make(tmp_path / "in", "=cmd", "x/-2", "memory")
+    result = go(inputs, tmp_path / "out", model, jobs=0)
+    document = json.loads((tmp_path / "out/batch.json").read_text())
+    assert document == result.document
+    assert document["counts"] == {"ok": 2, "failed": 1}
+    assert [(case["case"], case["status"]) for case in document["cases"]] == [
+        ("=cmd", "ok"), ("memory", "failed"), ("x/-2", "ok"),
+    ]  # fmt: skip
+    assert document["cases"][1]["error"]["code"] == "out-of-memory"
+    lines = (tmp_path / "out/log.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == document["cases"]
+    with (tmp_path / "out/predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["case"], row["label"]) for row in rows] == [
+        ("'=cmd", "nodule"), ("'=cmd", "mass"), ("x/-2", "nodule"), ("x/-2", "mass"),
+    ]  # fmt: skip
+    summary = json.loads((tmp_path / "out/=cmd/summary.json").read_text())
+    assert float(rows[1]["logit"]) == summary["labels"][1]["logit"]
+    assert (
+        float(rows[1]["hirescam_peak_z_mm"])
+        == summary["labels"][1]["maps"]["hirescam"]["peak"]["world_mm"][2]
+    )

@@ -1,0 +1,57 @@
+"""Stages that misbehave for scans whose names say so."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hirescam_cli import pipeline
+from hirescam_cli.batch.stages import STAGES
+from hirescam_cli.errors import ScanError, UnavailableError
+from hirescam_cli.io.scan import Scan
+
+
+def read(scan: Scan, spec: Any, settings: Any) -> Any:
+    """Read a scan, or do what its name asks for."""
+    if "segfault" in scan.case:
+        ctypes.string_at(0)
+    if "hang" in scan.case:
+        time.sleep(600)
+    if "slow" in scan.case:
+        time.sleep(1.0)
+    if "killed" in scan.case:
+        os.kill(os.getpid(), 9)
+    if "exit" in scan.case:
+        os._exit(3)
+    if "memory" in scan.case:
+        raise MemoryError
+    if "bug" in scan.case:
+        raise KeyError("a bug")
+    if "once" in scan.case:
+        marker = Path(scan.files[0]).with_suffix(".seen")
+        if not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), 9)
+    return pipeline.read_case(scan, spec, settings)
+
+
+def explain(session: Any, prepared: Any) -> Any:
+    """Explain a scan, or fail as its name asks for."""
+    case = prepared.scan.case
+    if "network-bug" in case:
+        raise ZeroDivisionError
+    if "refused" in case:
+        raise ScanError(f"{case} is refused.", stage="explain", code="refused")
+    if "gone" in case:
+        raise UnavailableError("The device is gone.", code="device-lost")
+    if "long" in case:
+        for _ in range(600):
+            time.sleep(0.1)
+    return pipeline.explain_prepared(session, prepared)
+
+
+TROUBLED = replace(STAGES, read_case=read, explain_prepared=explain)
