@@ -16,6 +16,7 @@ from hirescam_cli.io.scan import ReadOptions, Scan
 from hirescam_cli.io.values import to_hu
 from hirescam_cli.volume import Provenance, Volume
 
+_MOST_RECHECKED = 1 << 30
 _INTACT = "Get an intact copy of the file."
 
 
@@ -28,7 +29,7 @@ def read_nifti(scan: Scan, options: ReadOptions) -> Volume:
     try:
         with opened(scan.files[0], scan.name) as (source, capacity):
             start = source.read(LONGEST_HEADER)
-            header = parse(start, scan.name, options)
+            header = _header(source, start, scan.name, options)
             if header.pair != (len(scan.files) == 2):
                 raise _incomplete(header, scan.name)
             if not header.pair:
@@ -52,6 +53,15 @@ def read_nifti(scan: Scan, options: ReadOptions) -> Volume:
         header.affine_ras,
         Provenance(kind, combine(digests), None, header.warnings + trailing + doubts),
     )
+
+
+def _header(source: ByteSource, start: bytes, name: str, options: ReadOptions) -> NiftiHeader:
+    """The header; where it is refused and the stream proves to be damaged, GzipError says so instead."""
+    try:
+        return parse(start, name, options)
+    except ScanError:
+        skip(source, _MOST_RECHECKED)
+        raise
 
 
 def _take(
