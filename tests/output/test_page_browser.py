@@ -116,6 +116,22 @@ def test_hu_and_map_value_are_what_nibabel_gives_there(
         assert nonzero >= 3
 
 
+def test_rounded_maps_are_read_to_within_their_step(
+    browser: Browser, known: Known, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hirescam_cli.output.page.page._MAP_SHARE", 0.0015)
+    write_page(known.view, tmp_path / "page.html")
+    browser.open(tmp_path / "page.html")
+    browser.run("window.hirescam.set({method: 'gradcam', label: 3})")
+    cam = known.view.map_of("gradcam", HOSTILE[3])
+    assert "rounded to 16 bits" in browser.run("return document.getElementById('panel-case').textContent")
+    for point in points_in(known.view, 20):
+        found = browser.run("return window.hirescam.probe(arguments[0]).value", point.tolist())
+        index = affines.apply(np.linalg.inv(known.view.affines_ras["stretch"]), point)
+        expected = float(linear_at(cam, index[None])[0])
+        assert found == pytest.approx(expected, abs=float(np.abs(cam).max()) / 32767)
+
+
 def test_crosshair_reads_the_voxel_it_stands_on(opened: Browser, known: Known) -> None:
     view = known.view
     opened.run("window.hirescam.moveTo(arguments[0])", known.lesion_mm.tolist())

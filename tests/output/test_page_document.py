@@ -20,7 +20,7 @@ from hirescam_cli.geometry import affine as affines
 from hirescam_cli.geometry.affine import from_parts
 from hirescam_cli.output.page import encode, write_page
 from hirescam_cli.output.page.document import json_text
-from hirescam_cli.output.page.encode import block_mean, pack_map, pack_scan
+from hirescam_cli.output.page.encode import PageTooLarge, block_mean, pack_maps, pack_scan
 from hirescam_cli.output.page.page import PAGE_BYTES, page_text
 from hirescam_cli.volume import Provenance, Volume
 from tests.output.views import make_case
@@ -101,7 +101,7 @@ def test_noise_is_rounded_until_it_fits() -> None:
 
 
 def test_a_scan_that_cannot_fit_is_refused() -> None:
-    with pytest.raises(ValueError, match="more than the 10 there are"):
+    with pytest.raises(PageTooLarge, match="more than the 10 there are"):
         pack_scan(volume_of(np.zeros((4, 4, 4), np.int16)), 10)
 
 
@@ -115,8 +115,35 @@ def test_fractional_hu_are_rounded_and_said_to_be() -> None:
 def test_maps_are_embedded_bit_for_bit() -> None:
     cams = np.random.default_rng(4).normal(size=(3, 2, 6, 6)).astype(np.float32)
     cams[0, 0, 0, 0] = -0.0
-    planes = np.frombuffer(inflated(pack_map(cams)), np.uint8).reshape(4, -1)
+    (packed,) = pack_maps([cams], 100_000)
+    planes = np.frombuffer(inflated(packed.text), np.uint8).reshape(4, -1)
     assert planes.T.tobytes() == cams.astype("<f4").tobytes()
+    assert packed.describe() == {"shape": [3, 2, 6, 6], "bits": 32, "steps": None}
+
+
+@pytest.mark.parametrize(("bits", "share"), [(16, 0.7), (8, 0.35)])
+def test_maps_that_are_too_many_are_rounded_label_by_label(bits: int, share: float) -> None:
+    cams = np.random.default_rng(4).normal(size=(3, 20, 6, 6)).astype(np.float32)
+    cams[1] *= 1e-3
+    cams[2] = 0
+    (exact,) = pack_maps([cams], 10**6)
+    (packed,) = pack_maps([cams], int(len(exact.text) * share))
+    assert packed.bits == bits
+    assert packed.steps is not None
+    planes = np.frombuffer(inflated(packed.text), np.uint8).reshape(bits // 8, -1)
+    whole = np.frombuffer(planes.T.tobytes(), f"<i{bits // 8}").reshape(cams.shape)
+    found = whole * np.array(packed.steps)[:, None, None, None]
+    limits = np.abs(cams).max(axis=(1, 2, 3)) / (2 ** (bits - 1) - 1) / 2
+    assert (np.abs(found - cams).max(axis=(1, 2, 3)) <= limits * 1.001).all()
+    assert (found[2] == 0).all()
+
+
+def test_what_cannot_fit_is_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("hirescam_cli.output.page.page.PAGE_BYTES", 505_000)
+    with pytest.raises(OutputCreateError) as caught:
+        write_page(make_case().view, tmp_path / "page.html")
+    assert caught.value.code == "page-too-large"
+    assert "fewer methods" in str(caught.value)
 
 
 def test_script_and_style_are_those_that_the_policy_names() -> None:

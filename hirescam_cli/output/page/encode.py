@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,10 @@ MAX_SIDE = 256
 _SMALLER_SIDES = (MAX_SIDE, 192, 128, 96, 64)
 _STEPS_HU = (1, 2, 4, 8)
 _INT16 = np.iinfo(np.int16)
+
+
+class PageTooLarge(ValueError):
+    """What is to be embedded does not fit, however coarsely."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +61,7 @@ class PackedScan:
 def pack_scan(volume: Volume, budget: int) -> PackedScan:
     """The scan in at most `budget` characters, as fine as that allows: first coarser HU, then larger voxels.
 
-    Raises ValueError when even the coarsest form does not fit.
+    Raises PageTooLarge when even the coarsest form does not fit.
     """
     order, grid = reorient(volume.grid, "IPL")
     hu_zyx = order.apply(volume.array_ijk)
@@ -73,7 +77,7 @@ def pack_scan(volume: Volume, budget: int) -> PackedScan:
             exact = factors == (1, 1, 1) and step == 1 and bool(np.array_equal(stored, hu_zyx))
             z, y, x = stored.shape
             return PackedScan(text, (z, y, x), affine, factors, step, exact)
-    raise ValueError(
+    raise PageTooLarge(
         f"the scan needs {smallest} characters at its coarsest, more than the {budget} there are"
     )
 
@@ -99,11 +103,48 @@ def block_mean(array: NDArray[Any], factors: tuple[int, int, int]) -> NDArray[np
     return result
 
 
-def pack_map(cams_lsyx: NDArray[np.float32]) -> str:
-    """The float32 maps [L, S, h, w] of one method as text, bit for bit."""
-    return _as_text(
-        _byte_planes(np.ascontiguousarray(cams_lsyx, dtype="<f4")), strategy=zlib.Z_DEFAULT_STRATEGY
-    )
+@dataclass(frozen=True, eq=False)
+class PackedMaps:
+    """The maps [L, S, h, w] of one method as text.
+
+    `bits` 32: float32, bit for bit; 16 or 8: whole multiples of `steps` (one per label, largest value / 32767 or
+    127).
+    """
+
+    text: str
+    shape: tuple[int, ...]
+    bits: int
+    steps: tuple[float, ...] | None
+
+    def describe(self) -> dict[str, Any]:
+        """What the page needs to know to unpack the maps."""
+        return {"shape": list(self.shape), "bits": self.bits, "steps": self.steps}
+
+
+def pack_maps(cams: Sequence[NDArray[np.float32]], budget: int) -> list[PackedMaps]:
+    """The maps [L, S, h, w] of each method in at most `budget` characters together, as exact as that allows.
+
+    Raises PageTooLarge when they do not fit with 8 bits a value.
+    """
+    size = 0
+    for bits in (32, 16, 8):
+        packed = [_pack_map(values, bits) for values in cams]
+        size = sum(len(one.text) for one in packed)
+        if size <= budget:
+            return packed
+    raise PageTooLarge(f"the maps need {size} characters at their coarsest, more than the {budget} there are")
+
+
+def _pack_map(cams_lsyx: NDArray[np.float32], bits: int) -> PackedMaps:
+    steps = None
+    stored: NDArray[Any] = np.ascontiguousarray(cams_lsyx, dtype="<f4")
+    if bits < 32:
+        largest = np.abs(cams_lsyx).max(axis=(1, 2, 3)).astype(np.float64)
+        step = np.where(largest > 0, largest / (2 ** (bits - 1) - 1), 1.0)
+        stored = np.rint(cams_lsyx / step[:, None, None, None]).astype(f"<i{bits // 8}")
+        steps = tuple(step.tolist())
+    text = _as_text(_byte_planes(stored), strategy=zlib.Z_DEFAULT_STRATEGY)
+    return PackedMaps(text, cams_lsyx.shape, bits, steps)
 
 
 def _differences(values: NDArray[np.int16]) -> NDArray[np.uint16]:
@@ -114,7 +155,8 @@ def _differences(values: NDArray[np.int16]) -> NDArray[np.uint16]:
 
 def _byte_planes(values: NDArray[Any]) -> bytes:
     """The lowest bytes of all values, then the next, ..., of a little-endian array."""
-    return values.view(np.uint8).reshape(-1, values.dtype.itemsize).T.tobytes()
+    together = np.ascontiguousarray(values).view(np.uint8)
+    return together.reshape(-1, values.dtype.itemsize).T.tobytes()
 
 
 def _as_text(data: bytes, *, strategy: int) -> str:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hirescam_cli import __version__
+from hirescam_cli.errors import OutputCreateError
 from hirescam_cli.output.page.document import chosen, document, json_text, script, style
-from hirescam_cli.output.page.encode import pack_map, pack_scan
+from hirescam_cli.output.page.encode import PageTooLarge, pack_maps, pack_scan
 from hirescam_cli.output.pictures.colour import negative_ramp, positive_ramp, to_bytes
 from hirescam_cli.output.publish import write_file
 from hirescam_cli.output.view import CaseView
@@ -19,6 +20,7 @@ from hirescam_cli.output.view import CaseView
 PAGE_BYTES = 20_000_000
 """A page is smaller than this."""
 _MARGIN = 500_000
+_MAP_SHARE = 0.7
 _SCRIPTS = (
     "dom.js",
     "theme.js",
@@ -43,24 +45,33 @@ _STYLES = ("base.css", "page.css", "viewer.css")
 def write_page(view: CaseView, path: Path) -> None:
     """Write the page of `view` to `path`: one HTML file, under 20 MB, that loads nothing from elsewhere.
 
-    Raises OutputCreateError or OutputIOError when the file cannot be written.
+    Raises OutputCreateError or OutputIOError when the file cannot be written, OutputCreateError also when scan
+    and maps do not fit into a page however coarsely.
     """
-    write_file(path, page_text(view).encode("utf-8"))
+    try:
+        text = page_text(view)
+    except PageTooLarge as error:
+        raise OutputCreateError(
+            f"{path.name} of {view.summary['case']} would be larger than {PAGE_BYTES / 1e6:g} MB: {error}.",
+            hint="Ask for fewer methods or for a target layer with fewer cells, or leave html out.",
+            code="page-too-large",
+        ) from error
+    write_file(path, text.encode("utf-8"))
 
 
 def page_text(view: CaseView) -> str:
-    """The page of `view` as HTML."""
-    maps = {f"map-{n}": pack_map(np.moveaxis(cams, -1, 0)) for n, cams in enumerate(view.cams.values())}
+    """The page of `view` as HTML. Raises PageTooLarge when it cannot be kept below `PAGE_BYTES`."""
     summary = _summary(view.summary)
-    used = sum(map(len, maps.values())) + len(json_text(summary).encode("utf-8"))
-    scan = pack_scan(view.volume, PAGE_BYTES - _MARGIN - used)
+    room = PAGE_BYTES - _MARGIN - len(json_text(summary).encode("utf-8"))
+    maps = pack_maps([np.moveaxis(cams, -1, 0) for cams in view.cams.values()], int(room * _MAP_SHARE))
+    scan = pack_scan(view.volume, room - sum(len(packed.text) for packed in maps))
     described = {
         "version": __version__,
         "summary": summary,
         "scan": {**scan.describe(), "spacing_mm": list(view.volume.spacing_mm)},
         "maps": [
-            {"id": f"map-{n}", "method": method, "shape": [cams.shape[-1], *cams.shape[:-1]]}
-            for n, (method, cams) in enumerate(view.cams.items())
+            {"id": f"map-{n}", "method": method, **packed.describe()}
+            for n, (method, packed) in enumerate(zip(view.cams, maps, strict=True))
         ],
         "placements": {name: affine.tolist() for name, affine in view.affines_ras.items()},
         "placement": view.placement,
@@ -73,7 +84,11 @@ def page_text(view: CaseView) -> str:
         code=script(*_SCRIPTS),
         css=style(*_STYLES),
         images="data: blob:",
-        data={"case-json": json_text(described), "scan": scan.text, **maps},
+        data={
+            "case-json": json_text(described),
+            "scan": scan.text,
+            **{f"map-{n}": packed.text for n, packed in enumerate(maps)},
+        },
     )
 
 

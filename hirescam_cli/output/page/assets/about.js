@@ -16,7 +16,14 @@ function reductionText({ factors, step, exact, shape }, scanShape) {
   const parts = [`${size} voxels, from ${plainText(scanShape) || "the scan"}`];
   if (factors.some((f) => f > 1)) parts.push(`each the mean of ${[...factors].reverse().join(" \u00d7 ")} voxels of the scan`);
   parts.push(step > 1 ? `HU rounded to multiples of ${step}` : "HU rounded to whole numbers");
-  return `${parts.join("; ")}. Maps are not reduced.`;
+  return `${parts.join("; ")}.`;
+}
+
+/** How exactly the maps are embedded. */
+function mapPrecision(maps) {
+  const bits = Math.min(...maps.map((map) => map.bits));
+  if (bits === 32) return "Every label's own cells in float32.";
+  return `Every label's own cells, rounded to ${bits} bits of the label's largest value so that the page stays small.`;
 }
 
 function share(fraction, text) {
@@ -35,7 +42,7 @@ function warningList(warnings) {
 }
 
 function aboutCase(theCase) {
-  const { summary, scan, version } = theCase.description;
+  const { summary, scan, maps, version } = theCase.description;
   const { input, model, run, coverage, network } = { input: {}, model: {}, run: {}, coverage: {}, network: {} , ...withoutNulls(summary) };
   const spacing = (input.spacing_mm || scan.spacing_mm).map((value) => fixed(value, 2)).join(" \u00d7 ");
   const window = theCase.description.window.map((value) => fixed(value, 0)).join(" to ");
@@ -52,7 +59,7 @@ function aboutCase(theCase) {
       ["Format", input.kind], ["Voxels", plainText(input.shape)], ["Spacing", `${spacing} mm`],
       ["Orientation", input.orientation], ["HU", rangeText(input.hu_min, input.hu_max)],
       ["Series", input.series_uid], ["Fingerprint", input.fingerprint],
-      ["On this page", reductionText(scan, input.shape)],
+      ["On this page", reductionText(scan, input.shape)], ["Maps", mapPrecision(maps)],
     ]),
     make("h3", {}, "Model"),
     definitions([

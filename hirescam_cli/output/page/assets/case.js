@@ -30,8 +30,8 @@ class Case {
 
   async unpack() {
     this.hu = await unpackScan(this.description.scan);
-    for (const { id, method, shape } of this.description.maps) {
-      this.maps.set(method, { data: await unpackMap(id), shape: shape.slice(1), labels: shape[0] });
+    for (const description of this.description.maps) {
+      this.maps.set(description.method, { data: await unpackMap(description), shape: description.shape.slice(1) });
     }
   }
 
@@ -68,6 +68,12 @@ class Case {
       return signed ? Math.max(max, -min, 0) : Math.max(max, 0);
     };
     return shared ? Math.max(...this.labels.map((_, n) => size(n))) : size(label);
+  }
+
+  /** RAS mm of the centre of a map's strongest cell, and whether it lies in the scan. */
+  peakOf({ method, label, placement }) {
+    const pointMm = transform(this.description.placements[placement], this.rangeOf(method, label).peak);
+    return { pointMm, inside: voxelOf(this.shape, transform(this.fromWorld, pointMm)) !== null };
   }
 
   worldOf(voxel) {

@@ -157,6 +157,7 @@ class MapControls {
     this.grey.show(state.grey);
     this.crosshair.show(state.crosshair);
     const range = this.case.rangeOf(state.method, state.label);
-    this.peak.textContent = `${signedText(range.max)} at ${positionText(peakMm(this.case, state), 0)} mm`;
+    const { pointMm, inside } = this.case.peakOf(state);
+    this.peak.textContent = `${signedText(range.max)} at ${positionText(pointMm, 0)} mm${inside ? "" : ": outside the scan, in padding"}`;
   }
 }

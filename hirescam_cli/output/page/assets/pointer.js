@@ -22,7 +22,7 @@ class Navigator {
   }
 
   moveToPeak() {
-    this.moveTo(this.case.nearestVoxel(peakMm(this.case, this.store.state)));
+    this.moveTo(this.case.nearestVoxel(this.case.peakOf(this.store.state).pointMm));
   }
 
   /** When zoomed in, keep the crosshair in sight. */

@@ -1,6 +1,6 @@
 // The label's score slice by slice, from head to feet; a click or an arrow key goes to that slice.
 
-const PROFILE = { width: 640, height: 300, left: 54, right: 16, top: 34, bottom: 34 };
+const PROFILE = { width: 640, height: 300, left: 54, right: 16, top: 46, bottom: 34 };
 
 class Profile {
   constructor(theCase, store, navigator) {
@@ -139,11 +139,22 @@ class Profile {
     const inverse = invert(this.case.voxelToCell.get(this.store.state.placement));
     const middle = transform(this.case.voxelToCell.get(this.store.state.placement), this.store.state.view.centre);
     const half = this.innerWidth / Math.max(this.count - 1, 1) / 2;
-    for (let n = 0; n < this.count; n++) {
+    const height = this.size.height - PROFILE.top - PROFILE.bottom;
+    const outside = (n) => {
       const z = transform(inverse, [n, middle[1], middle[2]])[0];
-      if (z >= -0.5 && z <= this.case.shape[0] - 0.5) continue;
-      const height = this.size.height - PROFILE.top - PROFILE.bottom;
-      group.append(makeSvg("rect", { x: this.x(n) - half, y: PROFILE.top, width: 2 * half, height }));
+      return n < this.count && (z < -0.5 || z > this.case.shape[0] - 0.5);
+    };
+    for (let first = 0; first < this.count; first++) {
+      if (!outside(first)) continue;
+      let next = first + 1;
+      while (outside(next)) next++;
+      const [left, right] = [Math.max(this.x(first) - half, PROFILE.left), Math.min(this.x(next) - half, this.x(this.count - 1))];
+      const band = makeSvg("rect", { x: left, y: PROFILE.top, width: Math.max(right - left, 0), height });
+      const title = makeSvg("title");
+      title.textContent = "outside the scan: padding";
+      band.append(title);
+      group.append(band);
+      first = next;
     }
     return group;
   }

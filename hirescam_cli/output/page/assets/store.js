@@ -51,20 +51,15 @@ function initialState(theCase) {
     signed: false,
     cells: false,
     shared: false,
-    opacity: 0.6,
+    opacity: 0.7,
     threshold: 0,
     visible: true,
     grey: true,
     crosshair: true,
     level,
     width,
-    voxel: theCase.nearestVoxel(peakMm(theCase, { method: theCase.methods[0], label, placement })),
+    voxel: theCase.nearestVoxel(theCase.peakOf({ method: theCase.methods[0], label, placement }).pointMm),
     view: { auto: true, centre: theCase.shape.map((n) => (n - 1) / 2), scale: 1 },
     enlarged: null,
   };
-}
-
-/** RAS mm of the centre of a map's strongest cell. */
-function peakMm(theCase, { method, label, placement }) {
-  return transform(theCase.description.placements[placement], theCase.rangeOf(method, label).peak);
 }

@@ -32,13 +32,19 @@ async function unpackScan(description) {
   return hu;
 }
 
-/** The float32 values [label, s, y, x] of one method. */
-async function unpackMap(id) {
+/** The values [label, s, y, x] of one method: float32, or whole multiples of a step for each label. */
+async function unpackMap({ id, shape, bits, steps }) {
   const bytes = await bytesOfBlock(id);
-  const count = bytes.length / 4;
+  const size = bits / 8;
+  const count = bytes.length / size;
   const joined = new Uint8Array(bytes.length);
-  for (let plane = 0; plane < 4; plane++) {
-    for (let n = 0; n < count; n++) joined[4 * n + plane] = bytes[plane * count + n];
+  for (let plane = 0; plane < size; plane++) {
+    for (let n = 0; n < count; n++) joined[size * n + plane] = bytes[plane * count + n];
   }
-  return new Float32Array(joined.buffer);
+  if (bits === 32) return new Float32Array(joined.buffer);
+  const whole = bits === 16 ? new Int16Array(joined.buffer) : new Int8Array(joined.buffer);
+  const values = Float32Array.from(whole);
+  const cells = count / shape[0];
+  for (let n = 0; n < count; n++) values[n] *= steps[Math.floor(n / cells)];
+  return values;
 }
