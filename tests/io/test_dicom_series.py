@@ -1,0 +1,381 @@
+"""From files to volumes: what is left out and why, how series split, how cases are named, which are asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from hirescam_cli.errors import ScanError
+from hirescam_cli.io.dicom import fingerprint_of, is_dicom, read_series
+from hirescam_cli.io.fingerprint import combine, fingerprint
+from hirescam_cli.io.scan import ReadOptions
+from tests.io.dicom_case import assert_volume, codes, find, only, read, refused
+from tests.io.dicom_factory import CT, chest, expected_affine_ras, make_object, make_series, save, uid
+
+SC = "1.2.840.10008.5.1.4.1.1.7"
+STORAGE = "1.2.840.10008.5.1.4.1.1."
+
+
+@pytest.mark.parametrize(
+    ("modality", "sop_class", "tags", "code"),
+    [
+        ("OT", SC, {}, "secondary-capture"),
+        ("CT", SC, {}, "secondary-capture"),
+        ("CT", SC + ".2", {}, "secondary-capture"),
+        ("SR", STORAGE + "88.67", {}, "dose-report"),
+        ("SR", STORAGE + "88.33", {}, "not-an-image"),
+        ("RTSTRUCT", STORAGE + "481.3", {}, "rt-object"),
+        ("RTDOSE", STORAGE + "481.2", {}, "rt-object"),
+        ("RTPLAN", STORAGE + "481.5", {}, "rt-object"),
+        ("SEG", STORAGE + "66.4", {}, "segmentation"),
+        ("CT", STORAGE + "66.4", {}, "segmentation"),
+        ("SEG", CT, {}, "segmentation"),
+        ("REG", STORAGE + "66.1", {}, "segmentation"),
+        ("PR", STORAGE + "11.1", {}, "not-an-image"),
+        ("KO", STORAGE + "88.59", {}, "not-an-image"),
+        ("DOC", STORAGE + "104.1", {}, "not-an-image"),
+        ("MR", STORAGE + "4", {}, "not-ct"),
+        ("CR", STORAGE + "1", {}, "not-ct"),
+        ("PT", STORAGE + "128", {}, "not-ct"),
+        ("MR", CT, {}, "not-ct"),
+        (None, None, {}, "not-ct"),
+        ("CT", CT, {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "localizer"),
+        ("CT", CT, {"ImageType": ["DERIVED", "PRIMARY", "SCOUT"]}, "localizer"),
+        ("CT", CT, {"ImageType": ["DERIVED", "SECONDARY", "SEGMENTATION"]}, "segmentation"),
+        ("CT", CT, {"ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"]}, "secondary-capture"),
+        ("CT", CT, {"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3}, "not-an-image"),
+        ("CT", CT, {"PhotometricInterpretation": "PALETTE COLOR"}, "not-an-image"),
+        ("CT", CT, {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}, "segmentation"),
+        ("CT", CT, {"BitsStored": 1, "HighBit": 0}, "segmentation"),
+        ("CT", CT, {"Rows": None}, "dicom-broken"),
+        ("CT", CT, {"PixelData": None}, "dicom-broken"),
+    ],
+)
+def test_what_is_no_ct_slice_is_left_out_with_a_reason(
+    tmp_path: Path, modality: str | None, sop_class: str | None, tags: dict[str, Any], code: str
+) -> None:
+    make_series(tmp_path / "ct")
+    make_object(tmp_path / "ct" / "extra", modality or "CT", sop_class or CT, **tags)
+    if modality is None:
+        ds = pydicom.dcmread(tmp_path / "ct" / "extra")
+        del ds.Modality, ds.SOPClassUID
+        ds.save_as(tmp_path / "ct" / "extra")
+    scans, ignored = find(tmp_path)
+    assert [scan.case for scan in scans] == ["ct"]
+    assert [(item.name, item.code) for item in ignored] == [("ct/extra", code)]
+    assert ignored[0].reason.startswith("ct/extra is ")
+
+
+def test_ct_without_a_sop_class_is_read(tmp_path: Path) -> None:
+    make_series(tmp_path, SOPClassUID=None)
+    assert_volume(read(tmp_path), chest(), expected_affine_ras())
+
+
+def test_ct_without_a_modality_is_read(tmp_path: Path) -> None:
+    make_series(tmp_path, Modality=None)
+    assert_volume(read(tmp_path), chest(), expected_affine_ras())
+
+
+@pytest.mark.parametrize("value", ["MPR", "CSA MPR", "REFORMATTED", "MIP", "PERFUSION"])
+def test_reformats_are_read_only_when_asked_for(tmp_path: Path, value: str) -> None:
+    make_series(tmp_path, series_uid="1.2.3", ImageType=["DERIVED", "SECONDARY", value])
+    scans, ignored = find(tmp_path)
+    assert (scans, [item.code for item in ignored]) == ([], ["derived-view"])
+    assert_volume(read(tmp_path, series="1.2.3"), chest(), expected_affine_ras())
+
+
+def test_a_lossy_or_anonymised_copy_is_no_reformat(tmp_path: Path) -> None:
+    make_series(tmp_path, ImageType=["DERIVED", "PRIMARY", "AXIAL"])
+    assert_volume(read(tmp_path), chest(), expected_affine_ras())
+
+
+@pytest.mark.parametrize("count", [1, 9, 10])
+def test_fewer_than_ten_slices_are_read_only_when_asked_for(tmp_path: Path, count: int) -> None:
+    hu = chest((24, 20, count))
+    make_series(tmp_path, hu, series_uid="1.2.3")
+    scans, ignored = find(tmp_path)
+    assert len(scans) == (count >= 10)
+    assert [item.code for item in ignored] == ["few-slices"] * (count < 10)
+    assert_volume(read(tmp_path, series="1.2.3"), hu, expected_affine_ras())
+
+
+def test_extensions_are_ignored_and_other_files_passed_over(tmp_path: Path) -> None:
+    for number, path in enumerate(make_series(tmp_path)):
+        path.rename(path.with_suffix(["", ".jpg", ".nii", ".1"][number % 4]))
+    (tmp_path / "notes.dcm").write_text("no DICOM")
+    (tmp_path / "empty.dcm").write_bytes(b"")
+    assert_volume(read(tmp_path), chest(), expected_affine_ras())
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
+@pytest.mark.parametrize("preamble", [True, False])
+def test_dicom_is_recognised_by_its_bytes(tmp_path: Path, syntax: str, preamble: bool) -> None:
+    path = make_series(tmp_path, suffix=".txt", transfer_syntax=syntax, preamble=preamble)[0]
+    assert is_dicom(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\0" * 200, b"\x08\x00", b"hello world " * 40, b"\x08\x00\x05\x00" * 40, b"PK\x03\x04" * 50],
+)
+def test_other_files_are_no_dicom(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.dcm").write_bytes(content)
+    assert not is_dicom(tmp_path / "x.dcm")
+    assert not is_dicom(tmp_path / "absent.dcm")
+
+
+def test_a_broken_header_fails_alone_and_by_name(tmp_path: Path) -> None:
+    make_series(tmp_path / "ct")
+    data = next((tmp_path / "ct").iterdir()).read_bytes()
+    (tmp_path / "ct" / "cut.dcm").write_bytes(data[:300])
+    (tmp_path / "ct" / "bad.dcm").write_bytes(data[:140] + b"\xff" * 400)
+    scans, ignored = find(tmp_path)
+    assert len(scans) == 1
+    assert {item.name for item in ignored} == {"ct/bad.dcm", "ct/cut.dcm"}
+    assert_volume(read_series(scans[0], ReadOptions()), chest(), expected_affine_ras())
+
+
+def test_names_follow_the_folders(tmp_path: Path) -> None:
+    make_series(tmp_path / "a" / "one", series_uid="1.2.1")
+    make_series(tmp_path / "b", series_uid="1.2.2", prefix="x")
+    make_series(tmp_path / "b", series_uid="1.2.3", prefix="y")
+    make_object(tmp_path / "a" / "one" / "sc.dcm", "OT", SC)
+    scans, _ = find(tmp_path)
+    assert [scan.case for scan in scans] == ["a/one", "b/1.2.2", "b/1.2.3"]
+    assert [scan.series_uid for scan in scans] == ["1.2.1", "1.2.2", "1.2.3"]
+    assert all(scan.root == tmp_path and scan.kind == "dicom" for scan in scans)
+
+
+def test_the_input_folder_gives_its_own_name(tmp_path: Path) -> None:
+    make_series(tmp_path / "patient")
+    assert only(tmp_path / "patient").case == "patient"
+
+
+def test_a_single_file_gives_its_stem(tmp_path: Path) -> None:
+    path = make_series(tmp_path, series_uid="1.2.3")[4]
+    assert only(path, series="1.2.3").case == path.stem
+
+
+def test_a_series_spread_over_folders_is_one_scan_of_their_common_folder(tmp_path: Path) -> None:
+    for number, path in enumerate(make_series(tmp_path / "s" / "p")):
+        target = tmp_path / "s" / f"part{number % 3}" / "deep"
+        target.mkdir(parents=True, exist_ok=True)
+        path.rename(target / path.name)
+    scan = only(tmp_path)
+    assert scan.case == "s"
+    assert_volume(read_series(scan, ReadOptions()), chest(), expected_affine_ras())
+
+
+def test_without_identifiers_names_hold_a_hash_of_the_uid(tmp_path: Path) -> None:
+    for series in ("1.2.2", "1.2.3"):
+        make_series(tmp_path / "b", series_uid=series, prefix=series)
+    scans, _ = find(tmp_path, identifiers="none")
+    hashes = sorted(hashlib.sha256(series.encode()).hexdigest()[:8] for series in ("1.2.2", "1.2.3"))
+    assert [scan.case for scan in scans] == [f"b/series-{part}" for part in hashes]
+    assert all("1.2." not in scan.case + scan.name for scan in scans)
+
+
+def test_a_series_uid_that_is_no_uid_never_becomes_a_path(tmp_path: Path) -> None:
+    make_series(tmp_path / "b", series_uid="1.2.2", prefix="x")
+    make_series(tmp_path / "b", prefix="y", SeriesInstanceUID="../../Doe^Jane")
+    scans, _ = find(tmp_path)
+    assert len(scans) == 2
+    assert all(".." not in scan.case and "Doe" not in scan.case for scan in scans)
+
+
+def test_series_without_uid_are_told_apart_by_folder(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        make_series(tmp_path / name, SeriesInstanceUID=None)
+    scans, _ = find(tmp_path)
+    assert [scan.case for scan in scans] == ["a", "b"]
+    assert scans[0].series_uid is None
+
+
+def two_phases(folder: Path, first: dict[str, Any], second: dict[str, Any], **same: Any) -> None:
+    """Two volumes (seeds 0 and 1) under one series UID."""
+    make_series(folder, chest(seed=0), prefix="a", series_uid="1.2.3", **same, **first)
+    second = {"edit": other_instance, **second}
+    make_series(folder, chest(seed=1), prefix="b", series_uid="1.2.3", **{**same, **second})
+
+
+def other_instance(ds: Dataset, _k: int) -> None:
+    """Another SOPInstanceUID than the first volume's slice at this position has."""
+    ds.SOPInstanceUID = uid(ds.SOPInstanceUID, "second")
+
+
+MULTI = [
+    ({"TemporalPositionIdentifier": 1}, {"TemporalPositionIdentifier": 2}),
+    ({"AcquisitionNumber": 2}, {"AcquisitionNumber": 10}),
+    ({"NominalPercentageOfCardiacPhase": 35.0}, {"NominalPercentageOfCardiacPhase": 75.0}),
+    ({"TriggerTime": 100}, {"TriggerTime": 800}),
+    ({"ConvolutionKernel": "B30f"}, {"ConvolutionKernel": "B70f"}),
+    (
+        {"ImageType": ["ORIGINAL", "PRIMARY", "AXIAL", "A"]},
+        {"ImageType": ["ORIGINAL", "PRIMARY", "AXIAL", "B"]},
+    ),
+    ({"AcquisitionTime": "101500"}, {"AcquisitionTime": "101600"}),
+]
+
+
+@pytest.mark.parametrize(("first", "second"), MULTI)
+def test_phases_of_one_series_are_volumes_of_their_own(tmp_path: Path, first: dict, second: dict) -> None:
+    two_phases(tmp_path / "s", first, second)
+    scans, _ = find(tmp_path)
+    assert [scan.case for scan in scans] == ["s/1.2.3-1", "s/1.2.3-2"]
+    for seed, scan in enumerate(scans):
+        assert_volume(read_series(scan, ReadOptions()), chest(seed=seed), expected_affine_ras())
+
+
+@pytest.mark.parametrize(("first", "second"), MULTI[:2])
+def test_phases_between_each_other_are_never_interleaved(tmp_path: Path, first: dict, second: dict) -> None:
+    make_series(tmp_path / "s", chest(seed=0), prefix="a", series_uid="1.2.3", **first)
+    origin = (-100.0, -120.0, -298.75)
+    make_series(tmp_path / "s", chest(seed=1), prefix="b", series_uid="1.2.3", origin_lps=origin, **second)
+    scans, _ = find(tmp_path)
+    assert len(scans) == 2
+    assert_volume(read_series(scans[1], ReadOptions()), chest(seed=1), expected_affine_ras(origin_lps=origin))
+
+
+def test_acquisitions_that_continue_each_other_are_one_volume(tmp_path: Path) -> None:
+    make_series(tmp_path, AcquisitionNumber=lambda k: k // 4 + 1)
+    assert_volume(read(tmp_path), chest(), expected_affine_ras())
+
+
+def test_a_slice_missing_between_short_acquisitions_is_a_gap(tmp_path: Path) -> None:
+    make_series(tmp_path, chest((24, 20, 16)), AcquisitionNumber=lambda k: k // 4 + 1, skip=[8])
+    assert refused(tmp_path).code == "dicom-gaps"
+
+
+def test_two_regions_scanned_one_after_the_other_are_two_volumes(tmp_path: Path) -> None:
+    z = [2.5 * k + (100 if k >= 12 else 0) for k in range(24)]
+    make_series(
+        tmp_path / "s", chest((24, 20, 24)), positions_lps=[(-100, -120, -300 + d) for d in z], series_uid="1.2.3",
+        AcquisitionNumber=lambda k: 1 + k // 12,
+    )  # fmt: skip
+    scans, _ = find(tmp_path)
+    assert [scan.case for scan in scans] == ["s/1.2.3-1", "s/1.2.3-2"]
+    np.testing.assert_array_equal(
+        read_series(scans[1], ReadOptions()).array_ijk, chest((24, 20, 24))[:, :, 12:]
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"FrameOfReferenceUID": "1.2.77"},
+        {"orientation": (1, 0, 0, 0, 0, -1)},
+        {"spacing_ijk": (0.9, 0.7, 2.5)},
+        {"hu_ijk": chest((26, 20, 12), seed=1)},
+    ],
+)
+def test_geometries_of_one_series_are_volumes_of_their_own(tmp_path: Path, other: dict[str, Any]) -> None:
+    make_series(tmp_path / "s", chest(), prefix="a", series_uid="1.2.3")
+    make_series(tmp_path / "s", **{"hu_ijk": chest(seed=1), "prefix": "b", "series_uid": "1.2.3", **other})
+    scans, _ = find(tmp_path)
+    assert sorted(scan.case for scan in scans) == ["s/1.2.3-1", "s/1.2.3-2"]
+    volumes = [read_series(scan, ReadOptions()) for scan in scans]
+    expected = [chest(), other.get("hu_ijk", chest(seed=1))]
+    assert any(np.array_equal(volumes[0].array_ijk, hu) for hu in expected)
+    assert any(np.array_equal(volumes[1].array_ijk, hu) for hu in expected)
+    assert not np.array_equal(volumes[0].array_ijk, volumes[1].array_ijk)
+
+
+def test_two_volumes_that_no_tag_tells_apart_are_refused(tmp_path: Path) -> None:
+    two_phases(tmp_path / "s", {}, {})
+    error = refused(tmp_path)
+    assert error.code == "dicom-mixed"
+    assert "two slices of different content at one position" in error.message
+
+
+@pytest.mark.parametrize("new_uid", [True, False])
+def test_duplicates_with_the_same_pixels_are_dropped_with_a_warning(tmp_path: Path, new_uid: bool) -> None:
+    paths = make_series(tmp_path)
+    for number in (3, 7):
+        copy = tmp_path / f"copy{number}.dcm"
+        shutil.copy(paths[number], copy)
+        if new_uid:
+            ds = pydicom.dcmread(copy)
+            ds.SOPInstanceUID = uid("copy", number)
+            ds.save_as(copy)
+    volume = read(tmp_path)
+    assert_volume(volume, chest(), expected_affine_ras())
+    assert volume.provenance.warnings == (
+        "duplicate-slices: 2 slices were there twice with the same pixels.",
+    )
+
+
+def test_a_duplicate_with_other_pixels_is_refused(tmp_path: Path) -> None:
+    paths = make_series(tmp_path)
+    ds = pydicom.dcmread(paths[3])
+    ds.PixelData = bytes([ds.PixelData[0] ^ 1]) + ds.PixelData[1:]
+    save(ds, tmp_path / "copy.dcm")
+    assert refused(tmp_path).code == "dicom-mixed"
+
+
+def test_many_slices_at_one_position_are_refused(tmp_path: Path) -> None:
+    make_series(tmp_path, positions_lps=[(0, 0, 0)] * 12, series_uid="1.2.3")
+    assert refused(tmp_path, series="1.2.3").code == "dicom-mixed"
+
+
+def test_the_largest_volume_of_each_study(tmp_path: Path) -> None:
+    make_series(tmp_path / "a" / "thin", chest((24, 20, 14)), series_uid="1.1")
+    make_series(tmp_path / "a" / "wide", chest((30, 30, 12)), series_uid="1.2")
+    make_series(tmp_path / "b", chest((24, 20, 11)), series_uid="1.3", StudyInstanceUID="1.99")
+    make_series(tmp_path / "c", chest((24, 22, 11)), series_uid="1.4", StudyInstanceUID="1.99")
+    scans, ignored = find(tmp_path, series="largest")
+    assert [scan.case for scan in scans] == ["a/thin", "c"]
+    assert {(item.name, item.code) for item in ignored} == {("a/wide", "not-selected"), ("b", "not-selected")}
+
+
+def test_a_series_by_its_uid(tmp_path: Path) -> None:
+    make_series(tmp_path / "a", series_uid="1.1")
+    make_series(tmp_path / "b", series_uid="1.2")
+    scans, ignored = find(tmp_path, series="1.2")
+    assert [scan.case for scan in scans] == ["b"]
+    assert [(item.name, item.code) for item in ignored] == [("a", "not-selected")]
+
+
+def test_names_do_not_depend_on_what_is_asked_for(tmp_path: Path) -> None:
+    make_series(tmp_path / "s", series_uid="1.1", prefix="x")
+    make_series(tmp_path / "s", chest((24, 20, 4)), series_uid="1.2", prefix="y")
+    assert only(tmp_path).case == "s/1.1"
+    assert only(tmp_path, series="1.1").case == "s/1.1"
+    assert only(tmp_path, series="1.2").case == "s/1.2"
+
+
+def test_scans_travel_between_processes(tmp_path: Path) -> None:
+    make_series(tmp_path)
+    scan = pickle.loads(pickle.dumps(only(tmp_path)))
+    assert_volume(read_series(scan, ReadOptions()), chest(), expected_affine_ras())
+    assert len(pickle.dumps(scan)) < 20_000
+
+
+def test_the_fingerprint_is_of_the_bytes_alone(tmp_path: Path) -> None:
+    paths = make_series(tmp_path / "a")
+    digests = sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths)
+    expected = hashlib.sha256("\n".join(digests).encode()).hexdigest()
+    assert read(tmp_path).provenance.fingerprint == expected == fingerprint(paths)
+    assert fingerprint_of(only(tmp_path)) == expected
+    for number, path in enumerate(paths):
+        path.rename(tmp_path / "a" / f"{99 - number}.x")
+    assert read(tmp_path).provenance.fingerprint == expected
+    assert combine(["ab"]) == "ab"
+
+
+def test_a_file_that_vanished_is_an_error_of_the_scan(tmp_path: Path) -> None:
+    paths = make_series(tmp_path)
+    scan = only(tmp_path)
+    paths[5].unlink()
+    with pytest.raises(ScanError, match=paths[5].name) as caught:
+        read_series(scan, ReadOptions())
+    assert caught.value.code == "unreadable-file"
+    assert codes(read(tmp_path, allow_gaps=True)) == ["interpolated-gaps"]
