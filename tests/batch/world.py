@@ -93,6 +93,12 @@ if more.get("faults"):
     from tests.batch import faults
     faults.install(more["faults"])
 settings = Settings(model=model, formats=("nifti",), device="cpu", **more.get("settings", {}))
+if more.get("trouble"):
+    from hirescam_cli import api
+    from hirescam_cli.batch import run, signals
+    from tests.batch.troubled import TROUBLED
+    signals.GRACE_SECONDS = more.get("grace", signals.GRACE_SECONDS)
+    api.run = lambda *args, **keys: run.run(*args, **keys, stages=TROUBLED)
 try:
     with reporter(log_format="json", verbose=1) as report:
         result = explain(inputs, out, settings=settings, on_progress=report.event,
