@@ -1,0 +1,148 @@
+"""DICOM in zip archives: read in memory, within limits, without a path of the archive ever reaching the disk."""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from hirescam_cli.errors import ScanError
+from hirescam_cli.io.dicom import is_zip, read_series, sources
+from hirescam_cli.io.scan import ReadOptions
+from tests.io.dicom_case import assert_volume, find, only, read
+from tests.io.dicom_factory import chest, expected_affine_ras, make_enhanced, make_series
+
+
+def zipped(archive: Path, folder: Path, inside: str = "", method: int = zipfile.ZIP_DEFLATED) -> Path:
+    """A zip of a folder's files, below `inside`."""
+    with zipfile.ZipFile(archive, "w", method) as target:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                target.write(path, inside + path.relative_to(folder).as_posix())
+    return archive
+
+
+@pytest.mark.parametrize(
+    "method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+)
+def test_a_zip_equals_its_folder(tmp_path: Path, method: int) -> None:
+    make_series(tmp_path / "in")
+    archive = zipped(tmp_path / "scan.zip", tmp_path / "in", method=method)
+    scan = only(archive)
+    assert (scan.case, scan.files, scan.kind) == ("scan", (archive,), "dicom")
+    volume = read_series(scan, ReadOptions())
+    assert_volume(volume, chest(), expected_affine_ras())
+    assert volume.provenance == read(tmp_path / "in").provenance
+
+
+def test_a_zip_is_a_folder_named_by_its_stem(tmp_path: Path) -> None:
+    make_series(tmp_path / "in" / "one", series_uid="1.1")
+    make_series(tmp_path / "in" / "two", series_uid="1.2")
+    (tmp_path / "root" / "sub").mkdir(parents=True)
+    zipped(tmp_path / "root" / "sub" / "case7.zip", tmp_path / "in")
+    scans, _ = find(tmp_path / "root")
+    assert [scan.case for scan in scans] == ["sub/case7/one", "sub/case7/two"]
+
+
+def test_a_zip_beside_its_folder_gets_a_name_of_its_own(tmp_path: Path) -> None:
+    make_series(tmp_path / "root" / "a", series_uid="1.1")
+    make_series(tmp_path / "in", series_uid="1.2")
+    zipped(tmp_path / "root" / "a.zip", tmp_path / "in")
+    scans, _ = find(tmp_path / "root")
+    assert [scan.case for scan in scans] == ["a/1.1", "a/1.2"]
+
+
+def test_the_extension_of_a_zip_plays_no_part(tmp_path: Path) -> None:
+    make_series(tmp_path / "in")
+    archive = zipped(tmp_path / "scan.bin", tmp_path / "in")
+    assert is_zip(archive)
+    assert_volume(read(archive), chest(), expected_affine_ras())
+
+
+def test_an_enhanced_object_in_a_zip(tmp_path: Path) -> None:
+    make_enhanced(tmp_path / "in" / "e.dcm")
+    assert_volume(read(zipped(tmp_path / "e.zip", tmp_path / "in")), chest(), expected_affine_ras())
+
+
+@pytest.mark.parametrize("inside", ["../../", "/etc/", "C:\\windows\\", "a/../../b/", "..\\..\\"])
+def test_paths_of_an_archive_never_leave_its_name(tmp_path: Path, inside: str) -> None:
+    make_series(tmp_path / "in")
+    archive = zipped(tmp_path / "x.zip", tmp_path / "in", inside)
+    before = sorted(tmp_path.rglob("*"))
+    scan = only(archive)
+    assert scan.case.startswith("x")
+    assert ".." not in scan.case.split("/")
+    assert_volume(read_series(scan, ReadOptions()), chest(), expected_affine_ras())
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_nothing_is_left_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_series(tmp_path / "in")
+    archive = zipped(tmp_path / "x.zip", tmp_path / "in")
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    read(archive)
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def ignored_code(path: Path) -> str:
+    scans, ignored = find(path)
+    assert scans == []
+    (item,) = ignored
+    assert item.name == path.name
+    return item.code
+
+
+def test_a_zip_bomb_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as target:
+        target.writestr("a.dcm", bytes(64 << 20))
+    assert ignored_code(tmp_path / "bomb.zip") == "zip-too-large"
+
+
+@pytest.mark.parametrize(
+    ("limit", "value"), [("MAX_ENTRIES", 11), ("MAX_ENTRY_BYTES", 1000), ("MAX_TOTAL_BYTES", 5000)]
+)
+def test_limits_of_entries_and_sizes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
+) -> None:
+    make_series(tmp_path / "in")
+    archive = zipped(tmp_path / "x.zip", tmp_path / "in")
+    monkeypatch.setattr(sources, limit, value)
+    assert ignored_code(archive) == "zip-too-large"
+
+
+@pytest.mark.parametrize("cut", [10, 400])
+def test_a_truncated_archive_is_refused(tmp_path: Path, cut: int) -> None:
+    make_series(tmp_path / "in")
+    archive = zipped(tmp_path / "x.zip", tmp_path / "in")
+    archive.write_bytes(archive.read_bytes()[:-cut])
+    assert ignored_code(archive) == "zip-broken"
+
+
+def test_a_damaged_entry_fails_by_name(tmp_path: Path) -> None:
+    paths = make_series(tmp_path / "in")
+    archive = zipped(tmp_path / "x.zip", tmp_path / "in", method=zipfile.ZIP_STORED)
+    data = bytearray(archive.read_bytes())
+    at = data.find(paths[5].read_bytes()[-200:])
+    data[at + 100] ^= 0xFF
+    archive.write_bytes(data)
+    scans, ignored = find(archive)
+    assert {item.code for item in ignored} <= {"unreadable-file"}
+    if scans:
+        with pytest.raises(ScanError) as caught:
+            read_series(scans[0], ReadOptions())
+        assert caught.value.code in ("unreadable-file", "dicom-gaps")
+
+
+def test_an_entry_larger_than_it_says_is_refused(tmp_path: Path) -> None:
+    make_series(tmp_path / "in")
+    archive = zipped(tmp_path / "x.zip", tmp_path / "in")
+    data = archive.read_bytes()
+    with zipfile.ZipFile(archive) as opened:
+        size = opened.infolist()[0].file_size
+    archive.write_bytes(data.replace(size.to_bytes(4, "little"), (40).to_bytes(4, "little")))
+    scans, ignored = find(archive)
+    assert scans == []
+    assert ignored
