@@ -36,7 +36,7 @@ function warningList(warnings) {
   if (!warnings || warnings.length === 0) return make("p", { class: "hint" }, "None.");
   const row = (warning) => {
     const [, code, sentence] = /^([a-z0-9-]+): ([^]*)$/.exec(warning) || [null, "", warning];
-    return make("li", {}, sentence, code ? make("code", {}, code) : null);
+    return make("li", {}, sentence.charAt(0).toUpperCase() + sentence.slice(1), code ? make("code", {}, code) : null);
   };
   return make("ul", { class: "warnings" }, ...warnings.map(row));
 }

@@ -74,9 +74,9 @@ class Evidence {
       make("p", { class: "hint" }, text),
       balance(rows),
       definitions([
-        ["Residual", map.residual === undefined || map.residual === null ? null : logitText(map.residual)],
-        ["Evidence in padding", map.padding_share === null ? null : percentText(map.padding_share)],
-        ["Peak", map.peak ? `${signedText(map.peak.value)} at ${positionText(map.peak.world_mm, 0)} mm` : null],
+        ["Residual", Number.isFinite(map.residual) ? logitText(map.residual) : null],
+        ["Evidence in padding", Number.isFinite(map.padding_share) ? percentText(map.padding_share) : null],
+        [`Peak, ${this.case.description.placement}`, map.peak && map.peak.world_mm ? `${signedText(map.peak.value)} at ${positionText(map.peak.world_mm, 0)} mm` : null],
       ]),
     );
   }

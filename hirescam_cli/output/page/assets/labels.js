@@ -15,7 +15,7 @@ class LabelList {
     this.shown = [];
     this.options = theCase.labels.map((entry, n) => this.option(entry, n));
     this.search = make("input", {
-      type: "search", id: "label-search", placeholder: "Search labels", "aria-label": "Search labels",
+      type: "search", id: "label-search", placeholder: "Search", "aria-label": "Search labels",
       autocomplete: "off", spellcheck: "false", "aria-controls": "label-list", "aria-keyshortcuts": "/",
       input: () => this.arrange(),
       keydown: (event) => this.onSearchKey(event),
