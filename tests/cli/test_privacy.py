@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import zlib
 from collections.abc import Iterator
@@ -48,10 +49,8 @@ def _texts(path: Path) -> Iterator[bytes]:
     position = 0
     while (position := data.find(b"\x78\x9c", position)) >= 0:
         decoder = zlib.decompressobj()
-        try:
+        with contextlib.suppress(zlib.error):
             yield decoder.decompress(data[position:])
-        except zlib.error:
-            pass
         position += 1
 
 
