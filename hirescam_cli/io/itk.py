@@ -1,4 +1,4 @@
-"""NRRD and MetaImage volumes: voxels by SimpleITK, after their number and integrity were checked."""
+"""NRRD and MetaImage volumes, their streams checked to the end and their geometry confirmed by SimpleITK."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hirescam_cli.errors import ScanError
-from hirescam_cli.geometry import Affine
 from hirescam_cli.geometry import affine as affines
 from hirescam_cli.io.bytesource import PlainReader, Readable
 from hirescam_cli.io.fingerprint import fingerprint
@@ -56,20 +55,22 @@ def read_itk(scan: Scan, options: ReadOptions) -> Volume:
     """The scan's volume in HU with its directions, LPS turned to RAS. Raises ScanError."""
     header = parse(scan.files[0], scan.kind, scan.name, options)
     warnings = header.warnings + check_geometry(header.affine_ras, header.shape, scan.name)
+    _check_geometry_with_simpleitk(header, scan.name)
     try:
-        extra = _check_stream(header, scan.name)
+        array, extra = _voxels(header, scan.name)
         digest = fingerprint(header.files)
     except GzipError as error:
         raise _damaged(scan.name, f"the compressed voxels {error}") from error
     except OSError as error:
         raise ScanError(
-            f"{scan.name} cannot be read: {error.strerror}.", hint=_INTACT, code="unreadable-file"
+            f"{scan.name} cannot be read: {error.strerror}.",
+            hint="Check the file and its permissions.",
+            code="unreadable-file",
         ) from error
     if extra:
         warnings += (f"trailing-bytes: {extra} bytes after the last voxel were not used.",)
-    array, affine = _read_with_simpleitk(header, scan.name)
     hu, doubts = to_hu(array, scan.name)
-    return Volume(hu, affine, Provenance(scan.kind, digest, None, warnings + doubts))
+    return Volume(hu, header.affine_ras, Provenance(scan.kind, digest, None, warnings + doubts))
 
 
 @contextmanager
@@ -85,45 +86,51 @@ def voxel_stream(header: ItkHeader) -> Iterator[Readable]:
             yield ZlibReader(file)
 
 
-def _check_stream(header: ItkHeader, name: str) -> int:
-    """Whether all voxels are there; returns how many bytes follow them. Raises ScanError or GzipError."""
+def _voxels(header: ItkHeader, name: str) -> tuple[NDArray[Any], int]:
+    """The voxels [i, j, k], and how many bytes follow them. Raises ScanError or GzipError."""
     available = max(0, header.files[-1].stat().st_size - header.offset)
     capacity = available * (1 if header.encoding == "raw" else MAX_RATIO)
     if header.data_bytes > capacity:
         raise _damaged(
             name, f"{header.data_bytes} bytes of voxels are promised, {capacity} at most are there"
         )
-    if header.encoding == "raw":
-        return available - header.data_bytes
+    raw = np.empty(header.data_bytes, dtype=np.uint8)
     total = 0
     with voxel_stream(header) as stream:
         while data := stream.read(_STEP):
+            wanted = data[: max(0, raw.size - total)]
+            raw[total : total + len(wanted)] = np.frombuffer(wanted, dtype=np.uint8)
             total += len(data)
-    if total < header.data_bytes:
-        raise _damaged(name, f"{header.data_bytes} bytes of voxels are promised, {total} are there")
-    return total - header.data_bytes
+    if total < raw.size:
+        raise _damaged(name, f"{raw.size} bytes of voxels are promised, {total} are there")
+    voxels = raw.view(header.dtype).reshape(header.shape, order="F")
+    native = header.dtype.newbyteorder("=")
+    return voxels.astype(native, copy=False), total - raw.size
 
 
-def _read_with_simpleitk(header: ItkHeader, name: str) -> tuple[NDArray[Any], Affine]:
-    """Voxels [i, j, k] and affine (to RAS mm), which must be what the header says."""
+def _check_geometry_with_simpleitk(header: ItkHeader, name: str) -> None:
+    """Refuse a file that SimpleITK would put elsewhere than the header was understood to say.
+
+    Only the geometry is SimpleITK's to judge: it returns zeros or noise for compressed voxels that it cannot
+    inflate (a MetaImage without CompressedDataSize, say), without an error.
+    """
     import SimpleITK as sitk
 
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(header.files[0]))
     try:
-        image = sitk.ReadImage(str(header.files[0]))
-        array = sitk.GetArrayFromImage(image)
+        reader.ReadImageInformation()
     except RuntimeError as error:
-        raise _damaged(name, "SimpleITK cannot read it") from error
-    if array.shape != header.shape[::-1] or array.dtype != header.dtype.newbyteorder("="):
-        raise _damaged(name, "SimpleITK reads another size or type than the header gives")
-    directions = np.array(image.GetDirection()).reshape(3, 3)
-    linear = directions * np.array(image.GetSpacing())
-    affine = affines.LPS_TO_RAS @ affines.from_parts(linear, image.GetOrigin())
+        raise _damaged(name, "SimpleITK cannot read its header") from error
+    if tuple(reader.GetSize()) != header.shape or reader.GetNumberOfComponents() != 1:
+        raise _damaged(name, "SimpleITK reads another size than the header gives")
+    linear = np.array(reader.GetDirection()).reshape(3, 3) * np.array(reader.GetSpacing())
+    affine = affines.LPS_TO_RAS @ affines.from_parts(linear, reader.GetOrigin())
     ends = [[0.0, 0.0, 0.0], [n - 1.0 for n in header.shape]]
     moved = affines.apply(affine, ends) - affines.apply(header.affine_ras, ends)
     if not np.abs(moved).max() <= _AFFINE_MM:
         raise _damaged(name, "SimpleITK places it elsewhere than the header says")
-    return array.transpose(2, 1, 0), affine
 
 
 def _damaged(name: str, what: str) -> ScanError:

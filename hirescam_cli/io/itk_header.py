@@ -1,8 +1,8 @@
-"""What the header of a NRRD or MetaImage file promises, checked before SimpleITK is trusted with the file.
+"""What the header of a NRRD or MetaImage file promises, checked before anything in it is believed.
 
-SimpleITK fills missing voxels with zeros in silence, ignores units and follows data files anywhere; so size,
-kind and place of the voxels are checked here first. Formats: https://teem.sourceforge.net/nrrd/format.html
-and https://itk.org/Wiki/ITK/MetaIO/Documentation.
+SimpleITK fills missing voxels in silence, ignores units and follows data files anywhere; so size, kind and place
+of the voxels are checked here. Formats: https://teem.sourceforge.net/nrrd/format.html and
+https://itk.org/Wiki/ITK/MetaIO/Documentation.
 """
 
 from __future__ import annotations

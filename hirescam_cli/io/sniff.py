@@ -85,7 +85,7 @@ def _zip_kind(path: Path) -> str:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError):
-        return "zip"
+        return "radchest-npz" if path.suffix.lower() == ".npz" else "zip"
     if "ct.npy" in names:
         return "radchest-npz"
     return "npz" if names and all(name.endswith(".npy") for name in names) else "zip"

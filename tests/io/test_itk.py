@@ -1,0 +1,264 @@
+"""NRRD, MetaImage and RAD-ChestCT: values, affines by hand, truncation, and each refusal."""
+
+from __future__ import annotations
+
+import gzip
+import random
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from hirescam_cli.errors import ScanError
+from hirescam_cli.io import InputPath, ReadOptions, discover, read
+from hirescam_cli.volume import Volume
+from tests.io.itk_factory import make_meta, make_nrrd, make_radchest
+from tests.io.nifti_factory import chest_hu
+
+# Both factories put voxel (0, 0, 0) at LPS (-10, 20, 30), axes to the left, back and head.
+EXPECTED = np.array([[-0.75, 0, 0, 10], [0, -0.5, 0, -20], [0, 0, 2.5, 30], [0, 0, 0, 1.0]])
+
+
+def load(path: Path, **options: Any) -> Volume:
+    chosen = ReadOptions(**options)
+    (scan,) = discover([InputPath(path)], chosen).scans
+    return read(scan, chosen)
+
+
+def refused(path: Path, **options: Any) -> ScanError:
+    with pytest.raises(ScanError) as caught:
+        load(path, **options)
+    assert caught.value.hint
+    assert path.name in caught.value.message
+    assert str(path.parent) not in str(caught.value)
+    return caught.value
+
+
+def codes(volume: Volume) -> list[str]:
+    return [warning.partition(":")[0] for warning in volume.provenance.warnings]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda folder: make_nrrd(folder / "a.nrrd"),
+        lambda folder: make_nrrd(folder / "a.nrrd", encoding="gzip"),
+        lambda folder: make_nrrd(folder / "a.nrrd", endian="big"),
+        lambda folder: make_nrrd(folder / "a.nhdr", data="a.raw"),
+        lambda folder: make_nrrd(folder / "a.nhdr", encoding="gzip", data="a.raw.gz"),
+        lambda folder: make_nrrd(folder / "a.nrrd", chest_hu().astype(np.float32)),
+        lambda folder: make_nrrd(
+            folder / "a.nrrd", space="right-anterior-superior", space_origin="(10,-20,30)",
+            space_directions="(-0.75,0,0) (0,-0.5,0) (0,0,2.5)",
+        ),
+        lambda folder: make_meta(folder / "a.mha"),
+        lambda folder: make_meta(folder / "a.mha", compressed=True),
+        lambda folder: make_meta(folder / "a.mhd", data="a.raw"),
+        lambda folder: make_meta(folder / "a.mhd", data="a.zraw", compressed=True),
+        lambda folder: make_meta(folder / "a.mha", chest_hu().astype(np.float64)),
+    ],
+)  # fmt: skip
+def test_the_same_volume_from_each_kind_of_file(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    volume = load(make(tmp_path))
+    assert np.array_equal(volume.array_ijk, chest_hu())
+    assert volume.array_ijk.dtype == np.int16
+    assert np.allclose(volume.affine_ras, EXPECTED, atol=1e-12)
+    assert volume.orientation == "LPS"
+    assert codes(volume) == []
+
+
+def test_directions_are_kept(tmp_path: Path) -> None:
+    """An oblique NRRD and MetaImage: a voxel's place by hand from the header's columns."""
+    cosine, sine = np.cos(0.3), np.sin(0.3)
+    directions = f"({0.75 * cosine},{0.75 * sine},0) ({-0.5 * sine},{0.5 * cosine},0) (0,0,2.5)"
+    nrrd = load(make_nrrd(tmp_path / "a.nrrd", space_directions=directions))
+    matrix = f"{cosine} {sine} 0 {-sine} {cosine} 0 0 0 1"
+    meta = load(make_meta(tmp_path / "a.mha", TransformMatrix=matrix))
+    lps = np.array(
+        [-10 + 0.75 * cosine * 3 - 0.5 * sine * 2, 20 + 0.75 * sine * 3 + 0.5 * cosine * 2, 30 + 2.5]
+    )
+    for volume in (nrrd, meta):
+        assert np.allclose((volume.affine_ras @ [3, 2, 1, 1])[:3], lps * [-1, -1, 1], atol=1e-9)
+
+
+def test_what_simpleitk_does_with_a_stream_of_unknown_length(tmp_path: Path) -> None:
+    """Why voxels are not left to SimpleITK: this sound file is noise to it, and it does not say so."""
+    path = make_meta(tmp_path / "a.mha", compressed=True)
+    theirs = sitk.GetArrayFromImage(sitk.ReadImage(str(path))).transpose(2, 1, 0)
+    assert not np.array_equal(theirs, chest_hu())
+    assert np.array_equal(load(path).array_ijk, chest_hu())
+
+
+@pytest.mark.parametrize("keep", [0.2, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("kind", ["nrrd", "nrrd-gzip", "mha", "mha-zlib"])
+def test_truncation_is_refused(tmp_path: Path, kind: str, keep: float) -> None:
+    if kind.startswith("nrrd"):
+        path = make_nrrd(tmp_path / "a.nrrd", encoding="gzip" if "gzip" in kind else "raw")
+    else:
+        path = make_meta(tmp_path / "a.mha", compressed="zlib" in kind)
+    data = path.read_bytes()
+    start = (
+        data.index(b"ElementDataFile = LOCAL\n") + 24 if kind.startswith("mha") else data.index(b"\n\n") + 2
+    )
+    path.write_bytes(data[: start + int((len(data) - start) * keep)])
+    assert refused(path).code == "image-damaged"
+
+
+@pytest.mark.parametrize("kind", ["nrrd", "mha"])
+def test_no_bit_flip_in_compressed_voxels_goes_unnoticed(tmp_path: Path, kind: str) -> None:
+    if kind == "nrrd":
+        path = make_nrrd(tmp_path / "a.nrrd", encoding="gzip")
+        good = path.read_bytes()
+        start = good.index(b"\n\n") + 2
+    else:
+        path = make_meta(tmp_path / "a.mha", compressed=True)
+        good = path.read_bytes()
+        start = good.index(b"LOCAL\n") + 6
+    rng = random.Random(5)
+    for _ in range(40):
+        data = bytearray(good)
+        data[rng.randrange(start, len(data))] ^= 1 << rng.randrange(8)
+        path.write_bytes(bytes(data))
+        try:
+            assert np.array_equal(load(path).array_ijk, chest_hu())
+        except ScanError as error:
+            assert error.code == "image-damaged"  # noqa: PT017
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"space": "left-posterior-superior-time"}, "no-affine"),
+        ({"drop": ("space",)}, "no-affine"),
+        ({"space_units": '"cm" "cm" "cm"'}, "header-damaged"),
+        ({"kinds": "complex domain domain"}, "voxel-type"),
+        ({"type": "block"}, "voxel-type"),
+        ({"encoding": "hex"}, "encoding"),
+        ({"encoding": "bzip2"}, "encoding"),
+        ({"endian": "middle"}, "header-damaged"),
+        ({"sizes": "12 11 -10"}, "header-damaged"),
+        ({"sizes": "12 11 10 1"}, "several-volumes"),
+        ({"sizes": "3 12 11 10", "dimension": "4"}, "several-volumes"),
+        ({"sizes": "12 110", "dimension": "2"}, "not-3d"),
+        ({"sizes": "12 110 1"}, "not-3d"),
+        ({"sizes": "40000 40000 40000"}, "too-many-voxels"),
+        ({"sizes": "120 110 100"}, "image-damaged"),
+        ({"space_directions": "(0.75,0,0) (0,0.5,0) (0.75,0,0)"}, "bad-affine"),
+        ({"space_directions": "(0.75,0,0) (0,0.5,0) none"}, "header-damaged"),
+        ({"space_directions": "(nan,0,0) (0,0.5,0) (0,0,1)"}, "header-damaged"),
+        ({"space_origin": "(0,0)"}, "header-damaged"),
+        ({"byte_skip": "-1"}, "header-damaged"),
+        ({"line_skip": "2"}, "header-damaged"),
+    ],
+)
+def test_nrrd_refusals(tmp_path: Path, fields: dict[str, Any], code: str) -> None:
+    assert refused(make_nrrd(tmp_path / "a.nrrd", **fields)).code == code
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"ElementNumberOfChannels": "3"}, "voxel-type"),
+        ({"ElementType": "MET_SHORT_ARRAY"}, "voxel-type"),
+        ({"BinaryData": "False"}, "header-damaged"),
+        ({"NDims": "2"}, "header-damaged"),
+        ({"DimSize": "12 110", "NDims": "2"}, "not-3d"),
+        ({"DimSize": "12 11 5 2", "NDims": "4"}, "several-volumes"),
+        ({"DimSize": "12 11 0"}, "header-damaged"),
+        ({"DimSize": "40000 40000 40000"}, "too-many-voxels"),
+        ({"DimSize": "120 110 100"}, "image-damaged"),
+        ({"drop": ("ElementSpacing",)}, "header-damaged"),
+        ({"ElementSpacing": "0 1 1"}, "bad-affine"),
+        ({"TransformMatrix": "1 0 0 1 0 0 0 0 1"}, "bad-affine"),
+        ({"TransformMatrix": "1 0 0"}, "header-damaged"),
+    ],
+)
+def test_metaimage_refusals(tmp_path: Path, fields: dict[str, Any], code: str) -> None:
+    assert refused(make_meta(tmp_path / "a.mha", **fields)).code == code
+
+
+def test_missing_orientation_and_origin_are_warned_about(tmp_path: Path) -> None:
+    meta = load(make_meta(tmp_path / "a.mha", drop=("TransformMatrix", "Offset")))
+    assert codes(meta) == ["affine-assumed", "origin-unknown"]
+    nrrd = load(make_nrrd(tmp_path / "a.nrrd", drop=("space origin",)))
+    assert codes(nrrd) == ["origin-unknown"]
+    assert np.array_equal(nrrd.affine_ras[:3, 3], [0, 0, 0])
+
+
+@pytest.mark.parametrize("data", ["../a.raw", "/etc/hostname", "sub/a.raw", "missing.raw"])
+def test_data_files_elsewhere_are_not_followed(tmp_path: Path, data: str) -> None:
+    (tmp_path / "case").mkdir()
+    (tmp_path / "a.raw").write_bytes(chest_hu().tobytes(order="F"))
+    for maker, suffix in ((make_meta, "mhd"), (make_nrrd, "nhdr")):
+        path = maker(tmp_path / "case" / f"a.{suffix}", data=data)  # type: ignore[operator]
+        (tmp_path / "case" / Path(data).name).unlink()
+        assert refused(path).code == "no-data-file"
+
+
+def test_bytes_after_the_voxels(tmp_path: Path) -> None:
+    path = make_meta(tmp_path / "a.mha")
+    path.write_bytes(path.read_bytes() + b"12345")
+    volume = load(path)
+    assert codes(volume) == ["trailing-bytes"]
+    assert np.array_equal(volume.array_ijk, chest_hu())
+
+
+def test_radchest_axes_and_spacing(tmp_path: Path) -> None:
+    array = chest_hu((9, 8, 7))
+    volume = load(make_radchest(tmp_path / "trn00001.npz", array))
+    assert np.array_equal(volume.array_ijk, array)
+    assert volume.orientation == "IPL"
+    assert np.allclose(volume.spacing_mm, 0.8)
+    assert np.allclose((volume.affine_ras @ [4, 3.5, 3, 1])[:3], 0.0)
+    assert np.allclose((volume.affine_ras @ [0, 0, 0, 1])[:3], [3 * 0.8, 3.5 * 0.8, 4 * 0.8])
+    assert codes(volume) == ["origin-unknown"]
+    assert volume.provenance.kind == "radchest-npz"
+
+
+def test_radchest_refusals(tmp_path: Path) -> None:
+    assert refused(make_radchest(tmp_path / "a.npz", key="volume")).code == "not-radchest"
+    assert refused(make_radchest(tmp_path / "b.npz", chest_hu()[0])).code == "not-3d"
+    assert refused(make_radchest(tmp_path / "c.npz"), max_voxels=1000).code == "too-many-voxels"
+    assert refused(make_radchest(tmp_path / "d.npz", chest_hu().astype(complex))).code == "voxel-type"
+    assert refused(make_radchest(tmp_path / "e.npz", np.full((4, 4, 4), None))).code == "voxel-type"
+    assert refused(make_radchest(tmp_path / "f.npz", np.zeros((4, 4, 4), np.int16))).code == "constant"
+
+
+def test_radchest_truncated_or_flipped(tmp_path: Path) -> None:
+    path = make_radchest(tmp_path / "a.npz")
+    good = path.read_bytes()
+    path.write_bytes(good[:-30])
+    assert refused(path).code == "image-damaged"
+    rng = random.Random(6)
+    for _ in range(40):
+        data = bytearray(good)
+        data[rng.randrange(60, len(data) - 120)] ^= 1 << rng.randrange(8)
+        path.write_bytes(bytes(data))
+        try:
+            assert np.array_equal(load(path).array_ijk, chest_hu())
+        except ScanError as error:
+            assert error.code in ("image-damaged", "voxel-type")  # noqa: PT017
+
+
+def test_radchest_that_promises_too_much(tmp_path: Path) -> None:
+    """A bomb: a header of a large array over few bytes, refused before memory is taken."""
+    header = b"{'descr': '<i2', 'fortran_order': False, 'shape': (900, 900, 900), }"
+    header = header.ljust(117) + b"\n"
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(
+            "ct.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(4096)
+        )
+    error = refused(tmp_path / "a.npz")
+    assert error.code == "image-damaged"
+    assert "1458000000 bytes" in error.message
+
+
+def test_gzip_data_of_a_detached_nrrd_is_checked(tmp_path: Path) -> None:
+    path = make_nrrd(tmp_path / "a.nhdr", encoding="gzip", data="a.raw.gz")
+    raw = gzip.decompress((tmp_path / "a.raw.gz").read_bytes())
+    (tmp_path / "a.raw.gz").write_bytes(gzip.compress(raw[:-2]))
+    assert refused(path).code == "image-damaged"
