@@ -171,7 +171,7 @@ def test_five_thousand_cases_open_at_once_in_silence(browser: Browser, run_of_50
     assert all(url.startswith("file:") for url in asked)
     assert browser.complaints() == []
     choose(browser, "filter-text", "case-0")
-    browser.wait("document.querySelector('img.thumb').naturalWidth === 600")
+    browser.wait("document.querySelector('.thumb img').naturalWidth === 600")
 
 
 @pytest.mark.browser

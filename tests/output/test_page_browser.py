@@ -221,6 +221,49 @@ def test_a_plane_is_driven_by_keys(opened: Browser) -> None:
     assert state(opened)["voxel"] == [z, y, x]
 
 
+def test_a_plane_is_driven_by_the_mouse(opened: Browser) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    canvas = opened.driver.find_element("id", "plane-Axial")
+    before = state(opened)
+    scale, spacing = before["view"]["scale"], opened.run("return window.hirescam.spacing")
+    middle = before["view"]["centre"]
+    ActionChains(opened.driver, duration=0).move_to_element_with_offset(canvas, 20, -30).click().perform()
+    clicked = state(opened)["voxel"]
+    assert abs(clicked[2] - (middle[2] + 20 / (scale * spacing[2]))) <= 1
+    assert abs(clicked[1] - (middle[1] - 30 / (scale * spacing[1]))) <= 1
+    assert clicked[0] == before["voxel"][0]
+    drag = ActionChains(opened.driver, duration=0).move_to_element_with_offset(canvas, 20, -30)
+    drag.click_and_hold().move_by_offset(-50, 40).release().perform()
+    dragged = state(opened)["voxel"]
+    assert abs(dragged[2] - (middle[2] - 30 / (scale * spacing[2]))) <= 1
+    assert abs(dragged[1] - (middle[1] + 10 / (scale * spacing[1]))) <= 1
+    opened.run(
+        "document.getElementById('plane-Axial').dispatchEvent("
+        "new WheelEvent('wheel', {deltaY: 120, cancelable: true}))"
+    )
+    assert state(opened)["voxel"][0] == dragged[0] + 2
+    ActionChains(opened.driver, duration=0).move_to_element(canvas).double_click().perform()
+    assert state(opened)["enlarged"] == "Axial"
+    assert opened.run("return document.getElementById('plane-Axial').clientHeight") > 500
+    assert not opened.driver.find_element("id", "plane-Coronal").is_displayed()
+    opened.keys("e")
+    assert opened.driver.find_element("id", "plane-Coronal").is_displayed()
+
+
+def test_the_window_can_be_set_by_hand(opened: Browser) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    field = opened.driver.find_element("id", "level")
+    field.clear()
+    field.send_keys("123", Keys.ENTER)
+    assert state(opened)["level"] == 123
+    assert opened.run("return document.querySelector('input[name=window]:checked')") is None
+    opened.run("document.getElementById('window-bone').click()")
+    assert (state(opened)["level"], state(opened)["width"]) == (450, 1500)
+    assert opened.run("return document.getElementById('level').value") == "450"
+
+
 def test_search_narrows_the_list_and_the_list_is_driven_by_keys(opened: Browser) -> None:
     from selenium.webdriver.common.keys import Keys
 

@@ -58,24 +58,28 @@ function aboutCase(theCase) {
     definitions([
       ["Format", input.kind], ["Voxels", plainText(input.shape)], ["Spacing", `${spacing} mm`],
       ["Orientation", input.orientation], ["HU", rangeText(input.hu_min, input.hu_max)],
-      ["Series", input.series_uid], ["Fingerprint", input.fingerprint],
+      ["Series", input.series_uid], ["Fingerprint", hash(input.fingerprint)],
       ["On this page", reductionText(scan, input.shape)], ["Maps", mapPrecision(maps)],
     ]),
     make("h3", {}, "Model"),
     definitions([
       ["Name", model.name], ["Demonstration", plainText(model.demonstration)], ["Architecture", model.architecture],
-      ["Labels", plainText(model.labels)], ["Weights (SHA-256)", model.weights_sha256],
+      ["Labels", plainText(model.labels)], ["Weights, SHA-256", hash(model.weights_sha256)],
       ["Target layer", summary.target_layer], ["Placement", summary.placement],
       ["Input", plainText(network.shape_zyx)], ["Window", `${window} HU`],
     ]),
     make("h3", {}, "Run"),
     definitions([
       ["hirescam", run.version || version], ["torch", run.torch], ["Started", summary.started], ["Device", run.device],
-      ["Precision", run.precision], ["Fallbacks", (run.fallbacks || []).join("; ")], ["Options (hash)", run.params_hash],
+      ["Precision", run.precision], ["Fallbacks", (run.fallbacks || []).join("; ")], ["Options, SHA-256", hash(run.params_hash)],
       ["Seconds", run.seconds ? plainText(run.seconds.total) : null],
     ]),
     make("p", { class: "hint" }, "A map is linear between the centres of its cells, constant in its outer half cells and zero where the network saw nothing. For research; not a medical device."),
   );
+}
+
+function hash(digits) {
+  return digits ? make("code", {}, digits) : null;
 }
 
 function rangeText(low, high) {

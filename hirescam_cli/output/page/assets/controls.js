@@ -87,7 +87,7 @@ class Readout {
     const item = (name) => make("span", { class: "reading" }, make("span", { class: "reading-name" }, name), make("b", {}));
     this.position = item("Position, mm");
     this.hu = item(theCase.description.scan.exact ? "HU" : "HU, mean");
-    this.value = item("Map, logit");
+    this.value = item("Map, logit per cell");
     this.bar = make("span", { class: "colourbar", role: "img" });
     this.ends = [make("span", {}), make("span", { class: "colourbar-title" }), make("span", {})];
     byId("readout").append(
@@ -106,7 +106,7 @@ class Readout {
     const from = state.signed ? -1 : 0;
     this.bar.style.backgroundImage = limit > 0 ? rampGradient(this.ramps, from, 1) : "none";
     this.ends[0].textContent = limit > 0 ? (state.signed ? MINUS + text : "0") : "";
-    this.ends[1].textContent = limit > 0 ? `${methodName(state.method)}, logit` : "no positive evidence";
+    this.ends[1].textContent = limit > 0 ? `${methodName(state.method)}, logit per cell` : "no positive evidence";
     this.ends[2].textContent = text;
     this.bar.setAttribute("aria-label", limit > 0 ? `Colours from ${this.ends[0].textContent} to ${text} logit` : "No positive evidence");
   }

@@ -124,7 +124,7 @@ class Index {
   rowElement(row) {
     const target = row.page || row.folder;
     const cells = {
-      picture: row.picture ? make("a", { href: row.picture, tabindex: -1 }, make("img", { src: row.picture, alt: "", loading: "lazy", decoding: "async", class: "thumb" })) : make("span", { class: "thumb none" }),
+      picture: row.picture ? make("a", { href: row.picture, tabindex: -1, class: "thumb", "aria-hidden": "true" }, make("img", { src: row.picture, alt: "", loading: "lazy", decoding: "async" })) : make("span", { class: "thumb none" }),
       case: make("a", { href: target, class: "case-link" }, row.case),
       status: make("span", { class: row.status === "ok" ? "chip good" : "chip bad" }, row.status === "ok" ? "done" : row.status),
       findings: row.error ? this.reason(row.error) : this.findings(row),

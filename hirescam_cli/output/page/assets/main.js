@@ -139,12 +139,13 @@ class Page {
   }
 }
 
-/** What scripts and tests may use: `ready` (a promise), `state`, `set`, `probe(point in RAS mm)`, `voxelMm`. */
+/** What scripts and tests may use: `ready` (a promise), `state`, `set`, `probe` and `moveTo` (a point in RAS mm), `pointMm` (of the crosshair). */
 async function open() {
   const theCase = new Case(JSON.parse(byId("case-json").textContent));
   await theCase.unpack();
   const page = new Page(theCase);
   Object.assign(window.hirescam, {
+    spacing: theCase.spacing,
     set: (changes) => page.store.set(changes),
     probe: (pointMm) => theCase.probe(pointMm, page.store.state),
     moveTo: (pointMm) => page.navigator.moveTo(theCase.nearestVoxel(pointMm)),
