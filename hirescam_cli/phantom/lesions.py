@@ -291,7 +291,7 @@ def _nodule(
     layers: Sequence[Effusion | Pneumothorax],
     taken: list[tuple[Point, float]],
 ) -> Focal:
-    radius = float(rng.uniform(4.5, 13.0))
+    radius = float(rng.uniform(5.5, 13.5))
     centre = _place(rng, anatomy, layers, taken, radius + 6.0, 0.9 * radius)
     blobs = [_blob(rng, centre, radius, 0.0)]
     blobs += [_blob(rng, centre, 0.7 * radius, 0.45 * radius) for _ in range(int(rng.integers(0, 3)))]

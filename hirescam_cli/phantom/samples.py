@@ -12,6 +12,7 @@ import gzip
 import io
 import json
 import shutil
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from hirescam_cli.geometry import Affine
 from hirescam_cli.geometry import affine as affines
@@ -39,7 +40,11 @@ def nifti_phantom() -> Phantom:
 def series_phantom() -> Phantom:
     """The phantom of `series/`."""
     return make_phantom(
-        SERIES_SEED, findings=SERIES_FINDINGS, spacing_mm=(2.7, 2.7, 5.0), shape=(128, 128, 58), orientation="LPS"
+        SERIES_SEED,
+        findings=SERIES_FINDINGS,
+        spacing_mm=(2.7, 2.7, 5.0),
+        shape=(128, 128, 58),
+        orientation="LPS",
     )
 
 
@@ -96,7 +101,8 @@ def write_series(folder: Path, phantom: Phantom) -> None:
 
 
 def _uid(phantom: Phantom, *what: str) -> str:
-    return str(generate_uid(prefix=None, entropy_srcs=[phantom.volume.provenance.fingerprint, *what]))
+    name = "/".join((phantom.volume.provenance.fingerprint, *what))
+    return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, name).int}"
 
 
 def _slice(phantom: Phantom, name: str, k: int, affine_lps: Affine) -> FileDataset:
@@ -175,8 +181,12 @@ def write_samples(folder: Path) -> None:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m hirescam_cli.phantom.samples", description=__doc__.split("\n")[0])
-    parser.add_argument("folder", nargs="?", type=Path, default=sample_path(), help="default: the sample folder")
+    parser = argparse.ArgumentParser(
+        prog="python -m hirescam_cli.phantom.samples", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument(
+        "folder", nargs="?", type=Path, default=sample_path(), help="default: the sample folder"
+    )
     write_samples(parser.parse_args().folder)
 
 

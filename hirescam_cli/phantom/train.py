@@ -1,0 +1,293 @@
+"""Trains the demonstration model on phantoms, from nothing, reproducibly.
+
+    python -m hirescam_cli.phantom.train --cache-dir FOLDER [--output FILE]
+
+Three phases. First slice groups one by one, each label against its group and its cells: the network's HiResCAM map at the
+last layer, `sum over c of W * A` per cell, is pushed up inside the abnormality and to zero or below elsewhere (the mask
+loss of AxialNet's authors, arXiv 2111.12215, with the phantom's masks in the "stretch" placement). Then the head on
+whole scans, against the scan's labels, with the trunk's features computed once. Last a scale and an offset per label,
+fitted on validation scans and folded into the fully connected layer.
+
+The same machine and library versions give the same weights; others give weights of the same quality.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from hirescam_cli.model.axialnet import AxialNet
+from hirescam_cli.phantom.data import PREPARATION, Cache, build_cache
+from hirescam_cli.phantom.lesions import FINDINGS
+from hirescam_cli.phantom.sampling import GROUP, Batch, Sampler, scan_targets
+
+TRUNK_WIDTH = 16
+HEAD_CHANNELS = (64, 64, 48, 48)
+TRAIN_SEED, TRAIN_SCANS, VALIDATION_SCANS = 100_000, 600, 60
+_GROUPS = PREPARATION.slices // GROUP
+_SUBTRACT = PREPARATION.subtract
+_THETA = 3.0
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Length and pace of the phases."""
+
+    steps: int = 6000
+    batch: int = 24
+    rate: float = 2e-3
+    head_epochs: int = 8
+    head_batch: int = 4
+    head_rate: float = 5e-4
+    seed: int = 0
+
+
+def log(message: str) -> None:
+    """One line of progress on standard error."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def network_values(window: NDArray[np.uint8]) -> Tensor:
+    """Network values of windows [n, 3, side, side] in 255 steps, channels last."""
+    values = torch.from_numpy(window).to(torch.float32, memory_format=torch.channels_last)
+    return values.div_(255.0).sub_(_SUBTRACT)
+
+
+def head_maps(network: AxialNet, features: Tensor) -> Tensor:
+    """HiResCAM maps of slice scores [n, labels, 6, 6] from the trunk's features: they sum to score minus bias."""
+    with torch.autocast("cpu", torch.bfloat16):
+        activations = network.conv2d(features)
+    return torch.einsum("ncyx,lcyx->nlyx", activations.float(), network.fc.weight)
+
+
+def group_loss(maps: Tensor, bias: Tensor, group: Tensor, cells: Tensor) -> Tensor:
+    """Loss of slice groups: each cell and each group against its target (1, 0, or -1: open), little negative evidence."""
+    shared = maps.shape[0] * maps.shape[1]
+    weight = (cells == 0).float() + 2.0 * (cells == 1).float()
+    target = cells.clamp(min=0).float()
+    cell = (
+        F.binary_cross_entropy_with_logits(maps - _THETA, target, reduction="none") * weight
+    ).sum() / shared
+    scores = maps.sum(dim=(2, 3)) + bias
+    each = F.binary_cross_entropy_with_logits(scores, group.clamp(min=0).float(), reduction="none")
+    whole = (each * (group >= 0)).mean()
+    negative = (F.relu(-maps) ** 2).sum() / shared
+    return cell + 2.0 * whole + 0.05 * negative
+
+
+def _augmented(batch: Batch, generator: torch.Generator) -> Tensor:
+    values = network_values(batch.window)
+    n = len(values)
+    gain = 1.0 + 0.06 * (torch.rand(n, 1, 1, 1, generator=generator) - 0.5)
+    offset = 0.02 * (torch.rand(n, 1, 1, 1, generator=generator) - 0.5)
+    return values.mul_(gain).add_(offset)
+
+
+def train_groups(network: AxialNet, sampler: Sampler, schedule: Schedule) -> None:
+    """Phase 1: the whole network on single slice groups."""
+    generator = torch.Generator().manual_seed(schedule.seed)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=schedule.rate, weight_decay=1e-2)
+    pace = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=schedule.rate, total_steps=schedule.steps, pct_start=0.1
+    )
+    network.train()
+    losses, started = [], time.monotonic()
+    with ThreadPoolExecutor(1) as loader:
+        upcoming = loader.submit(sampler.batch, schedule.batch)
+        for step in range(schedule.steps):
+            batch = upcoming.result()
+            upcoming = loader.submit(sampler.batch, schedule.batch)
+            values = _augmented(batch, generator)
+            with torch.autocast("cpu", torch.bfloat16):
+                features = network.features(values)
+            maps = head_maps(network, features)
+            group, cells = torch.from_numpy(batch.group), torch.from_numpy(batch.cells)
+            loss = group_loss(maps, _bias(network), group, cells)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+            optimizer.step()
+            pace.step()
+            losses.append(loss.item())
+            if (step + 1) % 100 == 0:
+                log(
+                    f"groups: step {step + 1}, loss {np.mean(losses[-100:]):.3f}, {time.monotonic() - started:.0f} s"
+                )
+
+
+def _bias(network: AxialNet) -> Tensor:
+    bias = network.fc.bias
+    assert bias is not None
+    return bias
+
+
+@torch.no_grad()
+def scan_features(network: AxialNet, cache: Cache, scans: range, offset: int = 0) -> Tensor:
+    """The trunk's features, bfloat16 [scans, groups, channels, h, w]; groups start at slice `offset` (the last slice repeated)."""
+    network.eval()
+    out = []
+    for n in scans:
+        slices = np.minimum(np.arange(PREPARATION.slices) + offset, PREPARATION.slices - 1)
+        window = cache.windows[n][slices].reshape(_GROUPS, GROUP, PREPARATION.side, PREPARATION.side)
+        with torch.autocast("cpu", torch.bfloat16):
+            out.append(network.features(network_values(window)).to(torch.bfloat16))
+    return torch.stack(out)
+
+
+class ScanHead(nn.Module):
+    """The head with a scale and an offset per label on the mean over groups; both fold into `fc`."""
+
+    def __init__(self, network: AxialNet) -> None:
+        super().__init__()
+        self.network = network
+        self.log_scale = nn.Parameter(torch.full((len(FINDINGS),), 2.0))
+        self.offset = nn.Parameter(torch.full((len(FINDINGS),), -3.0))
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits [scans, labels] and maps [scans * groups, labels, 6, 6] of features [scans, groups, ...]."""
+        maps = head_maps(self.network, features.flatten(0, 1))
+        evidence = maps.sum(dim=(2, 3)).reshape(len(features), -1, len(FINDINGS)).mean(dim=1)
+        return self.log_scale.exp() * evidence + self.offset, maps
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Write scale and offset into the fully connected layer."""
+        self.network.fc.weight.mul_(self.log_scale.exp()[:, None, None, None])
+        _bias(self.network).copy_(self.offset)
+
+
+def train_scans(
+    network: AxialNet, cache: Cache, sampler: Sampler, count: int, schedule: Schedule
+) -> ScanHead:
+    """Phase 2: the head on whole scans `0 .. count - 1`, still held to its cells and groups."""
+    head = ScanHead(network)
+    for parameter in network.features.parameters():
+        parameter.requires_grad_(False)
+    rng = np.random.default_rng(schedule.seed)
+    slow = [p for p in network.conv2d.parameters()] + [p for p in network.fc.parameters()]
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": slow, "lr": schedule.head_rate},
+            {"params": [head.log_scale, head.offset], "lr": 2e-2, "weight_decay": 0.0},
+        ],
+        weight_decay=1e-2,
+    )
+    steps = schedule.head_epochs * (count // schedule.head_batch)
+    pace = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    started = time.monotonic()
+    for epoch in range(schedule.head_epochs):
+        if epoch % 2 == 0:
+            offset = (0, 1, 2)[epoch // 2 % 3]
+            features = scan_features(network, cache, range(count), offset)
+        order, losses = rng.permutation(count), []
+        for first in range(0, count - schedule.head_batch + 1, schedule.head_batch):
+            scans = order[first : first + schedule.head_batch]
+            logits, maps = head(features[torch.from_numpy(scans)])
+            group, cells = (torch.from_numpy(t) for t in scan_targets(cache, scans, sampler.largest, offset))
+            present = torch.from_numpy(cache.present[scans]).float()
+            loss = F.binary_cross_entropy_with_logits(logits, present)
+            loss = 4.0 * loss + group_loss(maps, _bias(network), group, cells)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(slow, 5.0)
+            optimizer.step()
+            pace.step()
+            losses.append(loss.item())
+        log(f"scans: epoch {epoch + 1}, loss {np.mean(losses):.3f}, {time.monotonic() - started:.0f} s")
+    return head
+
+
+def calibrate(head: ScanHead, cache: Cache, scans: range) -> None:
+    """Phase 3: scale and offset per label by logistic regression on held-back scans, with a weak pull to the old ones."""
+    with torch.no_grad():
+        features = scan_features(head.network, cache, scans)
+        logits = torch.cat([head(features[n : n + 4])[0] for n in range(0, len(features), 4)])
+    present = torch.from_numpy(cache.present[scans.start : scans.stop]).float()
+    change = torch.zeros(2, len(FINDINGS), requires_grad=True)
+    optimizer = torch.optim.LBFGS([change], max_iter=200, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        moved = change[0].exp() * logits + change[1]
+        loss = F.binary_cross_entropy_with_logits(moved, present, reduction="sum") + 0.5 * (change**2).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        head.offset.mul_(change[0].exp()).add_(change[1])
+        head.log_scale.add_(change[0])
+
+
+def train(cache: Cache, schedule: Schedule, count: int, first_phase: Path | None = None) -> AxialNet:
+    """A trained network. `first_phase`: file in which the state after phase 1 is kept, and taken from if it exists."""
+    torch.manual_seed(schedule.seed)
+    network = AxialNet(len(FINDINGS), TRUNK_WIDTH, HEAD_CHANNELS).to(memory_format=torch.channels_last)
+    sampler = Sampler(cache, schedule.seed, count)
+    with torch.no_grad():
+        _bias(network).fill_(-_THETA)
+    if first_phase is not None and first_phase.is_file():
+        network.load_state_dict(torch.load(first_phase, weights_only=True))
+    else:
+        train_groups(network, sampler, schedule)
+        if first_phase is not None:
+            torch.save(network.state_dict(), first_phase)
+    head = train_scans(network, cache, sampler, count, schedule)
+    calibrate(head, cache, range(count, len(cache)))
+    head.fold()
+    return network.eval()
+
+
+def save(network: AxialNet, path: Path) -> str:
+    """Write the weights as safetensors; returns their SHA-256."""
+    state = {
+        k: v.contiguous() for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")
+    }
+    save_file(state, path, metadata={"format": "pt"})
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m hirescam_cli.phantom.train", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument(
+        "--cache-dir", type=Path, required=True, help="folder for the training scans (about 12 GB)"
+    )
+    parser.add_argument("--output", type=Path, default=Path("demo.safetensors"))
+    parser.add_argument("--scans", type=int, default=TRAIN_SCANS, help="training scans")
+    parser.add_argument("--steps", type=int, default=Schedule.steps, help="steps of phase 1")
+    parser.add_argument(
+        "--first-phase", type=Path, help="file that keeps the state after phase 1, to go on from"
+    )
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    started = time.monotonic()
+    cache = build_cache(args.cache_dir, TRAIN_SEED, args.scans + VALIDATION_SCANS, args.threads)
+    log(f"data: {len(cache)} scans, {time.monotonic() - started:.0f} s")
+    network = train(cache, Schedule(steps=args.steps), args.scans, args.first_phase)
+    digest = save(network, args.output)
+    print(
+        json.dumps(
+            {"weights": args.output.name, "sha256": digest, "seconds": round(time.monotonic() - started)}
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
