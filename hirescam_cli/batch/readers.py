@@ -123,8 +123,10 @@ class ReaderPool:
             yield from self._inline(tasks)
             return
         self._waiting.extend(tasks)
-        self._thread = threading.Thread(target=self._manage, name="hirescam-readers", daemon=True)
-        self._thread.start()
+        os.write(self._wake_writer, b"x")
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._manage, name="hirescam-readers", daemon=True)
+            self._thread.start()
         for _ in range(len(tasks)):
             item = self._next()
             if item is None:

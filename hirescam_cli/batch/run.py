@@ -71,7 +71,7 @@ def run(
     if options.scheduler is not None:
         from hirescam_cli.batch.cluster import run_on_cluster
 
-        return run_on_cluster(plan, settings, spec, options, on_event, interruption)
+        return BatchResult(**run_on_cluster(plan, settings, spec, options, on_event, stages, interruption))
     with interruption.installed() if options.handle_signals else nullcontext():
         return _Run(plan, settings, spec, options, on_event, stages, interruption).go()
 
