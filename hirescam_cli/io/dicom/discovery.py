@@ -44,9 +44,24 @@ def find_series(
             series.setdefault(header.series_uid or f" {header.source.folder}", []).append(header)
         else:
             ignored.append(reason)
-    candidates = _candidates(root, list(series.values()), identifiers)
+    places = [place for headers in series.values() for place in _copies_apart(headers)]
+    candidates = _candidates(root, places, identifiers)
     scans, passed_over = _choose(candidates, options)
     return sorted(scans, key=lambda scan: scan.case), ignored + passed_over
+
+
+def _copies_apart(headers: list[Header]) -> list[list[Header]]:
+    """A series spread over several folders as one; folders that repeat each other's instances each for itself."""
+    folders: dict[PurePosixPath, list[Header]] = {}
+    for header in headers:
+        folders.setdefault(header.source.folder, []).append(header)
+    seen: set[str] = set()
+    for members in folders.values():
+        own = {header.sop_uid for header in members if header.sop_uid is not None}
+        if own & seen:
+            return list(folders.values())
+        seen |= own
+    return [headers]
 
 
 def _sources(base: Path, files: Iterable[Path]) -> tuple[list[Source], list[Ignored]]:

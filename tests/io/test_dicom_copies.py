@@ -1,0 +1,34 @@
+"""A series in several folders: parts of one scan, or copies that are scans of their own."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from hirescam_cli.io import InputPath, ReadOptions, discover, read
+from tests.io.dicom_factory import chest, make_series
+
+
+def test_copies_of_a_series_are_scans_of_their_own(tmp_path: Path) -> None:
+    make_series(tmp_path / "in" / "a" / "ct", chest())
+    shutil.copytree(tmp_path / "in" / "a", tmp_path / "in" / "b")
+    shutil.make_archive(str(tmp_path / "in" / "c"), "zip", tmp_path / "in" / "a" / "ct")
+    found = discover([InputPath(tmp_path / "in")], ReadOptions())
+    assert [scan.case for scan in found.scans] == ["a/ct", "b/ct", "c"]
+    volumes = [read(scan, ReadOptions()) for scan in found.scans]
+    assert len({volume.provenance.fingerprint for volume in volumes}) == 1
+    for volume in volumes:
+        np.testing.assert_array_equal(volume.array_ijk, chest())
+        assert volume.provenance.warnings == ()
+
+
+def test_parts_of_a_series_are_one_scan(tmp_path: Path) -> None:
+    files = make_series(tmp_path / "in" / "one", chest())
+    (tmp_path / "in" / "two").mkdir()
+    for path in files[::2]:
+        path.rename(tmp_path / "in" / "two" / path.name)
+    (scan,) = discover([InputPath(tmp_path / "in")], ReadOptions()).scans
+    assert scan.case == "in"
+    np.testing.assert_array_equal(read(scan, ReadOptions()).array_ijk, chest())
