@@ -48,13 +48,14 @@ def write_overlay(
     The slope gives logit units; 0 means no evidence or, outside the map's cells, that the network saw nothing
     there.
     """
-    slope = float(np.abs(cam_syx).max()) / _INT8_MAX or 1.0
+    # The slope is stored in float32: quantise with the value that readers will multiply by.
+    slope = np.float32(np.abs(cam_syx).max() / _INT8_MAX)
+    if slope < np.finfo(np.float32).tiny:
+        slope = np.float32(1.0)
     header = _header(target.shape, target.affine_ras, np.int8)
     header["scl_slope"], header["scl_inter"] = slope, 0.0
     header["cal_max"] = max(0.0, float(cam_syx.max()))
-    # The slope is stored in float32: quantise with the value that readers will multiply by.
-    stored = float(np.float32(slope))
-    _write(path, header, _quantised(cam_syx / np.float32(stored), affine_ras, target), compress)
+    _write(path, header, _quantised(cam_syx / slope, affine_ras, target), compress)
 
 
 def _quantised(scaled_syx: NDArray[np.float32], affine_ras: Affine, target: Grid) -> Iterator[bytes]:

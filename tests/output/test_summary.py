@@ -1,0 +1,233 @@
+"""summary.json: its values, and its schema for finished and failed cases."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+
+from hirescam_cli.errors import ScanError
+from hirescam_cli.explain.explanation import Explanation
+from hirescam_cli.geometry import Grid
+from hirescam_cli.model.spec import ModelSpec, Preparation
+from hirescam_cli.output import summary
+from hirescam_cli.volume import Provenance, Volume
+from tests.geometry.worlds import affine_of
+
+SPEC = ModelSpec(
+    name="tiny",
+    description="",
+    intended_use="tests",
+    architecture="axialnet",
+    parameters={},
+    labels=("nodule", "mass"),
+    thresholds=(0.5, 0.9),
+    preparation=Preparation((0.8, 0.8, 0.8), 6, 420, (-1000.0, 200.0)),
+    target_layer="conv2d.7",
+    placement="stretch",
+)
+HASH = "ab" * 32
+MAP_AFFINE = affine_of("IPL", (2.4, 56.0, 56.0), (140.0, 140.0, 10.0))
+VOLUME = Volume(
+    np.arange(60, dtype=np.int16).reshape(3, 4, 5) - 20,
+    affine_of("LPS", (0.7, 0.8, 2.5), (1, 2, 3)),
+    Provenance("dicom", HASH, series_uid="1.2.3", warnings=("gap: a sentence.",)),
+)
+
+
+def explanation() -> Explanation:
+    rng = np.random.default_rng(0)
+    fine = rng.normal(size=(2, 2, 6, 6)).astype(np.float32)
+    coarse = rng.normal(size=(2, 2, 6, 6)).astype(np.float32)
+    biases = np.array([0.25, -0.5])
+    logits = fine.astype(float).sum(axis=(1, 2, 3)) + biases
+    scores = np.stack([logits - 1, logits + 1], axis=1).astype(np.float32)
+    return Explanation({"hirescam": fine, "gradcam": coarse}, logits, biases, scores, "conv2d.7")
+
+
+def entries(threshold: float | None = None) -> list[dict[str, Any]]:
+    padding = np.zeros((2, 6, 6))
+    padding[0] = 1.0
+    scan = Grid((64, 64, 64), affine_of("LPS", (5, 5, 5), (160, 160, -160)))
+    return summary.label_entries(
+        explanation(), SPEC, threshold=threshold, map_affine_ras=MAP_AFFINE, scan=scan, padding=padding
+    )
+
+
+def run_section(**changes: Any) -> dict[str, Any]:
+    seconds = dict.fromkeys(("read", "prepare", "network", "explain", "write", "total"), 0.5)
+    run = {
+        "version": "0.1.0", "torch": "2.6", "device": "cpu", "device_requested": "auto", "precision": "fp32",
+        "fallbacks": [], "params_hash": HASH, "peak_memory_mib": 512.0, "seconds": seconds,
+    }  # fmt: skip
+    return {**run, **changes}
+
+
+def finished() -> dict[str, Any]:
+    return {
+        "schema_version": summary.SCHEMA_VERSION,
+        "status": "ok",
+        "case": "a/b",
+        "started": "2026-01-02T03:04:05+00:00",
+        "error": None,
+        "warnings": ["gap: a sentence."],
+        "input": summary.input_section(VOLUME, "uids"),
+        "model": summary.model_section(SPEC, HASH),
+        "run": run_section(),
+        "coverage": {"scan_seen_fraction": 1.0, "padding_fraction": 0.0},
+        "placement": "stretch",
+        "target_layer": "conv2d.7",
+        "affines_ras": {"stretch": summary.matrix(MAP_AFFINE), "receptive-field": summary.matrix(MAP_AFFINE)},
+        "network": {"shape_zyx": [6, 420, 420], "hu_window": [-1000.0, 200.0]},
+        "labels": entries(),
+        "outputs": [{"path": "hirescam.cams.nii.gz", "sha256": HASH, "bytes": 3}],
+    }
+
+
+def failed() -> dict[str, Any]:
+    error = ScanError("x.nii is truncated.", hint="Copy it again.", code="nifti-truncated")
+    return summary.failure_document(
+        "x",
+        "2026-01-02T03:04:05+00:00",
+        error,
+        model=summary.model_section(SPEC, None),
+        run=run_section(torch=None),
+    )
+
+
+def validator() -> jsonschema.Draft202012Validator:
+    jsonschema.Draft202012Validator.check_schema(summary.schema())
+    return jsonschema.Draft202012Validator(
+        summary.schema(), format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER
+    )
+
+
+@pytest.mark.parametrize("document", [finished(), failed()], ids=["ok", "failed"])
+def test_documents_satisfy_the_schema(document: dict[str, Any]) -> None:
+    validator().validate(json.loads(summary.dump(document)))
+
+
+FAULTS: list[tuple[str, dict[str, Any]]] = [
+    ("ok", {"status": "fine"}),
+    ("ok", {"schema_version": 2}),
+    ("ok", {"labels": []}),
+    ("ok", {"outputs": []}),
+    ("ok", {"input": None}),
+    ("ok", {"error": {"code": "a", "stage": "read", "message": "b", "hint": None}}),
+    ("ok", {"coverage": {"scan_seen_fraction": 1.2, "padding_fraction": 0.0}}),
+    ("ok", {"placement": "rf"}),
+    ("ok", {"patient": "x"}),
+    ("failed", {"error": None}),
+    ("failed", {"outputs": [{"path": "a", "sha256": HASH, "bytes": 1}]}),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"), FAULTS, ids=[f"{kind}-{next(iter(change))}" for kind, change in FAULTS]
+)
+def test_the_schema_refuses_documents_that_contradict_themselves(kind: str, change: dict[str, Any]) -> None:
+    document = {**(finished() if kind == "ok" else failed()), **change}
+    with pytest.raises(jsonschema.ValidationError):
+        validator().validate(document)
+
+
+@pytest.mark.parametrize("key", sorted(finished()))
+def test_every_key_is_required(key: str) -> None:
+    document = finished()
+    del document[key]
+    with pytest.raises(jsonschema.ValidationError, match=f"'{key}' is a required property"):
+        validator().validate(document)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_numbers_that_json_does_not_know_are_never_written(tmp_path: Path, value: float) -> None:
+    document = finished()
+    document["labels"][0]["logit"] = value
+    with pytest.raises(ValueError, match="JSON"):
+        summary.write(tmp_path, document)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_was_read() -> None:
+    section = summary.input_section(VOLUME, "uids")
+    assert section == {
+        "kind": "dicom", "fingerprint": HASH, "shape": [3, 4, 5], "spacing_mm": [0.7, 0.8, 2.5],
+        "affine": [[-0.7, 0, 0, 1], [0, -0.8, 0, 2], [0, 0, 2.5, 3], [0, 0, 0, 1]],
+        "orientation": "LPS", "series_uid": "1.2.3", "hu_min": -20.0, "hu_max": 39.0,
+    }  # fmt: skip
+    assert summary.input_section(VOLUME, "none")["series_uid"] is None
+    assert "1.2.3" not in json.dumps(summary.input_section(VOLUME, "none"))
+
+
+def test_entries_hold_every_label_with_the_evidence_of_each_method() -> None:
+    source, found = explanation(), entries()
+    assert [(entry["name"], entry["index"]) for entry in found] == [("nodule", 0), ("mass", 1)]
+    for index, entry in enumerate(found):
+        logit = source.logits[index]
+        assert entry["logit"] == logit
+        assert entry["probability"] == pytest.approx(1 / (1 + np.exp(-logit)), rel=1e-12)
+        assert entry["threshold"] == (0.5, 0.9)[index]
+        assert entry["positive"] == (entry["probability"] >= entry["threshold"])
+        assert entry["slice_scores"] == pytest.approx([logit - 1, logit + 1], rel=1e-6)
+        fine = source.cams["hirescam"][index].astype(float)
+        maps = entry["maps"]["hirescam"]
+        assert maps["complete"]
+        assert maps["sum"] == pytest.approx(fine.sum(), rel=1e-12)
+        assert maps["padding_share"] == pytest.approx(np.abs(fine[0]).sum() / np.abs(fine).sum(), rel=1e-9)
+        cell = np.unravel_index(fine.argmax(), fine.shape)
+        assert maps["peak"]["world_mm"] == pytest.approx((MAP_AFFINE @ [*cell, 1])[:3].tolist())
+        assert (maps["overlay"], maps["picture"]) == (None, None)
+        assert not entry["maps"]["gradcam"]["complete"]
+        coarse = source.cams["gradcam"][index].ravel()
+        assert entry["agreement"]["correlation"] == pytest.approx(
+            np.corrcoef(fine.ravel(), coarse)[0, 1], abs=1e-9
+        )
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.31, 1.0])
+def test_a_threshold_given_replaces_those_of_the_model(threshold: float) -> None:
+    for entry in entries(threshold):
+        assert entry["threshold"] == threshold
+        assert entry["positive"] is bool(entry["probability"] >= threshold)
+
+
+def test_with_one_method_there_is_no_agreement() -> None:
+    source = explanation()
+    alone = Explanation(
+        {"hirescam": source.cams["hirescam"]}, source.logits, source.biases, source.slice_scores, "x"
+    )
+    scan = Grid((4, 4, 4), np.eye(4))
+    found = summary.label_entries(
+        alone, SPEC, threshold=None, map_affine_ras=MAP_AFFINE, scan=scan, padding=np.zeros((2, 6, 6))
+    )
+    assert [entry["agreement"] for entry in found] == [None, None]
+    assert list(found[0]["maps"]) == ["hirescam"]
+
+
+def test_extreme_logits_give_probabilities_within_0_and_1() -> None:
+    logits = np.array([-1e5, -40.0, 0.0, 40.0, 1e5])
+    empty = np.zeros((5, 1), dtype=np.float32)
+    probabilities = Explanation({}, logits, logits, empty, "x").probabilities
+    assert probabilities.tolist() == pytest.approx([0.0, np.exp(-40.0), 0.5, 1.0, 1.0], abs=1e-12)
+    assert ((probabilities >= 0) & (probabilities <= 1)).all()
+
+
+def test_a_failure_says_why_and_holds_nothing_else() -> None:
+    document = failed()
+    assert document["error"] == {
+        "code": "nifti-truncated", "stage": "read", "message": "x.nii is truncated.", "hint": "Copy it again.",
+    }  # fmt: skip
+    assert (document["labels"], document["outputs"], document["input"]) == ([], [], None)
+
+
+def test_the_file_is_utf_8_and_reads_back(tmp_path: Path) -> None:
+    document = finished()
+    document["warnings"] = ["höhle: ein Satz."]
+    summary.write(tmp_path, document)
+    data = (tmp_path / "summary.json").read_bytes()
+    assert "höhle".encode() in data
+    assert json.loads(data) == document
