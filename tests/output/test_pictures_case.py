@@ -159,7 +159,7 @@ def test_the_comparison_is_drawn_with_both_certificates(known, monkeypatch) -> N
 
 def test_a_comparison_needs_both_methods(known) -> None:
     alone = replace(known.view, cams={"hirescam": known.view.cams["hirescam"]})
-    with pytest.raises(UsageError, match="no Grad-CAM maps"):
+    with pytest.raises(UsageError, match="maps of hirescam, expected two methods"):
         draw_comparison(alone, "nodule", io.BytesIO())
 
 
@@ -226,6 +226,25 @@ def test_all_negative_scores_do_not_scale_noise_to_full_strength(known) -> None:
     rgb = heatmap(table, 240).astype(int)
     assert (rgb[..., 2] >= rgb[..., 0]).all()
     assert render_slice_scores(table).shape[1] == 1200
+
+
+@pytest.mark.parametrize(
+    "shape", [(60, 40, 1), (60, 40, 2), (2, 40, 30), (60, 1, 30), (30, 20, 140), (1, 1, 1)]
+)
+def test_scans_of_extreme_shapes_are_drawn_within_the_margins(shape) -> None:
+    case = make_case(shape_lps=shape)
+    pictures = [io.BytesIO() for _ in range(4)]
+    draw_label(case.view, "hirescam", "nodule", pictures[0], signed=True)
+    draw_slice_scores(case.view, pictures[1])
+    draw_comparison(case.view, "nodule", pictures[2])
+    draw_volume_gif(case.view, "hirescam", "nodule", pictures[3], max_bytes=1_000_000)
+    for target in pictures[:3]:
+        picture = np.asarray(Image.open(target))
+        assert picture.shape[1] == 1200
+        assert picture.shape[0] < 2400
+        for edge in (picture[:6], picture[-6:], picture[:, :8], picture[:, -8:]):
+            assert (edge == 255).all()
+    assert Image.open(pictures[3]).n_frames == min(shape[2], LADDER[0].frames)
 
 
 def test_every_kind_of_picture_has_a_name_and_goes_to_paths(known, tmp_path) -> None:

@@ -19,6 +19,7 @@ from hirescam_cli.output.pictures import draw_label
 from hirescam_cli.output.pictures.canvas import Canvas, literal, number, ticks
 from hirescam_cli.output.pictures.colour import Scale, negative_ramp, oklab, positive_ramp, scan_grey
 from hirescam_cli.output.pictures.figure import lay_out, render_label
+from hirescam_cli.output.pictures.panels import draw_colour_bar
 from hirescam_cli.output.pictures.scene import certificate, facts, find_focus, make_scene, probability
 from tests.output.views import LABELS, Known, make_case
 
@@ -316,6 +317,27 @@ def test_opacity_grows_from_zero() -> None:
     assert moved[0] < 1e-6
     assert moved[1] < 0.02
     assert (np.diff(moved) > 0).all()
+
+
+@pytest.mark.parametrize(
+    "ends", [(-0.0143, 0.0207), (0.0, 0.261), (-0.00028, 0.0654), (-4.0, 0.001), (-1, 1)]
+)
+def test_labels_of_the_colour_bar_do_not_overlap(ends, monkeypatch) -> None:
+    spans = []
+    canvas = Canvas(500, 100)
+
+    def recording(x, _y, text, size, anchor="left", bold=False):
+        width = canvas.text_width(text, size, bold=bold)
+        start = {"left": x, "right": x - width, "center": x - width / 2}[anchor]
+        spans.append((start, start + width, text))
+
+    monkeypatch.setattr(canvas, "text", recording)
+    draw_colour_bar(canvas, 40, 30, 420, Scale(1.0, True), *ends, "title")
+    spans.sort()
+    labels = [span for span in spans if span[2] != "title"]
+    assert "0" in [text for _, _, text in labels]
+    assert all(left[1] + 3 < right[0] for left, right in pairwise(labels))
+    assert number(max(ends, key=abs)) in [text for _, _, text in labels]
 
 
 def test_ticks_and_numbers() -> None:

@@ -79,7 +79,7 @@ def _chest(grid: Grid, lesion_mm: NDArray[np.float64], marker_mm: NDArray[np.flo
     """Air -1000, body 40, two lungs -850, spine 700, lesion (sphere of radius 12 mm) 60, marker 1000."""
     index = np.stack(np.meshgrid(*(np.arange(n) for n in grid.shape), indexing="ij"), axis=-1)
     at = affines.apply(grid.affine_ras, index)
-    i, j, k = np.moveaxis(index / (np.asarray(grid.shape) - 1.0) * 2 - 1, -1, 0)
+    i, j, k = np.moveaxis(index / np.maximum(np.asarray(grid.shape) - 1.0, 1.0) * 2 - 1, -1, 0)
     array = np.full(grid.shape, -1000, dtype=np.int16)
     array[(i / 0.92) ** 2 + (j / 0.85) ** 2 <= 1] = 40
     for centre in (-0.42, 0.42):

@@ -25,7 +25,7 @@ from hirescam_cli.output.pictures.scene import (
 )
 from hirescam_cli.output.view import CaseView
 
-FIRST, SECOND = "hirescam", "gradcam"
+USUAL = ("hirescam", "gradcam")
 
 _MARGIN, _GAP, _TITLE = 24, 18, 26
 _COLUMN = (WIDTH - 2 * _MARGIN - 2 * _GAP) // 3
@@ -35,28 +35,40 @@ _FOOT = 92
 
 
 def draw_comparison(
-    view: CaseView, label: str, target: str | os.PathLike[str] | BinaryIO, *, placement: str | None = None
+    view: CaseView,
+    label: str,
+    target: str | os.PathLike[str] | BinaryIO,
+    *,
+    placement: str | None = None,
+    smooth: bool = True,
 ) -> None:
-    """Write the PNG that compares the two methods for one label (1200 pixels wide) to a path or binary file.
+    """Write the PNG that compares two methods for one label (1200 pixels wide) to a path or binary file.
 
-    Raises UsageError when the case does not hold both methods.
+    HiResCAM and Grad-CAM where the case holds both, else its first two methods. Raises UsageError for fewer.
     """
-    write_png(render_comparison(*comparison_scenes(view, label, placement=placement)), target)
+    write_png(render_comparison(*comparison_scenes(view, label, placement=placement, smooth=smooth)), target)
 
 
 def comparison_scenes(
-    view: CaseView, label: str, *, placement: str | None = None
+    view: CaseView, label: str, *, placement: str | None = None, smooth: bool = True
 ) -> tuple[Scene, Scene, Scene]:
-    """HiResCAM, Grad-CAM, and Grad-CAM minus HiResCAM, signed, on the planes through HiResCAM's focus."""
-    if missing := [method for method in (FIRST, SECOND) if method not in view.cams]:
+    """First method, second, and second minus first, signed, on the planes through the first one's focus."""
+    one, two = _methods(view)
+    first = make_scene(view, one, label, signed=True, placement=placement, smooth=smooth)
+    second = make_scene(view, two, label, signed=True, placement=placement, smooth=smooth, focus=first.focus)
+    return first, second, replace(second, cam=second.cam - first.cam)
+
+
+def _methods(view: CaseView) -> tuple[str, str]:
+    usual, held = [m for m in USUAL if m in view.cams], list(view.cams)
+    if len(held) < 2:
         raise UsageError(
-            f"The case holds no {METHOD_NAMES[missing[0]]} maps, expected both methods for a comparison.",
+            f"The case holds maps of {' and '.join(held) or 'no method'}, expected two methods to compare.",
             hint="Explain it with `--method hirescam --method gradcam`.",
             code="comparison-methods",
         )
-    first = make_scene(view, FIRST, label, signed=True, placement=placement)
-    second = make_scene(view, SECOND, label, signed=True, placement=placement, focus=first.focus)
-    return first, second, replace(second, cam=second.cam - first.cam)
+    one, two = (usual if len(usual) == 2 else held)[:2]
+    return one, two
 
 
 def common_scale(scenes: tuple[Scene, Scene, Scene]) -> Scale:
@@ -104,11 +116,12 @@ def _head(canvas: Canvas, first: Scene, second: Scene) -> None:
     room = WIDTH - 2 * _MARGIN
     canvas.text(_MARGIN, 48, canvas.fitted(first.label, room, 23, bold=True), 23, bold=True)
     canvas.text(_MARGIN, 76, canvas.fitted(headline(first.entry), room, 15), 15)
+    names = [METHOD_NAMES.get(scene.method, scene.method) for scene in (first, second)]
     for column, scene in enumerate((first, second)):
         _column_head(
             canvas,
             column,
-            METHOD_NAMES[scene.method],
+            names[column],
             certificate(scene.entry, scene.method),
             _peak(scene),
         )
@@ -117,7 +130,7 @@ def _head(canvas: Canvas, first: Scene, second: Scene) -> None:
     _column_head(
         canvas,
         2,
-        "Grad-CAM − HiResCAM",
+        f"{names[1]} − {names[0]}",
         "" if correlation is None else f"correlation of the maps {number(correlation, 2)}",
         "" if apart is None else f"peaks {apart:.0f} mm apart",
     )

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hirescam_cli.output.pictures.canvas import MUTED, Canvas, number, write_png
 from hirescam_cli.output.pictures.colour import RGB
 from hirescam_cli.output.pictures.panels import draw_colour_bar, draw_plane, draw_profile, plane_title
 from hirescam_cli.output.pictures.planes import Box
-from hirescam_cli.output.pictures.scene import Scene, facts, headline, make_scene, slice_positions_mm
+from hirescam_cli.output.pictures.scene import Scene, facts, headline, make_scene, on_scan, slice_positions_mm
 from hirescam_cli.output.view import CaseView
 
 WIDTH = 1200
@@ -21,7 +22,8 @@ _MARGIN = 24
 _GAP = 18
 _TITLE = 26
 _AXIS_GAP = 72
-_PROFILE = 200
+_PROFILE, _WIDEST_PROFILE = 200, 340
+_NARROWEST = 170
 _CAPTION = 420
 _LONGEST = 900
 _FOOT = 50
@@ -45,19 +47,20 @@ def lay_out(box: Box) -> Layout:
     """Axial over coronal, sagittal and profile beside the coronal, in one scale; the caption top right."""
     width_mm, depth_mm, length_mm = box.size_mm
     room = WIDTH - 2 * _MARGIN - _GAP - _AXIS_GAP - _PROFILE
-    step = max((width_mm + depth_mm) / room, length_mm / _LONGEST, depth_mm / _LONGEST)
-    columns, rows_axial, rows = (round(mm / step) for mm in (width_mm, depth_mm, length_mm))
+    narrow = room - _NARROWEST
+    step = max((width_mm + depth_mm) / room, width_mm / narrow, depth_mm / narrow, length_mm / _LONGEST)
+    columns, rows_axial, rows = (max(1, round(mm / step)) for mm in (width_mm, depth_mm, length_mm))
     upper = max(rows_axial, _CAPTION)
     top, low = _MARGIN + _TITLE, _MARGIN + _TITLE + upper + _GAP + _TITLE
-    second = _MARGIN + columns + _GAP
-    profile = second + rows_axial + _AXIS_GAP
+    second = _MARGIN + max(columns, _NARROWEST) + _GAP
+    profile = second + max(rows_axial, _NARROWEST) + _AXIS_GAP
     return Layout(
         step,
-        (_MARGIN, top + upper - rows_axial),
+        (_MARGIN, top),
         (_MARGIN, low),
         (second, low),
         (second + 6, top, WIDTH - _MARGIN - second - 6),
-        (profile, low, WIDTH - _MARGIN - profile, rows),
+        (profile, low, min(_WIDEST_PROFILE, WIDTH - _MARGIN - profile), rows),
         low + rows + _FOOT,
     )
 
@@ -144,8 +147,8 @@ def _profile(canvas: Canvas, layout: Layout, scene: Scene) -> None:
     given = scene.entry.get("slice_scores")
     scores = scene.cam.sum(axis=(1, 2)) if given is None else given
     values = np.asarray(scores, dtype=np.float64)
-    focus = scene.focus
-    mark = None if focus.cell_mm is None else focus.cell_mm[2]
+    cell = scene.focus.cell
+    mark = None if cell is None else float(positions[cell[0]])
     draw_profile(
         canvas,
         layout.profile,
@@ -154,7 +157,14 @@ def _profile(canvas: Canvas, layout: Layout, scene: Scene) -> None:
         values,
         mark_mm=mark,
         title="Map summed by slice, logits" if given is None else "Slice scores, logits",
-        note="" if given is None else f"mean = logit = {number(scene.entry['logit'])}",
+        note="" if given is None else _mean_note(scene, positions),
     )
     x, y, _, _ = layout.profile
     canvas.text(x - 8, y - 7, "z, mm", 12, anchor="right")
+
+
+def _mean_note(scene: Scene, positions_mm: NDArray[np.float64]) -> str:
+    """What the scores' mean is; slice groups off the scan count in it and are not drawn."""
+    off = int((~on_scan(positions_mm, (scene.box.high[2], scene.box.low[2]))).sum())
+    padding = f" with {off} group{'s' if off > 1 else ''} of padding" if off else ""
+    return f"mean{padding} = logit = {number(scene.entry['logit'])}"

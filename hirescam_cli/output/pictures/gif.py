@@ -23,6 +23,7 @@ from hirescam_cli.output.pictures.scene import (
     PlaneImage,
     Scene,
     certificate,
+    half_spacing_mm,
     headline,
     make_scene,
     signed_mm,
@@ -33,7 +34,7 @@ from hirescam_cli.output.view import CaseView
 MAX_BYTES = 8_000_000
 
 _MARGIN, _HEAD, _FOOT = 16, 92, 58
-_AXIS_GAP, _PROFILE = 64, 120
+_AXIS_GAP, _PROFILE, _NARROWEST = 64, 120, 120
 _SECONDS = 10.0
 _BAYER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]])
 
@@ -125,7 +126,7 @@ def render_frames(scene: Scene, quality: Quality) -> Iterator[RGB]:
     base, area = _backdrop(scene, rows, columns)
     groups = slice_positions_mm(scene.cam.shape, scene.affine_ras)
     scores = _scores(scene)
-    half = abs(groups[1] - groups[0]) / 2 if len(groups) > 1 else float("inf")
+    half = half_spacing_mm(groups)
     for z in positions_mm(scene, quality.frames):
         plane = _dithered(scene.plane("axial", step, (x, y, float(z))), scene.scale, quality)
         picture = base.copy()
@@ -135,7 +136,7 @@ def render_frames(scene: Scene, quality: Quality) -> Iterator[RGB]:
         nearest = int(np.abs(groups - z).argmin())
         seen = abs(groups[nearest] - z) <= half + 1e-6
         score = f"score {scores[nearest]:.2f}".replace("-", "−") if seen else "not seen"
-        yield _marked(picture, scene, area, float(z), score)
+        yield _marked(picture, scene, area, columns, float(z), score)
 
 
 def _scores(scene: Scene) -> NDArray[np.float64]:
@@ -145,7 +146,7 @@ def _scores(scene: Scene) -> NDArray[np.float64]:
 
 def _backdrop(scene: Scene, rows: int, columns: int) -> tuple[RGB, tuple[int, int, int, int]]:
     """What stays the same in every frame, and the profile's area (x, y, width, height)."""
-    area = (_MARGIN + columns + _AXIS_GAP, _HEAD, _PROFILE, rows)
+    area = (_MARGIN + max(columns, _NARROWEST) + _AXIS_GAP, _HEAD, _PROFILE, rows)
     width, height = area[0] + _PROFILE + _MARGIN, _HEAD + rows + _FOOT
     canvas = Canvas(width + width % 2, height + height % 2)
     room = width - 2 * _MARGIN
@@ -167,7 +168,7 @@ def _backdrop(scene: Scene, rows: int, columns: int) -> tuple[RGB, tuple[int, in
     )
     limit = scene.scale.limit
     if limit > 0:
-        bar = min(columns, 300)
+        bar = min(max(columns, _NARROWEST), 300)
         draw_colour_bar(canvas, _MARGIN, _HEAD + rows + 12, bar, scene.scale, 0.0, limit, "", height=12)
         canvas.text(
             area[0] + _PROFILE, _HEAD + rows + 42, "bar: logits per cell", 11, colour=MUTED, anchor="right"
@@ -177,7 +178,9 @@ def _backdrop(scene: Scene, rows: int, columns: int) -> tuple[RGB, tuple[int, in
     return canvas.rgb(), area
 
 
-def _marked(picture: RGB, scene: Scene, area: tuple[int, int, int, int], z: float, score: str) -> RGB:
+def _marked(
+    picture: RGB, scene: Scene, area: tuple[int, int, int, int], columns: int, z: float, score: str
+) -> RGB:
     """The frame's own marks: a line at its z in the profile, z and score in figures, the patient's sides."""
     x, y, width, height = area
     top, bottom = scene.box.high[2], scene.box.low[2]
@@ -189,7 +192,7 @@ def _marked(picture: RGB, scene: Scene, area: tuple[int, int, int, int], z: floa
     draw.text((x + width, y - 8), score, fill=(26, 26, 26), font=figures, anchor="rs")
     draw.text((_MARGIN, y - 8), f"z = {signed_mm(z)} mm", fill=(26, 26, 26), font=figures, anchor="ls")
     sides = ImageFont.truetype(font_file(bold=True), 14)
-    right = x - _AXIS_GAP
+    right = _MARGIN + columns
     for place, letter, anchor in (
         ((_MARGIN + 6, y + height // 2), "R", "lm"),
         ((right - 6, y + height // 2), "L", "rm"),

@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from hirescam_cli.output.pictures.canvas import INK, MUTED, RULE, Anchor, Canvas, number, ticks
 from hirescam_cli.output.pictures.colour import RGB, Scale, negative_ramp, positive_ramp, to_bytes
 from hirescam_cli.output.pictures.planes import Frame
-from hirescam_cli.output.pictures.scene import signed_mm
+from hirescam_cli.output.pictures.scene import half_spacing_mm, on_scan, signed_mm
 
 WARM, COLD = "#c8452f", "#2d6fae"
 
+_INSET, _LINE = 11.0, 16.0
+_ROOM_FOR_SIDES, _ROOM_FOR_RULER = 50, 110
 _NORMAL_NAMES = ("x", "y", "z")
 
 
@@ -43,54 +45,32 @@ def draw_plane(
         canvas.text(x, y - 7, title, 13)
     if cross_mm is not None:
         _cross(canvas, x, y, frame, cross_mm)
-    left, right, top, bottom = frame.letters
-    size, inset = 14.0, 11.0
-    canvas.text(
-        x + inset,
-        y + rows / 2,
-        left,
-        size,
-        colour="white",
-        bold=True,
-        anchor="center",
-        middle=True,
-        outline=True,
-    )
-    canvas.text(
-        x + columns - inset,
-        y + rows / 2,
-        right,
-        size,
-        colour="white",
-        bold=True,
-        anchor="center",
-        middle=True,
-        outline=True,
-    )
-    canvas.text(
-        x + columns / 2,
-        y + inset,
-        top,
-        size,
-        colour="white",
-        bold=True,
-        anchor="center",
-        middle=True,
-        outline=True,
-    )
-    canvas.text(
-        x + columns / 2,
-        y + rows - inset,
-        bottom,
-        size,
-        colour="white",
-        bold=True,
-        anchor="center",
-        middle=True,
-        outline=True,
-    )
-    if ruler:
+    _sides(canvas, x, y, frame)
+    if ruler and columns >= _ROOM_FOR_RULER:
         _ruler(canvas, x, y, frame)
+
+
+def _sides(canvas: Canvas, x: int, y: int, frame: Frame) -> None:
+    """The letters at the middle of the edges; a pair is left out where it would not fit."""
+    rows, columns = frame.shape
+    left, right, top, bottom = frame.letters
+    places = []
+    if columns >= _ROOM_FOR_SIDES and rows >= _LINE:
+        places += [(_INSET, rows / 2, left), (columns - _INSET, rows / 2, right)]
+    if rows >= _ROOM_FOR_SIDES and columns >= _LINE:
+        places += [(columns / 2, _INSET, top), (columns / 2, rows - _INSET, bottom)]
+    for across, down, letter in places:
+        canvas.text(
+            x + across,
+            y + down,
+            letter,
+            14,
+            colour="white",
+            bold=True,
+            anchor="center",
+            middle=True,
+            outline=True,
+        )
 
 
 def _cross(canvas: Canvas, x: int, y: int, frame: Frame, point_mm: Sequence[float]) -> None:
@@ -140,14 +120,28 @@ def draw_colour_bar(
     canvas.text(x, y - 8, title, 13)
     canvas.image(to_bytes(scale.over(*np.broadcast_arrays(grey[:, None], logits[None, :]))), x, y)
     canvas.box(x - 0.5, y - 0.5, width + 1, height + 1, edge=MUTED)
-    clear = 0.11 * (high - low)
-    inner = [v for v in ticks(low, high, 5) if v == 0 or min(v - low, high - v) > clear]
-    ends = [v for v in (low, high) if v == 0 or abs(v) > clear]
-    for value in sorted({*ends, *inner}):
+    for value, anchor in _bar_labels(canvas, width, low, high):
         at = x + (value - low) / (high - low) * width
-        anchor: Anchor = "left" if value == low != 0 else "right" if value == high != 0 else "center"
         canvas.line([at, at], [y + height, y + height + 5], colour=MUTED)
         canvas.text(at, y + height + 18, number(value), 12, anchor=anchor, bold=anchor != "center")
+
+
+def _bar_labels(canvas: Canvas, width: int, low: float, high: float) -> list[tuple[float, Anchor]]:
+    """The ends of a bar that are not 0, aligned with it, and the round numbers whose labels clear them."""
+    labels: list[tuple[float, Anchor]] = []
+    left, right = 0.0, float(width)
+    zero = (0.0 - low) / (high - low) * width
+    ends: tuple[tuple[float, Anchor], ...] = ((low, "left"), (high, "right"))
+    for value, anchor in ends:
+        room = canvas.text_width(number(value), 12, bold=True) + 16
+        if value != 0 and room < (zero if anchor == "left" else width - zero):
+            labels.append((value, anchor))
+            left, right = (room, right) if anchor == "left" else (left, width - room)
+    for value in ticks(low, high, 5):
+        at, half = (value - low) / (high - low) * width, canvas.text_width(number(value), 12) / 2
+        if value == 0 or (at - half >= left and at + half <= right):
+            labels.append((value, "center"))
+    return labels
 
 
 def hexadecimal(colour: NDArray[np.float64]) -> str:
@@ -182,11 +176,11 @@ def draw_profile(
     """
     x, y, width, height = area
     top, bottom = span_mm
-    drawn = (positions_mm <= top) & (positions_mm >= bottom)
+    drawn = on_scan(positions_mm, span_mm)
     shown = scores[drawn] if drawn.any() else np.zeros(1)
     low, high = min(0.0, float(shown.min())), max(0.0, float(shown.max()))
-    pad = (high - low) * 0.05 or 1.0
-    low, high = low - (pad if low < 0 else 0.0), high + (pad if high > 0 else 0.0)
+    pad = (high - low) * 0.05
+    low, high = (0.0, 1.0) if pad == 0 else (low - pad * (low < 0), high + pad * (high > 0))
 
     def across(score: float) -> float:
         return x + (score - low) / (high - low) * width
@@ -196,7 +190,7 @@ def draw_profile(
 
     canvas.box(x, y, width, height, fill="#f6f6f6")
     _profile_axes(canvas, area, (low, high), (top, bottom))
-    half = abs(positions_mm[1] - positions_mm[0]) / 2 if len(positions_mm) > 1 else (top - bottom) / 2
+    half = half_spacing_mm(positions_mm)
     for z, score in zip(positions_mm[drawn], scores[drawn], strict=True):
         upper, lower = down(min(z + half, top)), down(max(z - half, bottom))
         start, stop = sorted((across(0.0), across(float(score))))
@@ -219,7 +213,11 @@ def _profile_axes(
         at = x + (value - across[0]) / (across[1] - across[0]) * width
         canvas.line([at, at], [y, y + height], colour=RULE, width=0.8)
         canvas.text(at, y + height + 18, number(value), 12, anchor="center")
-    for value in ticks(span_mm[1], span_mm[0], max(3, int(height / 55))):
+    last = float("inf")
+    for value in ticks(span_mm[1], span_mm[0], max(1, int(height / 45))):
         at = y + (span_mm[0] - value) / (span_mm[0] - span_mm[1]) * height
+        if last - at < _LINE:
+            continue
+        last = at
         canvas.line([x - 5, x], [at, at], colour=MUTED)
         canvas.text(x - 8, at, number(value, 6), 12, anchor="right", middle=True)

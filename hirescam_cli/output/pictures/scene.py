@@ -168,6 +168,18 @@ def slice_positions_mm(cams_shape: tuple[int, ...], affine_ras: Affine) -> NDArr
     return affines.apply(affine_ras, cells)[:, 2]
 
 
+def half_spacing_mm(positions_mm: NDArray[np.float64]) -> float:
+    """Half the distance between slice groups; infinite for a single one."""
+    return abs(float(positions_mm[1] - positions_mm[0])) / 2 if len(positions_mm) > 1 else float("inf")
+
+
+def on_scan(positions_mm: NDArray[np.float64], span_mm: tuple[float, float]) -> NDArray[np.bool_]:
+    """Which slice groups [S] overlap the scan's extent (z at top, z at bottom); the others are padding."""
+    half, (top, bottom) = half_spacing_mm(positions_mm) - 1e-6, span_mm
+    overlapping: NDArray[np.bool_] = (positions_mm - half < top) & (positions_mm + half > bottom)
+    return overlapping
+
+
 def certificate(entry: Mapping[str, Any], method: str) -> str:
     """The sentence that says how far a map accounts for its logit."""
     found = entry["maps"][method]

@@ -16,7 +16,7 @@ from hirescam_cli.output.pictures.colour import RGB, even_ramp, to_bytes
 from hirescam_cli.output.pictures.figure import WIDTH
 from hirescam_cli.output.pictures.panels import WARM
 from hirescam_cli.output.pictures.planes import bounding_box
-from hirescam_cli.output.pictures.scene import probability, slice_positions_mm
+from hirescam_cli.output.pictures.scene import half_spacing_mm, on_scan, probability, slice_positions_mm
 from hirescam_cli.output.view import CaseView
 
 _MARGIN = 24
@@ -45,9 +45,8 @@ class ScoreTable:
 
     @property
     def on_scan(self) -> NDArray[np.bool_]:
-        """Which slice groups lie within the scan's extent; the others are padding."""
-        top, bottom = self.span_mm
-        return (self.positions_mm <= top) & (self.positions_mm >= bottom)
+        """Which slice groups are not padding."""
+        return on_scan(self.positions_mm, self.span_mm)
 
     @property
     def limit(self) -> float:
@@ -94,8 +93,7 @@ def heatmap(table: ScoreTable, width: int, *, shared: bool = True) -> RGB:
     z = top - (np.arange(width) + 0.5) / width * (top - bottom)
     positions = table.positions_mm
     nearest = np.abs(z[:, None] - positions[None, :]).argmin(axis=1)
-    spacing = abs(positions[1] - positions[0]) if len(positions) > 1 else top - bottom
-    seen = np.abs(z - positions[nearest]) <= spacing / 2 + 1e-6
+    seen = np.abs(z - positions[nearest]) <= half_spacing_mm(positions) + 1e-6
     limits = np.full(len(table.entries), table.limit)
     if not shared:
         own = np.where(table.on_scan, np.abs(table.scores), 0.0).max(axis=1)
