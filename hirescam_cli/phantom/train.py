@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from hirescam_cli.model.axialnet import AxialNet
 from hirescam_cli.phantom.data import PREPARATION, Cache, build_cache
 from hirescam_cli.phantom.lesions import FINDINGS
-from hirescam_cli.phantom.sampling import GROUP, Batch, Sampler, scan_targets
+from hirescam_cli.phantom.sampling import GROUP, Sampler, scan_targets
 
 TRUNK_WIDTH = 16
 HEAD_CHANNELS = (64, 64, 48, 48)
@@ -46,7 +46,7 @@ _THETA = 3.0
 class Schedule:
     """Length and pace of the phases."""
 
-    steps: int = 6000
+    steps: int = 3000
     batch: int = 24
     rate: float = 2e-3
     head_epochs: int = 8
@@ -88,12 +88,14 @@ def group_loss(maps: Tensor, bias: Tensor, group: Tensor, cells: Tensor) -> Tens
     return cell + 2.0 * whole + 0.05 * negative
 
 
-def _augmented(batch: Batch, generator: torch.Generator) -> Tensor:
+def _next_batch(sampler: Sampler, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Network values of a batch at slightly changed contrast and brightness, and its targets."""
+    batch = sampler.batch(size)
     values = network_values(batch.window)
     n = len(values)
     gain = 1.0 + 0.06 * (torch.rand(n, 1, 1, 1, generator=generator) - 0.5)
     offset = 0.02 * (torch.rand(n, 1, 1, 1, generator=generator) - 0.5)
-    return values.mul_(gain).add_(offset)
+    return values.mul_(gain).add_(offset), torch.from_numpy(batch.group), torch.from_numpy(batch.cells)
 
 
 def train_groups(network: AxialNet, sampler: Sampler, schedule: Schedule) -> None:
@@ -106,15 +108,13 @@ def train_groups(network: AxialNet, sampler: Sampler, schedule: Schedule) -> Non
     network.train()
     losses, started = [], time.monotonic()
     with ThreadPoolExecutor(1) as loader:
-        upcoming = loader.submit(sampler.batch, schedule.batch)
+        upcoming = loader.submit(_next_batch, sampler, schedule.batch, generator)
         for step in range(schedule.steps):
-            batch = upcoming.result()
-            upcoming = loader.submit(sampler.batch, schedule.batch)
-            values = _augmented(batch, generator)
+            values, group, cells = upcoming.result()
+            upcoming = loader.submit(_next_batch, sampler, schedule.batch, generator)
             with torch.autocast("cpu", torch.bfloat16):
                 features = network.features(values)
             maps = head_maps(network, features)
-            group, cells = torch.from_numpy(batch.group), torch.from_numpy(batch.cells)
             loss = group_loss(maps, _bias(network), group, cells)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -274,11 +274,12 @@ def main() -> None:
     parser.add_argument(
         "--first-phase", type=Path, help="file that keeps the state after phase 1, to go on from"
     )
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=2, help="processes that make the scans")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     started = time.monotonic()
-    cache = build_cache(args.cache_dir, TRAIN_SEED, args.scans + VALIDATION_SCANS, args.threads)
+    cache = build_cache(args.cache_dir, TRAIN_SEED, args.scans + VALIDATION_SCANS, args.workers)
     log(f"data: {len(cache)} scans, {time.monotonic() - started:.0f} s")
     network = train(cache, Schedule(steps=args.steps), args.scans, args.first_phase)
     digest = save(network, args.output)
