@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import gdcm
 import numpy as np
@@ -127,7 +127,9 @@ def _encapsulated_frames(
         for encoded in generate_frames(parsed.stream, number_of_frames=total):
             if count == total:
                 break
-            yield _decode(encoded, header, pixel_format)
+            with _silenced_stderr() if _PLUGINS[header.transfer_syntax or ""] == "gdcm" else nullcontext():
+                frame = _decode(encoded, header, pixel_format)
+            yield frame
             count += 1
     except ScanError:
         raise
@@ -174,7 +176,7 @@ def _is_signed_16(encoded: bytes) -> bool:
 
 @contextmanager
 def _silenced_stderr() -> Iterator[None]:
-    """Keep the JPEG library from writing to stderr that it tries 8 bits before 12."""
+    """Keep GDCM's JPEG libraries from writing to stderr: that they try 8 bits before 12, that data are damaged."""
     with open(os.devnull, "wb") as nowhere:
         kept = os.dup(2)
         os.dup2(nowhere.fileno(), 2)
@@ -206,8 +208,7 @@ def _decode_12_bit(encoded: bytes, pixel_format: PixelFormat) -> NDArray[np.gene
             1, 16, pixel_format.bits_stored, pixel_format.bits_stored - 1, int(pixel_format.signed)
         )
     )
-    with _silenced_stderr():
-        decoded = image.GetBuffer().encode("utf-8", "surrogateescape")
+    decoded = image.GetBuffer().encode("utf-8", "surrogateescape")
     if len(decoded) != pixel_format.rows * pixel_format.columns * 2:
         raise ValueError("the decoded image has another size")
     dtype = np.dtype("<i2" if pixel_format.signed else "<u2")
