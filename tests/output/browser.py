@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
 import shutil
@@ -10,7 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _FLAGS = (
@@ -55,6 +60,13 @@ class Browser:
         self.driver.execute_async_script(
             "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => done()));"
         )
+
+    def canvas(self, name: str) -> NDArray[np.uint8]:
+        """Red, green and blue [rows, columns, 3] of a canvas, once everything is drawn."""
+        self.settle()
+        address: str = self.run("return document.getElementById(arguments[0]).toDataURL('image/png')", name)
+        picture = Image.open(io.BytesIO(base64.b64decode(address.split(",", 1)[1])))
+        return np.asarray(picture.convert("RGB"))
 
     def keys(self, *keys: str) -> None:
         """Press keys on whatever has the focus."""

@@ -55,16 +55,9 @@ def opened(browser: Browser, view: CaseView, tmp_path_factory: pytest.TempPathFa
 
 
 def drawn(browser: Browser, name: str, **state: Any) -> tuple[NDArray[np.uint8], dict[str, Any]]:
-    """The canvas [rows, columns, 4] after a change of state, and the state."""
+    """The canvas [rows, columns, 3] after a change of state, and the state."""
     browser.run("window.hirescam.set(arguments[0])", state)
-    browser.settle()
-    script = (
-        "const c = document.getElementById(arguments[0]);"
-        "const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
-        "return [c.height, c.width, Array.from(d)];"
-    )
-    height, width, values = browser.run(script, f"plane-{name}")
-    return np.array(values, dtype=np.uint8).reshape(height, width, 4), browser.run("return hirescam.state")
+    return browser.canvas(f"plane-{name}"), browser.run("return window.hirescam.state")
 
 
 def world_of_pixels(

@@ -31,7 +31,10 @@ class Case {
   async unpack() {
     this.hu = await unpackScan(this.description.scan);
     for (const description of this.description.maps) {
-      this.maps.set(description.method, { data: await unpackMap(description), shape: description.shape.slice(1) });
+      this.maps.set(description.method, {
+        data: await unpackMap(description),
+        shape: description.shape.slice(1),
+      });
     }
   }
 

@@ -3,7 +3,13 @@
 /** Radio buttons drawn as one segmented control. `choices`: value -> text. */
 function segmented(legend, name, choices, onChange) {
   const inputs = Object.entries(choices).map(([value, text]) => {
-    const input = make("input", { type: "radio", name, value, id: `${name}-${value}`, change: () => onChange(value) });
+    const input = make("input", {
+      type: "radio",
+      name,
+      value,
+      id: `${name}-${value}`,
+      change: () => onChange(value),
+    });
     return [input, make("label", { for: `${name}-${value}` }, text)];
   });
   const element = make(
@@ -21,7 +27,12 @@ function segmented(legend, name, choices, onChange) {
 /** A labelled range input with its value beside it. */
 function slider(text, id, attributes, onInput) {
   const output = make("output", { for: id });
-  const input = make("input", { type: "range", id, ...attributes, input: () => onInput(Number(input.value)) });
+  const input = make("input", {
+    type: "range",
+    id,
+    ...attributes,
+    input: () => onInput(Number(input.value)),
+  });
   const element = make("div", { class: "slider" }, make("label", { for: id }, text), output, input);
   const show = (value, shown) => {
     if (Number(input.value) !== value) input.value = value;
@@ -32,8 +43,19 @@ function slider(text, id, attributes, onInput) {
 }
 
 function checkbox(text, id, shortcut, onChange) {
-  const input = make("input", { type: "checkbox", id, "aria-keyshortcuts": shortcut, change: () => onChange(input.checked) });
-  const element = make("label", { class: "check", for: id }, input, make("span", {}, text), make("kbd", {}, shortcut));
+  const input = make("input", {
+    type: "checkbox",
+    id,
+    "aria-keyshortcuts": shortcut,
+    change: () => onChange(input.checked),
+  });
+  const element = make(
+    "label",
+    { class: "check", for: id },
+    input,
+    make("span", {}, text),
+    make("kbd", {}, shortcut),
+  );
   return { element, show: (value) => (input.checked = value) };
 }
 
@@ -45,7 +67,11 @@ class Toolbar {
     this.windows = segmented("Window", "window", names, (key) => this.choose(key));
     const number = (id, least, key) =>
       make("input", {
-        type: "number", id, step: 10, min: least, max: 8000,
+        type: "number",
+        id,
+        step: 10,
+        min: least,
+        max: 8000,
         change: (event) => {
           const value = Number(event.target.value);
           if (Number.isFinite(value) && value >= least) store.set({ [key]: value });
@@ -54,7 +80,8 @@ class Toolbar {
       });
     this.level = number("level", -4000, "level");
     this.width = number("width", 1, "width");
-    const button = (text, name, action) => make("button", { class: "button", "aria-label": name, title: name, click: action }, text);
+    const button = (text, name, action) =>
+      make("button", { class: "button", "aria-label": name, title: name, click: action }, text);
     byId("toolbar").append(
       this.windows.element,
       make("label", { class: "field" }, "Level", this.level),
@@ -79,19 +106,28 @@ class Toolbar {
   }
 }
 
+/** What the HU shown are: the scan's own, means of several voxels, or rounded. */
+function huName({ exact, factors }) {
+  if (exact) return "HU";
+  return factors.some((f) => f > 1) ? "HU, mean" : "HU, rounded";
+}
+
 /** Position, HU and evidence under the crosshair, and the colours' scale. */
 class Readout {
   constructor(theCase, ramps) {
     this.case = theCase;
     this.ramps = ramps;
-    const item = (name) => make("span", { class: "reading" }, make("span", { class: "reading-name" }, name), make("b", {}));
+    const item = (name) =>
+      make("span", { class: "reading" }, make("span", { class: "reading-name" }, name), make("b", {}));
     this.position = item("Position, mm");
-    this.hu = item(theCase.description.scan.exact ? "HU" : "HU, mean");
+    this.hu = item(huName(theCase.description.scan));
     this.value = item("Map, logit per cell");
     this.bar = make("span", { class: "colourbar", role: "img" });
     this.ends = [make("span", {}), make("span", { class: "colourbar-title" }), make("span", {})];
     byId("readout").append(
-      this.position, this.hu, this.value,
+      this.position,
+      this.hu,
+      this.value,
       make("span", { class: "scale" }, this.bar, make("span", { class: "colourbar-ends" }, ...this.ends)),
     );
   }
@@ -101,14 +137,20 @@ class Readout {
     const found = this.case.probe(point, state);
     this.position.lastChild.textContent = positionText(point, 1, "  ");
     this.hu.lastChild.textContent = fixed(found.hu, 0);
-    this.value.lastChild.textContent = found.seen ? signedText(state.cells ? found.cell : found.value) : "not seen";
+    this.value.lastChild.textContent = found.seen
+      ? signedText(state.cells ? found.cell : found.value)
+      : "not seen";
     const text = limit > 0 ? logitText(limit) : "";
     const from = state.signed ? -1 : 0;
     this.bar.style.backgroundImage = limit > 0 ? rampGradient(this.ramps, from, 1) : "none";
     this.ends[0].textContent = limit > 0 ? (state.signed ? MINUS + text : "0") : "";
-    this.ends[1].textContent = limit > 0 ? `${methodName(state.method)}, logit per cell` : "no positive evidence";
+    this.ends[1].textContent =
+      limit > 0 ? `${methodName(state.method)}, logit per cell` : "no positive evidence";
     this.ends[2].textContent = text;
-    this.bar.setAttribute("aria-label", limit > 0 ? `Colours from ${this.ends[0].textContent} to ${text} logit` : "No positive evidence");
+    this.bar.setAttribute(
+      "aria-label",
+      limit > 0 ? `Colours from ${this.ends[0].textContent} to ${text} logit` : "No positive evidence",
+    );
   }
 }
 
@@ -125,7 +167,12 @@ class MapControls {
     this.signed = segmented("Evidence", "signed", { no: "Positive", yes: "Signed" }, flag("signed"));
     this.cells = segmented("Cells", "cells", { no: "Smooth", yes: "True cells" }, flag("cells"));
     this.placement = segmented("Placement", "placement", known, set("placement"));
-    this.shared = segmented("Strongest colour", "shared", { no: "This label", yes: "All labels" }, flag("shared"));
+    this.shared = segmented(
+      "Strongest colour",
+      "shared",
+      { no: "This label", yes: "All labels" },
+      flag("shared"),
+    );
     const range = { min: 0, max: 1, step: 0.01 };
     this.opacity = slider("Opacity", "opacity", range, set("opacity"));
     this.threshold = slider("Threshold", "threshold", range, set("threshold"));
@@ -134,11 +181,22 @@ class MapControls {
     this.crosshair = checkbox("Crosshair", "crosshair", "X", set("crosshair"));
     this.peak = make("span", { class: "hint" });
     this.element = make(
-      "div", { class: "stack" },
-      make("button", { class: "button primary", id: "peak", "aria-keyshortcuts": "P", click: actions.jump }, "Go to the peak", make("kbd", {}, "P")),
+      "div",
+      { class: "stack" },
+      make(
+        "button",
+        { class: "button primary", id: "peak", "aria-keyshortcuts": "P", click: actions.jump },
+        "Go to the peak",
+        make("kbd", {}, "P"),
+      ),
       this.peak,
-      this.method.element, this.signed.element, this.cells.element, this.placement.element, this.shared.element,
-      this.opacity.element, this.threshold.element,
+      this.method.element,
+      this.signed.element,
+      this.cells.element,
+      this.placement.element,
+      this.shared.element,
+      this.opacity.element,
+      this.threshold.element,
       make("div", { class: "checks" }, this.visible.element, this.grey.element, this.crosshair.element),
     );
   }
@@ -152,12 +210,16 @@ class MapControls {
     this.shared.show(yes(state.shared));
     this.opacity.show(state.opacity, percentText(state.opacity, 0));
     const sign = state.signed ? "\u00b1" : "";
-    this.threshold.show(state.threshold, limit > 0 ? `${sign}${logitText(state.threshold * limit)} logit` : DASH);
+    this.threshold.show(
+      state.threshold,
+      limit > 0 ? `${sign}${logitText(state.threshold * limit)} logit` : DASH,
+    );
     this.visible.show(state.visible);
     this.grey.show(state.grey);
     this.crosshair.show(state.crosshair);
     const range = this.case.rangeOf(state.method, state.label);
     const { pointMm, inside } = this.case.peakOf(state);
-    this.peak.textContent = `${signedText(range.max)} at ${positionText(pointMm, 0)} mm${inside ? "" : ": outside the scan, in padding"}`;
+    const where = inside ? "" : ": outside the scan, in padding";
+    this.peak.textContent = `${signedText(range.max)} at ${positionText(pointMm, 0)} mm${where}`;
   }
 }

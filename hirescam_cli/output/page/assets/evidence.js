@@ -3,7 +3,11 @@
 /** Rows of a definition list from pairs; pairs without a value are left out. */
 function definitions(pairs) {
   const rows = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
-  return make("dl", { class: "facts" }, ...rows.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
+  return make(
+    "dl",
+    { class: "facts" },
+    ...rows.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]),
+  );
 }
 
 /** Bars about a common zero line: [name, value, kind]. */
@@ -18,7 +22,8 @@ function balance(rows) {
       bar.style.left = `${value < 0 ? 50 - share : 50}%`;
       bar.style.width = `${Math.max(share, 0.4)}%`;
       return make(
-        "div", { class: "balance-row" },
+        "div",
+        { class: "balance-row" },
         make("span", { class: "balance-name" }, name),
         make("span", { class: "balance-track", "aria-hidden": "true" }, bar),
         make("span", { class: "balance-value" }, signedText(value)),
@@ -43,7 +48,8 @@ class Evidence {
     this.element.replaceChildren(
       make("h3", { class: "label-title" }, entry.name),
       make(
-        "p", { class: "verdict" },
+        "p",
+        { class: "verdict" },
         make("b", {}, percentText(entry.probability)),
         make("span", { class: `chip ${verdict}` }, verdict),
         make("span", { class: "hint" }, `threshold ${percentText(entry.threshold, 0)}`),
@@ -58,7 +64,8 @@ class Evidence {
     if (!map) return null;
     const text = map.complete
       ? "Complete: the map's cells and the bias add up to the logit."
-      : `Not complete: the map's cells and the bias add up to ${signedText(map.sum + map.bias)}, the logit is ${signedText(entry.logit)}.`;
+      : `Not complete: the map's cells and the bias add up to ${signedText(map.sum + map.bias)}, ` +
+        `the logit is ${signedText(entry.logit)}.`;
     const rows = [
       ["Bias", map.bias, "plain"],
       ["Evidence for", map.positive_sum, "for"],
@@ -66,17 +73,29 @@ class Evidence {
       ["Logit", entry.logit, "plain"],
     ].filter(([, value]) => Number.isFinite(value));
     return make(
-      "section", { class: current ? "card current" : "card" },
+      "section",
+      { class: current ? "card current" : "card" },
       make(
-        "h4", {}, methodName(method),
-        make("span", { class: map.complete ? "chip good" : "chip caution" }, map.complete ? "complete" : "not complete"),
+        "h4",
+        {},
+        methodName(method),
+        make(
+          "span",
+          { class: map.complete ? "chip good" : "chip caution" },
+          map.complete ? "complete" : "not complete",
+        ),
       ),
       make("p", { class: "hint" }, text),
       balance(rows),
       definitions([
         ["Residual", Number.isFinite(map.residual) ? logitText(map.residual) : null],
         ["Evidence in padding", Number.isFinite(map.padding_share) ? percentText(map.padding_share) : null],
-        [`Peak, ${this.case.description.placement}`, map.peak && map.peak.world_mm ? `${signedText(map.peak.value)} at ${positionText(map.peak.world_mm, 0)} mm` : null],
+        [
+          `Peak, ${this.case.description.placement}`,
+          map.peak && map.peak.world_mm
+            ? `${signedText(map.peak.value)} at ${positionText(map.peak.world_mm, 0)} mm`
+            : null,
+        ],
       ]),
     );
   }

@@ -5,13 +5,16 @@ const EDGE = 1e-6;
 /** Map a point through an affine. */
 function transform(affine, point) {
   return [0, 1, 2].map(
-    (row) => affine[row][0] * point[0] + affine[row][1] * point[1] + affine[row][2] * point[2] + affine[row][3],
+    (row) =>
+      affine[row][0] * point[0] + affine[row][1] * point[1] + affine[row][2] * point[2] + affine[row][3],
   );
 }
 
 /** The affine that first applies `second`, then `first`. */
 function multiply(first, second) {
-  return first.map((row) => [0, 1, 2, 3].map((n) => row.reduce((sum, value, k) => sum + value * second[k][n], 0)));
+  return first.map((row) =>
+    [0, 1, 2, 3].map((n) => row.reduce((sum, value, k) => sum + value * second[k][n], 0)),
+  );
 }
 
 /** The inverse of an affine, by cofactors. */
@@ -59,7 +62,9 @@ function linearAt(data, offset, shape, index) {
 /** Value of the cell that a continuous index lies in; 0 where no cell is. */
 function cellAt(data, offset, shape, index) {
   if (!insideCells(shape, index)) return 0;
-  const [s, y, x] = index.map((value, axis) => Math.min(Math.max(Math.floor(value + 0.5), 0), shape[axis] - 1));
+  const [s, y, x] = index.map((value, axis) =>
+    Math.min(Math.max(Math.floor(value + 0.5), 0), shape[axis] - 1),
+  );
   return data[offset + (s * shape[1] + y) * shape[2] + x];
 }
 

@@ -2,7 +2,7 @@
 
 const PAGE_ROWS = 50;
 
-const topProbability = (row) => (row.findings.length ? row.findings[0][1] ?? -1 : -1);
+const topProbability = (row) => (row.findings.length ? (row.findings[0][1] ?? -1) : -1);
 
 /** Columns: title, and what to sort by (a function of the row) with the order of the first click. */
 const COLUMNS = [
@@ -23,7 +23,8 @@ class Index {
     this.buildHead();
     this.buildFilters();
     const failed = rows.filter((row) => row.status !== "ok").length;
-    byId("totals").textContent = `${rows.length} case${rows.length === 1 ? "" : "s"}, ${failed} failed${model ? `, model ${model}` : ""}`;
+    byId("totals").textContent =
+      `${rows.length} case${rows.length === 1 ? "" : "s"}, ${failed} failed${model ? `, model ${model}` : ""}`;
     this.show();
   }
 
@@ -31,14 +32,23 @@ class Index {
   textOf(row) {
     const error = row.error ? [row.error.code, row.error.message] : [];
     const names = row.findings.map(([name]) => name);
-    return [row.case, ...names, ...names.map((name) => name.replace(/_/g, " ")), ...error, ...row.warnings].join("\n").toLocaleLowerCase();
+    return [row.case, ...names, ...names.map((name) => name.replace(/_/g, " ")), ...error, ...row.warnings]
+      .join("\n")
+      .toLocaleLowerCase();
   }
 
   buildHead() {
     this.heads = new Map();
     for (const column of COLUMNS) {
       const head = make("th", { scope: "col", class: `col-${column.id}` });
-      if (column.by) head.append(make("button", { id: `sort-${column.id}`, class: "sort", click: () => this.sortBy(column) }, column.title));
+      if (column.by)
+        head.append(
+          make(
+            "button",
+            { id: `sort-${column.id}`, class: "sort", click: () => this.sortBy(column) },
+            column.title,
+          ),
+        );
       else head.append(make("span", { class: "unseen" }, "Picture"));
       this.heads.set(column.id, head);
       byId("head").append(head);
@@ -50,12 +60,37 @@ class Index {
       this.page = 0;
       this.show();
     };
-    this.search = make("input", { type: "search", id: "filter-text", placeholder: "Case, finding, reason or warning", "aria-label": "Filter by text", autocomplete: "off", input: again });
+    this.search = make("input", {
+      type: "search",
+      id: "filter-text",
+      placeholder: "Case, finding, reason or warning",
+      "aria-label": "Filter by text",
+      autocomplete: "off",
+      input: again,
+    });
     const select = (id, name, choices) =>
-      make("select", { id, "aria-label": name, change: again }, ...choices.map(([value, text]) => make("option", { value }, text)));
-    this.status = select("filter-status", "Status", [["", "Any status"], ["ok", "Done"], ["failed", "Failed"], ["warned", "With warnings"], ["positive", "With findings"], ["incomplete", "Certificate not complete"]]);
-    const labels = [...new Set(this.rows.flatMap((row) => row.findings.filter(([, , positive]) => positive).map(([name]) => name)))].sort();
-    this.label = select("filter-label", "Finding", [["", "Any finding"], ...labels.map((name) => [name, name])]);
+      make(
+        "select",
+        { id, "aria-label": name, change: again },
+        ...choices.map(([value, text]) => make("option", { value }, text)),
+      );
+    this.status = select("filter-status", "Status", [
+      ["", "Any status"],
+      ["ok", "Done"],
+      ["failed", "Failed"],
+      ["warned", "With warnings"],
+      ["positive", "With findings"],
+      ["incomplete", "Certificate not complete"],
+    ]);
+    const labels = [
+      ...new Set(
+        this.rows.flatMap((row) => row.findings.filter(([, , positive]) => positive).map(([name]) => name)),
+      ),
+    ].sort();
+    this.label = select("filter-label", "Finding", [
+      ["", "Any finding"],
+      ...labels.map((name) => [name, name]),
+    ]);
     this.count = make("span", { class: "hint", role: "status" });
     byId("filters").addEventListener("submit", (event) => event.preventDefault());
     byId("filters").append(this.search, this.status, this.label, this.count);
@@ -78,8 +113,11 @@ class Index {
       incomplete: row.complete === false,
     }[this.status.value];
     const finding = this.label.value;
-    return state && words.every((word) => row.text.includes(word)) &&
-      (!finding || row.findings.some(([name, , positive]) => positive && name === finding));
+    return (
+      state &&
+      words.every((word) => row.text.includes(word)) &&
+      (!finding || row.findings.some(([name, , positive]) => positive && name === finding))
+    );
   }
 
   chosen() {
@@ -87,7 +125,9 @@ class Index {
     const sign = this.sort.descending ? -1 : 1;
     const collator = new Intl.Collator(undefined, { numeric: true });
     const compare = (a, b) => (typeof a === "string" ? collator.compare(a, b) : a - b);
-    return this.rows.filter((row) => this.matches(row)).sort((a, b) => sign * compare(by(a), by(b)) || a.n - b.n);
+    return this.rows
+      .filter((row) => this.matches(row))
+      .sort((a, b) => sign * compare(by(a), by(b)) || a.n - b.n);
   }
 
   show() {
@@ -97,9 +137,11 @@ class Index {
     const start = this.page * PAGE_ROWS;
     byId("rows").replaceChildren(...rows.slice(start, start + PAGE_ROWS).map((row) => this.rowElement(row)));
     byId("empty").hidden = rows.length > 0;
-    this.count.textContent = rows.length === this.rows.length ? "" : `${rows.length} of ${this.rows.length} cases`;
+    this.count.textContent =
+      rows.length === this.rows.length ? "" : `${rows.length} of ${this.rows.length} cases`;
     for (const [id, head] of this.heads) {
-      if (id === this.sort.id) head.setAttribute("aria-sort", this.sort.descending ? "descending" : "ascending");
+      if (id === this.sort.id)
+        head.setAttribute("aria-sort", this.sort.descending ? "descending" : "ascending");
       else head.removeAttribute("aria-sort");
     }
     this.showPages(rows.length, start, last);
@@ -111,11 +153,16 @@ class Index {
       this.show();
       document.querySelector(".table-frame").scrollTop = 0;
     };
-    const button = (text, page, disabled) => make("button", { class: "button", disabled, click: go(page) }, text);
+    const button = (text, page, disabled) =>
+      make("button", { class: "button", disabled, click: go(page) }, text);
     byId("pages").replaceChildren(
       button("First", 0, this.page === 0),
       button("Previous", this.page - 1, this.page === 0),
-      make("span", {}, count ? `${start + 1} ${DASH} ${Math.min(start + PAGE_ROWS, count)} of ${count}` : "0"),
+      make(
+        "span",
+        {},
+        count ? `${start + 1} ${DASH} ${Math.min(start + PAGE_ROWS, count)} of ${count}` : "0",
+      ),
       button("Next", this.page + 1, this.page === last),
       button("Last", last, this.page === last),
     );
@@ -124,31 +171,59 @@ class Index {
   rowElement(row) {
     const target = row.page || row.folder;
     const cells = {
-      picture: row.picture ? make("a", { href: row.picture, tabindex: -1, class: "thumb", "aria-hidden": "true" }, make("img", { src: row.picture, alt: "", loading: "lazy", decoding: "async" })) : make("span", { class: "thumb none" }),
+      picture: row.picture
+        ? make(
+            "a",
+            { href: row.picture, tabindex: -1, class: "thumb", "aria-hidden": "true" },
+            make("img", { src: row.picture, alt: "", loading: "lazy", decoding: "async" }),
+          )
+        : make("span", { class: "thumb none" }),
       case: make("a", { href: target, class: "case-link" }, row.case),
-      status: make("span", { class: row.status === "ok" ? "chip good" : "chip bad" }, row.status === "ok" ? "done" : row.status),
+      status: make(
+        "span",
+        { class: row.status === "ok" ? "chip good" : "chip bad" },
+        row.status === "ok" ? "done" : row.status,
+      ),
       findings: row.error ? this.reason(row.error) : this.findings(row),
       positive: row.status === "ok" ? String(row.positive) : DASH,
-      warnings: row.warnings.length ? make("span", { class: "chip caution", title: row.warnings.join("\n") }, String(row.warnings.length)) : "",
+      warnings: row.warnings.length
+        ? make("span", { class: "chip caution", title: row.warnings.join("\n") }, String(row.warnings.length))
+        : "",
       started: row.started ? row.started.replace("T", " ").replace(/(\.\d+)?(Z|\+00:00)$/, "") : DASH,
     };
-    return make("tr", { class: row.status === "ok" ? "" : "failed" }, ...COLUMNS.map(({ id }) => make("td", { class: `col-${id}` }, cells[id])));
+    return make(
+      "tr",
+      { class: row.status === "ok" ? "" : "failed" },
+      ...COLUMNS.map(({ id }) => make("td", { class: `col-${id}` }, cells[id])),
+    );
   }
 
   findings(row) {
     if (row.findings.length === 0) return make("span", { class: "hint" }, "none");
     const more = row.positive - row.findings.length;
     return make(
-      "ul", { class: "findings" },
+      "ul",
+      { class: "findings" },
       ...row.findings.map(([name, probability, positive]) =>
-        make("li", { class: positive ? "chip positive" : "chip" }, make("span", { class: "finding-name" }, name), ` ${fixed(probability, 2)}`),
+        make(
+          "li",
+          { class: positive ? "chip positive" : "chip" },
+          make("span", { class: "finding-name" }, name),
+          ` ${fixed(probability, 2)}`,
+        ),
       ),
       more > 0 ? make("li", { class: "hint" }, `and ${more} more`) : null,
     );
   }
 
   reason({ code, message, hint }) {
-    return make("div", { class: "reason" }, make("span", {}, message || "failed"), hint ? make("span", { class: "hint" }, hint) : null, code ? make("code", {}, code) : null);
+    return make(
+      "div",
+      { class: "reason" },
+      make("span", {}, message || "failed"),
+      hint ? make("span", { class: "hint" }, hint) : null,
+      code ? make("code", {}, code) : null,
+    );
   }
 }
 

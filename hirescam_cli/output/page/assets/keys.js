@@ -19,13 +19,20 @@ const KEY_HELP = [
   ["Arrows", "on a plane: move the crosshair by a voxel (Shift: ten)"],
   ["Page Up / Down", "on a plane: previous, next slice (Shift: ten)"],
   ["Home / End", "on a plane: first, last slice"],
-  ["Mouse", "click or drag: crosshair; wheel: slices; Ctrl + wheel: zoom; right button: pan; double click: enlarge"],
+  [
+    "Mouse",
+    "click or drag: crosshair; wheel: slices; Ctrl + wheel: zoom; right button: pan; double click: enlarge",
+  ],
 ];
 
 function helpDialog() {
-  const rows = KEY_HELP.flatMap(([keys, text]) => [make("dt", {}, make("kbd", {}, keys)), make("dd", {}, text)]);
+  const rows = KEY_HELP.flatMap(([keys, text]) => [
+    make("dt", {}, make("kbd", {}, keys)),
+    make("dd", {}, text),
+  ]);
   const dialog = make(
-    "dialog", { id: "help", "aria-labelledby": "help-title" },
+    "dialog",
+    { id: "help", "aria-labelledby": "help-title" },
     make("h2", { id: "help-title" }, "Keys and mouse"),
     make("dl", { class: "keys" }, ...rows),
     make("button", { class: "button primary", click: () => dialog.close() }, "Close"),
@@ -45,7 +52,8 @@ function listenToKeys(store, navigator, actions, dialog) {
   const toggle = (key) => () => store.set({ [key]: !store.state[key] });
   const next = (list, value) => list[(list.indexOf(value) + 1) % list.length];
   const { case: theCase } = navigator;
-  const opacity = (by) => store.set({ opacity: Math.round(100 * Math.min(1, Math.max(0, store.state.opacity + by))) / 100 });
+  const opacity = (by) =>
+    store.set({ opacity: Math.round(100 * Math.min(1, Math.max(0, store.state.opacity + by))) / 100 });
   const shortcuts = {
     j: () => actions.stepLabel(1),
     k: () => actions.stepLabel(-1),

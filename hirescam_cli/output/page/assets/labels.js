@@ -15,8 +15,14 @@ class LabelList {
     this.shown = [];
     this.options = theCase.labels.map((entry, n) => this.option(entry, n));
     this.search = make("input", {
-      type: "search", id: "label-search", placeholder: "Search", "aria-label": "Search labels",
-      autocomplete: "off", spellcheck: "false", "aria-controls": "label-list", "aria-keyshortcuts": "/",
+      type: "search",
+      id: "label-search",
+      placeholder: "Search",
+      "aria-label": "Search labels",
+      autocomplete: "off",
+      spellcheck: "false",
+      "aria-controls": "label-list",
+      "aria-keyshortcuts": "/",
       input: () => this.arrange(),
       keydown: (event) => this.onSearchKey(event),
     });
@@ -26,7 +32,10 @@ class LabelList {
       ...Object.entries(ORDERS).map(([key, { name }]) => make("option", { value: key }, name)),
     );
     this.list = make("ul", {
-      id: "label-list", role: "listbox", tabindex: 0, "aria-label": "Labels",
+      id: "label-list",
+      role: "listbox",
+      tabindex: 0,
+      "aria-label": "Labels",
       keydown: (event) => this.onKey(event),
     });
     this.count = make("p", { class: "hint", role: "status" });
@@ -47,7 +56,11 @@ class LabelList {
     return make(
       "li",
       {
-        role: "option", id: `label-${n}`, "aria-selected": "false", "aria-label": said, title: entry.name,
+        role: "option",
+        id: `label-${n}`,
+        "aria-selected": "false",
+        "aria-label": said,
+        title: entry.name,
         class: entry.positive ? "label positive" : "label",
         click: () => this.choose(n),
       },
@@ -72,7 +85,9 @@ class LabelList {
     const positive = this.case.labels.filter((entry) => entry.positive).length;
     const total = this.case.labels.length;
     this.count.textContent =
-      this.shown.length === total ? `${positive} of ${total} positive` : `${this.shown.length} of ${total} shown`;
+      this.shown.length === total
+        ? `${positive} of ${total} positive`
+        : `${this.shown.length} of ${total} shown`;
   }
 
   /** Choose the label `steps` further down the list. */
@@ -84,7 +99,9 @@ class LabelList {
   }
 
   onKey(event) {
-    const steps = { ArrowUp: -1, ArrowDown: 1, PageUp: -10, PageDown: 10, Home: -Infinity, End: Infinity }[event.key];
+    const steps = { ArrowUp: -1, ArrowDown: 1, PageUp: -10, PageDown: 10, Home: -Infinity, End: Infinity }[
+      event.key
+    ];
     if (steps === undefined || event.ctrlKey || event.altKey || event.metaKey) return;
     event.preventDefault();
     this.step(Number.isFinite(steps) ? steps : Math.sign(steps) * this.case.labels.length);

@@ -4,23 +4,40 @@
 function planeFigure(theCase, definition, navigator, ramps, enlarge) {
   const { name, normal } = definition;
   const count = theCase.shape[normal];
-  const canvas = make("canvas", { id: `plane-${name}`, tabindex: 0, role: "application", "aria-roledescription": "image plane" });
+  const canvas = make("canvas", {
+    id: `plane-${name}`,
+    tabindex: 0,
+    role: "application",
+    "aria-roledescription": "image plane",
+  });
   const number = make("span", { class: "plane-place" });
   const place = make("span", { class: "plane-place corner" });
   const slices = make("input", {
-    type: "range", class: "slices", min: 1, max: count, step: 1, "aria-label": `${name} slice`,
+    type: "range",
+    class: "slices",
+    min: 1,
+    max: count,
+    step: 1,
+    "aria-label": `${name} slice`,
     input: () => {
       const voxel = [...navigator.store.state.voxel];
       voxel[normal] = Number(slices.value) - 1;
       navigator.moveTo(voxel);
     },
   });
-  const button = make("button", { class: "enlarge", "aria-label": `Enlarge ${name}`, title: "Enlarge (E)", click: () => enlarge(name) }, "\u2922");
+  const button = make(
+    "button",
+    { class: "enlarge", "aria-label": `Enlarge ${name}`, title: "Enlarge (E)", click: () => enlarge(name) },
+    "\u2922",
+  );
   const element = make(
-    "figure", { class: "plane", id: `figure-${name}` },
+    "figure",
+    { class: "plane", id: `figure-${name}` },
     canvas,
     make("figcaption", { class: "plane-caption" }, make("span", { class: "plane-name" }, name), number),
-    place, button, slices,
+    place,
+    button,
+    slices,
   );
   const plane = new Plane(theCase, definition, canvas, ramps);
   plane.element = element;
@@ -30,7 +47,10 @@ function planeFigure(theCase, definition, navigator, ramps, enlarge) {
     place.textContent = `${at} mm`;
     slices.value = voxel[normal] + 1;
     slices.setAttribute("aria-valuetext", `${voxel[normal] + 1} of ${count}, ${at} mm`);
-    canvas.setAttribute("aria-label", `${name} plane, slice ${voxel[normal] + 1} of ${count}, ${at} mm. Arrow keys move the crosshair.`);
+    canvas.setAttribute(
+      "aria-label",
+      `${name} plane, slice ${voxel[normal] + 1} of ${count}, ${at} mm. Arrow keys move the crosshair.`,
+    );
   };
   listenToPointer(plane, navigator, enlarge);
   return plane;
@@ -45,7 +65,13 @@ function header(theCase, showWarnings) {
   }
   const count = (summary.warnings || []).length;
   if (count > 0) {
-    badges.append(make("button", { class: "chip caution", id: "warnings-button", click: showWarnings }, `${count} warning${count > 1 ? "s" : ""}`));
+    badges.append(
+      make(
+        "button",
+        { class: "chip caution", id: "warnings-button", click: showWarnings },
+        `${count} warning${count > 1 ? "s" : ""}`,
+      ),
+    );
   }
 }
 
@@ -53,11 +79,16 @@ class Page {
   constructor(theCase) {
     const { description } = theCase;
     this.case = theCase;
-    this.ramps = { positive: rampOf(description.ramps.positive), negative: rampOf(description.ramps.negative) };
+    this.ramps = {
+      positive: rampOf(description.ramps.positive),
+      negative: rampOf(description.ramps.negative),
+    };
     this.store = new Store(initialState(theCase));
     this.navigator = new Navigator(theCase, this.store);
     const enlarge = (name) => this.enlarge(name);
-    this.planes = PLANES.map((definition) => planeFigure(theCase, definition, this.navigator, this.ramps, enlarge));
+    this.planes = PLANES.map((definition) =>
+      planeFigure(theCase, definition, this.navigator, this.ramps, enlarge),
+    );
     this.navigator.planes = this.planes;
     this.profile = new Profile(theCase, this.store, this.navigator);
     byId("planes").append(...this.planes.map((plane) => plane.element), this.profile.element);
@@ -106,7 +137,8 @@ class Page {
   enlarge(name) {
     const enlarged = this.store.state.enlarged === name ? null : name;
     byId("planes").classList.toggle("single", enlarged !== null);
-    for (const plane of this.planes) plane.element.classList.toggle("chosen", plane.definition.name === enlarged);
+    for (const plane of this.planes)
+      plane.element.classList.toggle("chosen", plane.definition.name === enlarged);
     this.store.set({ enlarged });
     this.resize();
   }
@@ -139,7 +171,10 @@ class Page {
   }
 }
 
-/** What scripts and tests may use: `ready` (a promise), `state`, `set`, `probe` and `moveTo` (a point in RAS mm), `pointMm` (of the crosshair). */
+/**
+ * What scripts and tests may use: `ready` (a promise), `state`, `set`, `probe` and `moveTo` (a point in RAS mm),
+ * `pointMm` (of the crosshair), `spacing` (mm of the embedded scan), `firstViewMs` and `drawMs` (measured times).
+ */
 async function open() {
   const theCase = new Case(JSON.parse(byId("case-json").textContent));
   await theCase.unpack();
@@ -162,7 +197,7 @@ window.hirescam = {};
 window.hirescam.ready = open().catch((error) => {
   const old = typeof DecompressionStream === "undefined";
   byId("loading").textContent = old
-    ? "This browser is too old for the page: it needs DecompressionStream (Chrome 80, Firefox 113, Safari 16.4 or later)."
+    ? "This browser is too old for the page: it needs Chrome 80, Firefox 113, Safari 16.4 or later."
     : `The page could not be opened: ${error.message}`;
   throw error;
 });

@@ -63,14 +63,27 @@ class Plane {
     const [left, top] = [layout.origin[0] - layout.size[0] / 2, layout.origin[1] - layout.size[1] / 2];
     context.imageSmoothingEnabled = true;
     context.imageSmoothingQuality = "low";
-    context.drawImage(this.scan, left, top, this.scan.width * layout.size[0], this.scan.height * layout.size[1]);
+    context.drawImage(
+      this.scan,
+      left,
+      top,
+      this.scan.width * layout.size[0],
+      this.scan.height * layout.size[1],
+    );
     const patch = this.patch(layout);
     if (patch && (state.visible || state.grey)) {
       this.drawEvidence(state, limit, layout, patch);
       context.imageSmoothingEnabled = patch.step > 1;
       context.drawImage(
-        this.evidence, 0, 0, patch.columns, patch.rows,
-        patch.left, patch.top, patch.columns * patch.step, patch.rows * patch.step,
+        this.evidence,
+        0,
+        0,
+        patch.columns,
+        patch.rows,
+        patch.left,
+        patch.top,
+        patch.columns * patch.step,
+        patch.rows * patch.step,
       );
     }
     if (state.crosshair) this.drawCrosshair(state, layout);
@@ -104,12 +117,20 @@ class Plane {
   patch({ size, origin }) {
     const { canvas } = this;
     const low = [0, 1].map((d) => Math.floor(origin[d] - size[d] / 2));
-    const high = [0, 1].map((d) => Math.ceil(origin[d] + ([this.scan.width, this.scan.height][d] - 0.5) * size[d]));
+    const high = [0, 1].map((d) =>
+      Math.ceil(origin[d] + ([this.scan.width, this.scan.height][d] - 0.5) * size[d]),
+    );
     const [left, top] = [Math.max(0, low[0]), Math.max(0, low[1])];
     const [right, bottom] = [Math.min(canvas.width, high[0]), Math.min(canvas.height, high[1])];
     if (right <= left || bottom <= top) return null;
     const step = (right - left) * (bottom - top) > 1200000 ? 2 : 1;
-    return { left, top, step, columns: Math.ceil((right - left) / step), rows: Math.ceil((bottom - top) / step) };
+    return {
+      left,
+      top,
+      step,
+      columns: Math.ceil((right - left) / step),
+      rows: Math.ceil((bottom - top) / step),
+    };
   }
 
   /** Map the patch's pixels to continuous indices of a grid: start, and steps per column and per row. */
@@ -128,8 +149,19 @@ class Plane {
   drawEvidence(state, limit, layout, patch) {
     const { voxel, method, label, placement, signed, cells, opacity, threshold, visible, grey } = state;
     const key = JSON.stringify([
-      voxel[this.definition.normal], method, label, placement, signed, cells, opacity, threshold, visible, grey,
-      limit, layout, patch,
+      voxel[this.definition.normal],
+      method,
+      label,
+      placement,
+      signed,
+      cells,
+      opacity,
+      threshold,
+      visible,
+      grey,
+      limit,
+      layout,
+      patch,
     ]);
     if (key === this.drawn.evidence) return;
     this.drawn.evidence = key;
@@ -212,7 +244,8 @@ class Plane {
     const every = Math.round((UNSEEN.every * this.ratio) / patch.step);
     for (let v = 0; v < patch.rows; v++) {
       const ends = [0, patch.columns];
-      for (let axis = 0; axis < 3; axis++) narrow(ends, start[axis] + v * row[axis], column[axis], shape[axis]);
+      for (let axis = 0; axis < 3; axis++)
+        narrow(ends, start[axis] + v * row[axis], column[axis], shape[axis]);
       for (let u = 0; u < patch.columns; u++) {
         if (u === ends[0] && ends[1] > ends[0]) u = ends[1];
         if (u >= patch.columns) break;

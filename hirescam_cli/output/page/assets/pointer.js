@@ -10,7 +10,9 @@ class Navigator {
 
   /** Put the crosshair on a voxel, or on the one nearest to it in the scan. */
   moveTo(voxel) {
-    const inside = voxel.map((value, axis) => Math.min(Math.max(Math.round(value), 0), this.case.shape[axis] - 1));
+    const inside = voxel.map((value, axis) =>
+      Math.min(Math.max(Math.round(value), 0), this.case.shape[axis] - 1),
+    );
     this.store.set({ voxel: inside });
     this.follow(inside);
   }
@@ -81,7 +83,11 @@ function listenToPointer(plane, navigator, enlarge) {
   let drag = null;
   const place = (event) => {
     const box = canvas.getBoundingClientRect();
-    const [across, down] = plane.indexAt(event.clientX - box.left, event.clientY - box.top, navigator.store.state.view);
+    const [across, down] = plane.indexAt(
+      event.clientX - box.left,
+      event.clientY - box.top,
+      navigator.store.state.view,
+    );
     const voxel = [...navigator.store.state.voxel];
     voxel[definition.across] = across;
     voxel[definition.down] = down;

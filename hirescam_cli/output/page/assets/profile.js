@@ -114,17 +114,28 @@ class Profile {
     const floor = height - PROFILE.bottom;
     const points = scores.map((score, n) => `${this.x(n).toFixed(1)},${this.y(score).toFixed(1)}`);
     const zero = this.y(0).toFixed(1);
-    const area = `M${this.x(0).toFixed(1)},${zero} L${points.join(" L")} L${this.x(this.count - 1).toFixed(1)},${zero} Z`;
-    for (const [name, top, bottom] of [["above", 0, this.y(0)], ["below", this.y(0), height]]) {
+    const [first, last] = [this.x(0).toFixed(1), this.x(this.count - 1).toFixed(1)];
+    const area = `M${first},${zero} L${points.join(" L")} L${last},${zero} Z`;
+    for (const [name, top, bottom] of [
+      ["above", 0, this.y(0)],
+      ["below", this.y(0), height],
+    ]) {
       const clip = makeSvg("clipPath", { id: `clip-${name}` });
       clip.append(makeSvg("rect", { x: 0, y: top, width, height: Math.max(bottom - top, 0) }));
-      this.svg.append(clip, makeSvg("path", { d: area, class: `area-${name}`, "clip-path": `url(#clip-${name})` }));
+      this.svg.append(
+        clip,
+        makeSvg("path", { d: area, class: `area-${name}`, "clip-path": `url(#clip-${name})` }),
+      );
     }
     this.svg.append(
       this.unseenBands(),
       makeSvg("line", { class: "axis", x1: PROFILE.left, x2: width - PROFILE.right, y1: zero, y2: zero }),
       makeSvg("line", {
-        class: "mean", x1: PROFILE.left, x2: width - PROFILE.right, y1: this.y(logit), y2: this.y(logit),
+        class: "mean",
+        x1: PROFILE.left,
+        x2: width - PROFILE.right,
+        y1: this.y(logit),
+        y2: this.y(logit),
       }),
       makeSvg("polyline", { class: "curve", points: points.join(" ") }),
     );
@@ -137,7 +148,10 @@ class Profile {
   unseenBands() {
     const group = makeSvg("g", { class: "padding" });
     const inverse = invert(this.case.voxelToCell.get(this.store.state.placement));
-    const middle = transform(this.case.voxelToCell.get(this.store.state.placement), this.store.state.view.centre);
+    const middle = transform(
+      this.case.voxelToCell.get(this.store.state.placement),
+      this.store.state.view.centre,
+    );
     const half = this.innerWidth / Math.max(this.count - 1, 1) / 2;
     const height = this.size.height - PROFILE.top - PROFILE.bottom;
     const outside = (n) => {
@@ -148,7 +162,10 @@ class Profile {
       if (!outside(first)) continue;
       let next = first + 1;
       while (outside(next)) next++;
-      const [left, right] = [Math.max(this.x(first) - half, PROFILE.left), Math.min(this.x(next) - half, this.x(this.count - 1))];
+      const [left, right] = [
+        Math.max(this.x(first) - half, PROFILE.left),
+        Math.min(this.x(next) - half, this.x(this.count - 1)),
+      ];
       const band = makeSvg("rect", { x: left, y: PROFILE.top, width: Math.max(right - left, 0), height });
       const title = makeSvg("title");
       title.textContent = "outside the scan: padding";
@@ -162,11 +179,19 @@ class Profile {
   drawScales(low, high, floor) {
     const marks = [...new Set([low, 0, high])].filter((v) => v === 0 || Math.abs(this.y(v) - this.y(0)) > 14);
     for (const value of marks) {
-      const text = makeSvg("text", { class: "tick", x: PROFILE.left - 8, y: this.y(value) + 4, "text-anchor": "end" });
+      const text = makeSvg("text", {
+        class: "tick",
+        x: PROFILE.left - 8,
+        y: this.y(value) + 4,
+        "text-anchor": "end",
+      });
       text.textContent = logitText(value);
       this.svg.append(text);
     }
-    const ends = [[0, "start", "head"], [this.count - 1, "end", "feet"]];
+    const ends = [
+      [0, "start", "head"],
+      [this.count - 1, "end", "feet"],
+    ];
     for (const [group, anchor, word] of ends) {
       const text = makeSvg("text", { class: "tick", x: this.x(group), y: floor + 20, "text-anchor": anchor });
       text.textContent = `${word} ${sideText(this.heightOf(group), 2, 0)} mm`;

@@ -41,8 +41,13 @@ function windowPresets(description) {
 /** What is shown first: the most probable label in the case's own method and placement, at the peak of its map. */
 function initialState(theCase) {
   const { description, labels } = theCase;
-  const label = labels.reduce((best, entry, n) => (entry.probability > labels[best].probability ? n : best), 0);
-  const placement = theCase.placements.includes(description.placement) ? description.placement : theCase.placements[0];
+  const label = labels.reduce(
+    (best, entry, n) => (entry.probability > labels[best].probability ? n : best),
+    0,
+  );
+  const placement = theCase.placements.includes(description.placement)
+    ? description.placement
+    : theCase.placements[0];
   const { level, width } = windowPresets(description).model;
   return {
     label,
