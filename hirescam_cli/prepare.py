@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from hirescam_cli.errors import ScanError
 from hirescam_cli.geometry import Affine, Grid, PadCrop, pad_crop, reorient, resampled
 from hirescam_cli.geometry import affine as affines
-from hirescam_cli.geometry.resample import Matrix, apply_along, bspline_matrix, linear_matrix
+from hirescam_cli.geometry.resample import Banded, apply_along, banded, bspline_matrix, linear_matrix
 from hirescam_cli.model.spec import Preparation
+from hirescam_cli.threads import in_threads
 from hirescam_cli.volume import Volume
 
 NETWORK_AXES = "IPL"
 OBLIQUE_WARNING_DEGREES = 10.0
-_SLAB = 16
+_SLAB = 4
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def prepare(volume: Volume, preparation: Preparation) -> ModelInput:
     layout = _layout(volume.grid, preparation)
     array_zyx = order.apply(volume.array_ijk)
     kept = [np.arange(a.start + a.shift, a.stop + a.shift) for a in layout.axes]
-    content = _whole_hu(_resample(array_zyx, layout, kept, preparation), preparation)
+    content = _resample(array_zyx, layout, kept, preparation)
     hu = content
     if any(a.start > 0 or a.stop < a.target for a in layout.axes):
         hu = np.full(
@@ -132,42 +133,48 @@ def _warnings(volume: Volume) -> tuple[str, ...]:
     )
 
 
-def _matrix(size: int, ratio: float, rows: NDArray[np.intp], interpolation: str) -> Matrix | None:
+def _matrix(size: int, ratio: float, rows: NDArray[np.intp], interpolation: str) -> Banded | None:
     """Weights that give resampled voxels `rows` of an axis of `size` voxels; None where nothing changes."""
     if abs(ratio - 1.0) < 1e-6 and rows.size == size and rows[0] == 0:
         return None
     if interpolation == "bspline":
-        return bspline_matrix(size, rows * ratio)
-    return linear_matrix(size, np.minimum(rows * ratio, size - 1.0))
+        return banded(bspline_matrix(size, rows * ratio))
+    return banded(linear_matrix(size, np.minimum(rows * ratio, size - 1.0)))
 
 
 def _resample(
     array_zyx: NDArray[Any], layout: _Layout, kept: Sequence[NDArray[np.intp]], preparation: Preparation
-) -> NDArray[np.float32]:
-    """The voxels `kept` (index per axis) of the resampled volume, float32 HU, slab by slab."""
+) -> NDArray[np.int16]:
+    """The voxels `kept` (index per axis) of the resampled volume in whole HU; slabs go to threads."""
     ratios = [n / o for n, o in zip(layout.resampled.spacing_mm, layout.oriented.spacing_mm, strict=True)]
     z, y, x = (
         _matrix(size, ratio, rows, preparation.interpolation)
         for size, ratio, rows in zip(array_zyx.shape, ratios, kept, strict=True)
     )
+    first, last = (0, array_zyx.shape[0]) if z is None else z.columns
     plane = np.empty((array_zyx.shape[0], len(kept[1]), len(kept[2])), dtype=np.float32)
-    for start in range(0, len(plane), _SLAB):
-        slab = np.ascontiguousarray(array_zyx[start : start + _SLAB], dtype=np.float32)
+    result = np.empty([len(rows) for rows in kept], dtype=np.int16)
+
+    def in_plane(start: int) -> None:
+        slab = np.ascontiguousarray(array_zyx[start : min(start + _SLAB, last)], dtype=np.float32)
         slab = slab if x is None else apply_along(slab, x, 2)
-        plane[start : start + _SLAB] = slab if y is None else apply_along(slab, y, 1)
-    if z is None:
-        return plane
-    result = np.empty((len(kept[0]), *plane.shape[1:]), dtype=np.float32)
-    for start in range(0, plane.shape[1], _SLAB):
-        result[:, start : start + _SLAB] = apply_along(
-            np.ascontiguousarray(plane[:, start : start + _SLAB]), z, 0
+        plane[start : start + len(slab)] = slab if y is None else apply_along(slab, y, 1)
+
+    def through(start: int) -> None:
+        slab = plane[:, start : start + _SLAB]
+        result[:, start : start + _SLAB] = _whole_hu(
+            slab if z is None else apply_along(slab, z, 0), preparation
         )
+
+    in_threads(in_plane, range(first, last, _SLAB))
+    in_threads(through, range(0, plane.shape[1], _SLAB))
     return result
 
 
-def _whole_hu(hu: NDArray[np.float32], preparation: Preparation) -> NDArray[np.int16]:
+def _whole_hu(hu: NDArray[np.float32], preparation: Preparation) -> NDArray[np.float32]:
+    """Clip and round in place."""
     np.clip(hu, *preparation.hu_clip, out=hu)
-    return np.rint(hu, out=hu).astype(np.int16)
+    return np.rint(hu, out=hu)
 
 
 def _padding_value(
@@ -178,4 +185,4 @@ def _padding_value(
     if low <= preparation.hu_clip[0] or content.size == np.prod(layout.resampled.shape):
         return low
     everything = [np.arange(n) for n in layout.resampled.shape]
-    return int(_whole_hu(_resample(array_zyx, layout, everything, preparation), preparation).min())
+    return int(_resample(array_zyx, layout, everything, preparation).min())

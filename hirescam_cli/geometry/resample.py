@@ -8,6 +8,7 @@ that are oblique to each other. Positions are always continuous indices of the s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ from hirescam_cli.geometry.grid import Grid
 Matrix = NDArray[np.float64]
 
 _ALIGNED_TOLERANCE = 1e-6
-_BLOCK = 64
+_BLOCK = 24
+_PRODUCT = 1 << 18
 
 
 def linear_matrix(size: int, positions: ArrayLike) -> Matrix:
@@ -60,10 +62,29 @@ def bspline_matrix(size: int, positions: ArrayLike) -> Matrix:
         folded = np.mod(base + tap - 1, period)
         folded = np.minimum(folded, period - folded)
         np.add.at(weights, (np.arange(x.size), folded), taps[tap])
-    side = np.ones(size - 1)
-    prefilter = (np.diag(np.full(size, 4.0)) + np.diag(side, 1) + np.diag(side, -1)) / 6
-    prefilter[0, 1] = prefilter[-1, -2] = 2.0 / 6.0
-    return np.asarray(np.linalg.solve(prefilter.T, weights.T).T, dtype=np.float64)
+    return _without_prefilter(weights)
+
+
+def _without_prefilter(weights: Matrix) -> Matrix:
+    """`weights` [m, n] of B-spline coefficients times the inverse of the prefilter: weights of voxels.
+
+    The prefilter is tridiagonal, 1/6, 4/6, 1/6, with 2/6 at [0, 1] and [n - 1, n - 2] from the mirror; its
+    transpose is solved for all rows at once by elimination down and substitution up.
+    """
+    right = np.ascontiguousarray(weights.T)
+    size = len(right)
+    below, above = np.full(size, 1.0 / 6.0), np.full(size, 1.0 / 6.0)
+    below[1] = above[size - 2] = 2.0 / 6.0
+    factor = np.empty(size)
+    factor[0] = above[0] / (4.0 / 6.0)
+    right[0] /= 4.0 / 6.0
+    for i in range(1, size):
+        pivot = 4.0 / 6.0 - below[i] * factor[i - 1]
+        factor[i] = above[i] / pivot
+        right[i] = (right[i] - below[i] * right[i - 1]) / pivot
+    for i in range(size - 2, -1, -1):
+        right[i] -= factor[i] * right[i + 1]
+    return np.ascontiguousarray(right.T)
 
 
 def band_blocks(matrix: Matrix) -> list[tuple[slice, slice]]:
@@ -83,21 +104,48 @@ def band_blocks(matrix: Matrix) -> list[tuple[slice, slice]]:
     return blocks
 
 
-def apply_along(array: NDArray[np.float32], matrix: Matrix, axis: int) -> NDArray[np.float32]:
-    """Contract `matrix` [m, n] with axis `axis`, of n values, of a 3-D array; float32, C order."""
-    weights = np.ascontiguousarray(matrix, dtype=np.float32)
+@dataclass(frozen=True, eq=False)
+class Banded:
+    """A matrix [m, n] as its blocks worth keeping: (rows, columns, weights float32), see `band_blocks`."""
+
+    shape: tuple[int, int]
+    blocks: tuple[tuple[slice, slice, NDArray[np.float32]], ...]
+
+    @property
+    def columns(self) -> tuple[int, int]:
+        """Range [start, stop) of the columns that any row needs."""
+        return (
+            min((columns.start for _, columns, _ in self.blocks), default=0),
+            max((columns.stop for _, columns, _ in self.blocks), default=0),
+        )
+
+
+def banded(matrix: Matrix) -> Banded:
+    """Take a matrix apart once, for many calls of `apply_along`."""
+    blocks = (
+        (rows, columns, np.ascontiguousarray(matrix[rows, columns], dtype=np.float32))
+        for rows, columns in band_blocks(matrix)
+    )
+    return Banded((matrix.shape[0], matrix.shape[1]), tuple(blocks))
+
+
+def apply_along(array: NDArray[np.float32], matrix: Matrix | Banded, axis: int) -> NDArray[np.float32]:
+    """Contract `matrix` [m, n] with axis `axis`, of n values, of a 3-D array; float32, C order.
+
+    Computed in products of at most `_PRODUCT` multiply-adds, which BLAS leaves to the calling thread: its own
+    threads cost more than they bring here, and slabs can be handed to threads instead.
+    """
+    bands = matrix if isinstance(matrix, Banded) else banded(matrix)
     shape = list(array.shape)
-    shape[axis] = weights.shape[0]
+    shape[axis] = bands.shape[0]
     result = np.zeros(shape, dtype=np.float32)
-    for rows, columns in band_blocks(matrix):
-        block = weights[rows, columns]
-        if axis == 0:
-            flat = array[columns].reshape(columns.stop - columns.start, -1)
-            np.matmul(block, flat, out=result[rows].reshape(rows.stop - rows.start, -1))
-        elif axis == 1:
-            np.matmul(block, array[:, columns], out=result[:, rows])
-        else:
-            np.matmul(array[:, :, columns], block.T, out=result[:, :, rows])
+    order = ((1, 0, 2), (0, 1, 2), (0, 2, 1))[axis]
+    source, target = array.transpose(order), result.transpose(order)
+    for rows, columns, weights in bands.blocks:
+        step = max(1, _PRODUCT // weights.size)
+        for start in range(0, source.shape[2], step):
+            part = slice(start, start + step)
+            np.matmul(weights, source[:, columns, part], out=target[:, rows, part])
     return result
 
 
