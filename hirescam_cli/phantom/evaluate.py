@@ -1,0 +1,209 @@
+"""How good the demonstration model is, on phantoms that it has never seen.
+
+    python -m hirescam_cli.phantom.evaluate [--scans N] [--json FILE]
+
+Phantoms of fresh seeds, at varied spacings and in all orientations, take the way of a user's scan: preparation, network,
+maps. Per label: AUROC, sensitivity and specificity at the model's threshold; and over the true positives, how often the
+centre of the map's highest cell ("stretch" placement) lies in the abnormality or within 20 mm of it, for each method, and
+how often a cell chosen blindly would.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hirescam_cli.explain.engine import Engine, InputScale
+from hirescam_cli.explain.explanation import METHODS
+from hirescam_cli.geometry import affine as affines
+from hirescam_cli.model.load import LoadedModel, load_model
+from hirescam_cli.model.spec import load_spec
+from hirescam_cli.phantom.data import varied_phantom
+from hirescam_cli.phantom.generate import Phantom
+from hirescam_cli.prepare import prepare
+
+HELDOUT_SEED, HELDOUT_SCANS = 900_000, 120
+NEAR_MM = 20.0
+_THIN_MM = 5.0
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """One held-out scan: `logits` and `present` [labels]; `distance_mm` by method [labels], from the peak cell's centre
+    to the abnormality, and `blind` [labels], the share of all cells that are near it (NaN where it is absent)."""
+
+    logits: NDArray[np.float64]
+    present: NDArray[np.bool_]
+    distance_mm: dict[str, NDArray[np.float64]]
+    blind: NDArray[np.float64]
+
+
+class Examiner:
+    """A loaded model and its engine."""
+
+    def __init__(self, model: LoadedModel, threads: int = 1) -> None:
+        torch.set_num_threads(threads)
+        spec = model.spec
+        self.model = model
+        scale = InputScale(spec.preparation.hu_window, spec.preparation.subtract)
+        self.engine = Engine(model.network, target_layer=spec.target_layer, scale=scale)
+
+    def outcome(self, phantom: Phantom) -> Outcome:
+        """What the model says of one phantom, and how far from the truth its maps point."""
+        spec, size = self.model.spec, self.model.architecture.slices_per_group
+        prepared = prepare(phantom.volume, spec.preparation)
+        hu = prepared.hu_zyx.reshape(-1, size, *prepared.hu_zyx.shape[1:])
+        answer = self.engine.explain(hu, prepared.padding_groups(size), METHODS)
+        cell_affine = self.model.map_affines(spec.target_layer, prepared.affine_ras)["stretch"]
+        labels = len(spec.labels)
+        distances = {method: np.full(labels, np.nan) for method in METHODS}
+        blind = np.full(labels, np.nan)
+        for n, label in enumerate(spec.labels):
+            if label not in phantom.findings:
+                continue
+            points = affines.apply(phantom.volume.affine_ras, np.argwhere(phantom.masks[label]))
+            cams = {method: answer.cams[method][n] for method in METHODS}
+            for method, cam in cams.items():
+                peak = np.unravel_index(int(cam.argmax()), cam.shape)
+                distances[method][n] = _distance_mm(points, affines.apply(cell_affine, peak))
+            blind[n] = _share_near(points, cell_affine, cams["hirescam"].shape)
+        present = np.array([label in phantom.findings for label in spec.labels])
+        return Outcome(answer.logits, present, distances, blind)
+
+
+def _distance_mm(points: NDArray[np.float64], point: NDArray[np.float64]) -> float:
+    return float(np.sqrt(((points - point) ** 2).sum(axis=1).min()))
+
+
+def _share_near(points: NDArray[np.float64], cell_affine: NDArray[np.float64], shape: Sequence[int]) -> float:
+    """Share of cells whose centre lies within `NEAR_MM` of the points, which are thinned to one in 5 mm."""
+    _, first = np.unique(np.floor(points / _THIN_MM), axis=0, return_index=True)
+    thin = points[first]
+    index = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"), axis=-1).reshape(-1, 3)
+    centres = affines.apply(cell_affine, index)
+    near = [bool((((thin - c) ** 2).sum(axis=1) <= NEAR_MM**2).any()) for c in centres]
+    return float(np.mean(near))
+
+
+def auroc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float | None:
+    """Chance that a positive scores higher than a negative, ties counting half; None without both."""
+    high, low = scores[positive][:, None], scores[~positive][None]
+    if not high.size or not low.size:
+        return None
+    return float(((high > low) + 0.5 * (high == low)).mean())
+
+
+def summarise(model: LoadedModel, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """Figures per label, ready for JSON."""
+    spec = model.spec
+    logits = np.array([o.logits for o in outcomes])
+    present = np.array([o.present for o in outcomes])
+    probability = 0.5 * (1.0 + np.tanh(0.5 * logits))
+    rows: list[dict[str, Any]] = []
+    for n, label in enumerate(spec.labels):
+        truth, called = present[:, n], probability[:, n] >= spec.thresholds[n]
+        hits = truth & called
+        row: dict[str, Any] = {
+            "label": label,
+            "present": int(truth.sum()),
+            "auroc": _rounded(auroc(logits[:, n], truth)),
+            "sensitivity": _rounded(float(called[truth].mean()) if truth.any() else None),
+            "specificity": _rounded(float((~called[~truth]).mean()) if not truth.all() else None),
+            "true_positives": int(hits.sum()),
+            "blind_near": _rounded(_mean(np.array([o.blind[n] for o in outcomes])[hits])),
+        }
+        for method in METHODS:
+            distance = np.array([o.distance_mm[method][n] for o in outcomes])[hits]
+            row[method] = {
+                "peak_near": _rounded(_mean(distance <= NEAR_MM)),
+                "median_distance_mm": _rounded(float(np.median(distance)) if distance.size else None),
+            }
+        rows.append(row)
+    return rows
+
+
+def _mean(values: NDArray[Any]) -> float | None:
+    return float(values.mean()) if values.size else None
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
+
+
+_examiner: Examiner | None = None
+
+
+def _start(model_name: str) -> None:
+    global _examiner
+    _examiner = Examiner(load_model(load_spec(model_name)))
+
+
+def _examine(seed: int) -> Outcome:
+    assert _examiner is not None
+    return _examiner.outcome(varied_phantom(seed))
+
+
+def evaluate(model_name: str, first_seed: int, scans: int, workers: int) -> dict[str, Any]:
+    """Held-out figures of a model over phantoms `first_seed` .. `first_seed + scans - 1`, ready for JSON."""
+    model = load_model(load_spec(model_name))
+    context = get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(model_name,)) as pool:
+        outcomes = list(pool.map(_examine, range(first_seed, first_seed + scans)))
+    return {
+        "model": model.spec.name,
+        "weights_sha256": model.weights_sha256,
+        "first_seed": first_seed,
+        "scans": scans,
+        "near_mm": NEAR_MM,
+        "labels": summarise(model, outcomes),
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """The figures as a Markdown table."""
+    lines = [
+        "| label | scans with it | AUROC | sensitivity | specificity | HiResCAM peak near | Grad-CAM peak near | blind |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in result["labels"]:
+        cells = [row["label"], str(row["present"])]
+        cells += [_cell(row["auroc"], "{:.3f}")]
+        cells += [_cell(row[key], "{:.0%}") for key in ("sensitivity", "specificity")]
+        cells += [_cell(row[method]["peak_near"], "{:.0%}") for method in METHODS]
+        lines.append("| " + " | ".join([*cells, _cell(row["blind_near"], "{:.0%}")]) + " |")
+    return "\n".join(lines)
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "-" if value is None else form.format(value)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m hirescam_cli.phantom.evaluate", description=(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument("--model", default="demo", help="embedded model, or a .toml file")
+    parser.add_argument("--first-seed", type=int, default=HELDOUT_SEED)
+    parser.add_argument("--scans", type=int, default=HELDOUT_SCANS)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    args = parser.parse_args()
+    result = evaluate(args.model, args.first_seed, args.scans, args.workers)
+    if args.json is not None:
+        args.json.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    print(table(result))
+
+
+if __name__ == "__main__":
+    main()
