@@ -8,7 +8,7 @@ https://itk.org/Wiki/ITK/MetaIO/Documentation.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -99,6 +99,11 @@ def beside(path: Path, data: str, name: str) -> Path:
 def damaged(name: str, what: str) -> ScanError:
     """The error of a header that says something impossible."""
     return ScanError(f"{name}: {what}.", hint="Get an intact copy of the file.", code="header-damaged")
+
+
+def shown(text: str, vocabulary: Collection[str]) -> str:
+    """A header's word for a message: only if it is one of the format's own, for headers hold free text too."""
+    return text if text in vocabulary else "missing" if not text else "not one of the format's"
 
 
 def numbers(text: str, count: int, what: str, name: str) -> list[float]:

@@ -16,6 +16,7 @@ from hirescam_cli.io.itk_header import (
     beside,
     damaged,
     numbers,
+    shown,
     sizes,
     three,
     unusable_type,
@@ -37,6 +38,9 @@ _TYPES = {
     "MET_FLOAT": "f4",
     "MET_DOUBLE": "f8",
 }
+_OTHER_TYPES = {"MET_NONE", "MET_ASCII_CHAR", "MET_STRING", "MET_FLOAT_MATRIX", "MET_OTHER"} | {
+    f"{name}_ARRAY" for name in _TYPES
+}
 _LAST = "ElementDataFile"
 _LOCAL = ("LOCAL", "Local", "local")
 
@@ -49,7 +53,7 @@ def parse(path: Path, head: bytes, name: str, options: ReadOptions) -> ItkHeader
         raise damaged(name, "NDims and DimSize disagree")
     check_shape(shape, name, options.max_voxels)
     if fields.get("ElementNumberOfChannels", "1") != "1":
-        raise unusable_type(name, f"there are {fields['ElementNumberOfChannels']} channels a voxel")
+        raise unusable_type(name, "there are several channels a voxel")
     if not _flag(fields, "BinaryData", True):
         raise damaged(name, "the voxels are text, expected binary ones")
     affine, warnings = _affine(fields, name)
@@ -81,7 +85,7 @@ def _fields(head: bytes, name: str) -> tuple[dict[str, str], int]:
         if not separator and line.strip():
             raise damaged(name, "a line of the header is no 'key = value'")
         if key.strip() in fields:
-            raise damaged(name, f"the field {key.strip()[:40]} is given twice")
+            raise damaged(name, "a field is given twice")
         if separator:
             fields[key.strip()] = value.strip()
         if stop < 0:
@@ -97,9 +101,9 @@ def _flag(fields: dict[str, str], key: str, default: bool) -> bool:
 
 
 def _dtype(fields: dict[str, str], name: str) -> np.dtype[Any]:
-    kind = fields.get("ElementType", "missing")
+    kind = fields.get("ElementType", "")
     if kind not in _TYPES:
-        raise unusable_type(name, f"ElementType is {kind}")
+        raise unusable_type(name, f"ElementType is {shown(kind, _OTHER_TYPES)}")
     big = _flag(fields, "BinaryDataByteOrderMSB", False) or _flag(fields, "ElementByteOrderMSB", False)
     return np.dtype((">" if big else "<") + _TYPES[kind])
 
@@ -107,7 +111,7 @@ def _dtype(fields: dict[str, str], name: str) -> np.dtype[Any]:
 def _header_size(fields: dict[str, str], name: str) -> int:
     text = fields.get("HeaderSize", "0")
     if not text.isdecimal():
-        raise damaged(name, f"HeaderSize is {text}, expected a number of bytes")
+        raise damaged(name, "HeaderSize is not a number of bytes from 0 up")
     return int(text)
 
 

@@ -137,7 +137,7 @@ class _Checker:
             return NAMES[self.size], known[magic]
         if self.size == 348 and not magic.strip(b"\0"):
             return "ANALYZE", True
-        raise self.damaged("the magic string", repr(magic), "that of a NIfTI file")
+        raise self.refuse("the magic string is not that of a NIfTI file", "Get an intact copy of the file.")
 
     def shape(self) -> tuple[int, int, int]:
         dim = [int(value) for value in self.fields["dim"]]

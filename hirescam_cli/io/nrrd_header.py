@@ -17,6 +17,7 @@ from hirescam_cli.io.itk_header import (
     beside,
     damaged,
     numbers,
+    shown,
     sizes,
     three,
     unusable_type,
@@ -55,6 +56,17 @@ _TO_RAS = {
     "lps": (-1.0, -1.0, 1.0),
 }
 _SPATIAL_KINDS = {"domain", "space", "???", "none"}
+_OTHER_KINDS = {
+    "time", "list", "point", "vector", "covariant-vector", "normal", "stub", "scalar", "complex", "2-vector",
+    "3-color", "rgb-color", "hsv-color", "xyz-color", "4-color", "rgba-color", "3-vector", "3-gradient",
+    "3-normal", "4-vector", "quaternion", "2d-symmetric-matrix", "2d-matrix", "3d-symmetric-matrix", "3d-matrix",
+}  # fmt: skip
+_OTHER_ENCODINGS = ("txt", "text", "ascii", "hex", "bz2", "bzip2", "zrl")
+_OTHER_SPACES = (
+    "right-anterior-superior-time", "left-anterior-superior-time", "left-posterior-superior-time", "scanner-xyz",
+    "scanner-xyz-time", "3d-right-handed", "3d-left-handed", "rast", "last", "lpst",
+)  # fmt: skip
+_OTHER_UNITS = ("cm", "m", "um", "nm", "inches", "in")
 _VECTOR = re.compile(r"\(([^()]*)\)")
 
 
@@ -65,14 +77,15 @@ def parse(path: Path, head: bytes, name: str, options: ReadOptions) -> ItkHeader
     if fields.get("dimension", "3").strip() != "3":
         raise damaged(name, "dimension and sizes disagree")
     check_shape(shape, name, options.max_voxels)
-    kinds = fields.get("kinds", "").lower().split()
-    if any(kind not in _SPATIAL_KINDS for kind in kinds):
-        raise unusable_type(name, f"the kinds of the axes are {' '.join(kinds)}")
+    kinds = [kind for kind in fields.get("kinds", "").lower().split() if kind not in _SPATIAL_KINDS]
+    if kinds:
+        raise unusable_type(name, f"an axis is of the kind {shown(kinds[0], _OTHER_KINDS)}")
     dtype = _dtype(fields, name)
-    encoding = _ENCODINGS.get(fields.get("encoding", "").strip().lower())
+    called = fields.get("encoding", "").strip().lower()
+    encoding = _ENCODINGS.get(called)
     if encoding is None:
         raise ScanError(
-            f"{name}: the encoding is {fields.get('encoding', 'missing')!r}, expected raw or gzip.",
+            f"{name}: the encoding is {shown(called, _OTHER_ENCODINGS)}, expected raw or gzip.",
             hint="Write the file again with gzip encoding.",
             code="encoding",
         )
@@ -110,7 +123,7 @@ def _fields(head: bytes, name: str) -> tuple[dict[str, str], int]:
         if separator and not text.startswith("#") and ":=" not in key:
             key = key.strip().lower()
             if key in fields:
-                raise damaged(name, f"the field {key[:40]!r} is given twice")
+                raise damaged(name, "a field is given twice")
             fields[key] = value
     return fields, position
 
@@ -118,7 +131,7 @@ def _fields(head: bytes, name: str) -> tuple[dict[str, str], int]:
 def _dtype(fields: dict[str, str], name: str) -> np.dtype[Any]:
     kind = " ".join(fields.get("type", "").lower().split())
     if kind not in _DTYPES:
-        raise unusable_type(name, f"the type is {kind or 'missing'}")
+        raise unusable_type(name, f"the type is {shown(kind, ('block',))}")
     dtype: np.dtype[Any] = np.dtype(_DTYPES[kind])
     endian = fields.get("endian", "").strip().lower()
     if dtype.itemsize > 1 and endian not in ("little", "big"):
@@ -132,7 +145,7 @@ def _skip(fields: dict[str, str], name: str) -> int:
             raise damaged(name, "lines are to be skipped before the voxels, which hirescam does not do")
     text = fields.get("byte skip", fields.get("byteskip", "0")).strip()
     if not text.isdecimal():
-        raise damaged(name, f"byte skip is {text!r}, expected a number of bytes")
+        raise damaged(name, "byte skip is not a number of bytes from 0 up")
     return int(text)
 
 
@@ -141,13 +154,13 @@ def _affine(fields: dict[str, str], name: str) -> tuple[Affine, tuple[str, ...]]
     space = fields.get("space", "").strip().lower()
     if space not in _TO_RAS:
         raise ScanError(
-            f"{name}: the space is {space or 'not given'}, so the patient's directions are unknown.",
+            f"{name}: the space is {shown(space, _OTHER_SPACES)}, so the patient's directions are unknown.",
             hint="Write the file again in the space left-posterior-superior.",
             code="no-affine",
         )
-    units = {unit.strip('"').strip() for unit in fields.get("space units", "").split()}
-    if units - {"mm", ""}:
-        raise damaged(name, f"the space units are {' '.join(sorted(units))}, expected mm")
+    units = {unit.strip('"').strip() for unit in fields.get("space units", "").split()} - {"mm", ""}
+    if units:
+        raise damaged(name, f"a space unit is {shown(min(units), _OTHER_UNITS)}, expected mm")
     vectors = _VECTOR.findall(fields.get("space directions", ""))
     if len(vectors) != 3:
         raise damaged(name, "space directions are not three vectors")

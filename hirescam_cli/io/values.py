@@ -25,7 +25,7 @@ def check_shape(shape: tuple[int, ...], name: str, max_voxels: int) -> None:
     """Refuse what is no 3-D volume, has an axis of one voxel or exceeds `max_voxels`; takes no memory."""
     if len(shape) != 3:
         raise ScanError(
-            f"{name} has {len(shape)} dimensions, expected a 3-D volume.",
+            f"{name} has {len(shape)} dimensions ({'x'.join(map(str, shape))}), expected a 3-D volume.",
             hint="Give the whole scan as one 3-D file.",
             code="not-3d",
         )
