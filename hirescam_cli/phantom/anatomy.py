@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -140,7 +141,7 @@ class Anatomy:
         arch: list[Point] = [(x + 26.0, y, -10.0), (x + 30.0, y + 6.0, 32.0), (x + 20.0, y - 2.0, 54.0)]
         arch += [(0.5 * (x + 20.0 + down_x), 0.5 * (y + down_y), 60.0), (down_x, down_y + 8.0, 50.0)]
         radius = 13.5 * self.cavity_a / 122.0
-        tubes = [Tube(a, b, radius) for a, b in zip(arch[:-1], arch[1:], strict=True)]
+        tubes = [Tube(a, b, radius) for a, b in pairwise(arch)]
         tubes.append(Tube((down_x, down_y + 8.0, 50.0), (down_x, down_y, 30.0), radius, 0.92 * radius))
         tubes.append(Tube((down_x, down_y, 30.0), (down_x + 6.0, down_y, -200.0), 0.9 * radius, 0.8 * radius))
         return tubes

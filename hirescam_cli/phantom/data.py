@@ -60,7 +60,8 @@ def windowed(hu: NDArray[np.int16]) -> NDArray[np.uint8]:
     """HU in the model's window, in 255 steps."""
     low, high = PREPARATION.hu_window
     scaled = (hu.astype(np.float32) - low) * (255.0 / (high - low))
-    return np.rint(np.clip(scaled, 0.0, 255.0)).astype(np.uint8)
+    result: NDArray[np.uint8] = np.rint(np.clip(scaled, 0.0, 255.0)).astype(np.uint8)
+    return result
 
 
 def lesion_bins(phantom: Phantom, prepared: ModelInput) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -178,4 +179,5 @@ def _examples(seeds: range, workers: int) -> Iterator[Example]:
 def to_cells(ml: NDArray[Any], cells: int) -> NDArray[Any]:
     """Sum bins [..., BINS, BINS] to the `cells` x `cells` of the stretch placement."""
     block = BINS // cells
-    return ml.reshape(*ml.shape[:-2], cells, block, cells, block).sum(axis=(-3, -1))
+    result: NDArray[Any] = ml.reshape(*ml.shape[:-2], cells, block, cells, block).sum(axis=(-3, -1))
+    return result

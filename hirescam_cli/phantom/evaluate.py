@@ -2,10 +2,10 @@
 
     python -m hirescam_cli.phantom.evaluate [--scans N] [--json FILE]
 
-Phantoms of fresh seeds, at varied spacings and in all orientations, take the way of a user's scan: preparation, network,
-maps. Per label: AUROC, sensitivity and specificity at the model's threshold; and over the true positives, how often the
-centre of the map's highest cell ("stretch" placement) lies in the abnormality or within 20 mm of it, for each method, and
-how often a cell chosen blindly would.
+Phantoms of fresh seeds, at varied spacings and in all orientations, take the way of a user's scan: preparation,
+network, maps. Per label: AUROC, sensitivity and specificity at the model's threshold; and over the true positives,
+how often the centre of the map's highest cell ("stretch" placement) lies in the abnormality or within 20 mm of it, for
+each method, and how often a cell chosen blindly would.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def evaluate(model_name: str, first_seed: int, scans: int, workers: int) -> dict
 def table(result: dict[str, Any]) -> str:
     """The figures as a Markdown table."""
     lines = [
-        "| label | scans with it | AUROC | sensitivity | specificity | HiResCAM peak near | Grad-CAM peak near | blind |",
+        "| label | scans with it | AUROC | sensitivity | specificity | HiResCAM near | Grad-CAM near | blind |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in result["labels"]:

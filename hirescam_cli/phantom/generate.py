@@ -201,8 +201,10 @@ def _truths(
         if not len(points):
             continue
         world = affines.apply(affine, points)
-        placed = [lesion for lesion in patient.lesions if lesion.label == label and lesion.centre is not None]
-        centres = np.asarray([np.add(lesion.centre, patient.origin_mm) for lesion in placed])
+        placed = [
+            lesion.centre for lesion in patient.lesions if lesion.label == label and lesion.centre is not None
+        ]
+        centres = np.asarray([np.add(centre, patient.origin_mm) for centre in placed])
         if len(centres) > 1:
             owner = ((world[:, None] - centres[None]) ** 2).sum(axis=2).argmin(axis=1)
         else:

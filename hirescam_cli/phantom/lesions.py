@@ -39,10 +39,15 @@ _ALL = (slice(None), slice(None), slice(None))
 
 
 class Lesion(Protocol):
-    """One abnormality. `centre`: where it was placed, None where it has no one centre."""
+    """One abnormality, or one part of it."""
 
-    label: str
-    centre: Point | None
+    @property
+    def label(self) -> str:
+        """The finding."""
+
+    @property
+    def centre(self) -> Point | None:
+        """Where it was placed; None where it has no one centre."""
 
     def paint(self, slab: Slab, anatomy: Anatomy) -> None:
         """Paint into the slab and mark the voxels in the mask."""
@@ -171,7 +176,7 @@ class Device:
             box, axes = found
             outside = (slab.hu[box] < -400.0) & (slab.lung[box] < 0.05)
             slab.paint(box, slab.share(pocket.depth(*axes)) * outside, FAT_HU)
-            square = 0.0
+            square: Any = 0.0
             for direction, half in zip(self.turn, self.half_mm, strict=True):
                 along = sum(d * (axis - c) for d, axis, c in zip(direction, axes, self.centre, strict=True))
                 square = square + (along / half) ** 4

@@ -143,10 +143,9 @@ def paint_heart(slab: Slab, anatomy: Anatomy, effusion_mm: float) -> None:
     label = "cardiomegaly" if "cardiomegaly" in slab.masks else None
     slab.paint(box, slab.share(heart.depth(*axes)) * cavity, MUSCLE_HU, label=label)
     a, b, c = heart.radii
+    long_axis = (1.0, 0.0, 0.0) if heart.turn is None else heart.turn[0]
     for shift, scale in ((-0.34, 0.34), (0.40, 0.38)):
-        x, y, z = (
-            centre + shift * a * axis for centre, axis in zip(heart.centre, heart.turn[0], strict=True)
-        )  # type: ignore[index]
+        x, y, z = (at + shift * a * way for at, way in zip(heart.centre, long_axis, strict=True))
         chamber = Ellipsoid((x, y, z), (scale * a, 0.52 * b, 0.56 * c), heart.turn)
         inner = slab.box(*chamber.reach())
         if inner is not None:

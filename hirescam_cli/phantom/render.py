@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ class Slab:
         return self.x[None, None, :], self.y[None, :, None], self.z[:, None, None]
 
     def box(self, low: Sequence[float], high: Sequence[float]) -> tuple[Box, Axes] | None:
-        """Slices [z, y, x] of the voxels between two corners (x, y, z), and their coordinates; None if there are none."""
+        """Slices [z, y, x] of the voxels between two corners (x, y, z), and their coordinates; None without voxels."""
         ranges = []
         for axis, a, b in zip((self.x, self.y, self.z), low, high, strict=True):
             start = int(np.searchsorted(axis, a - self.edge_mm))
@@ -181,4 +182,4 @@ def union_reach(shapes: Sequence[Shape]) -> tuple[list[float], list[float]]:
 
 def polyline(points: Sequence[Point], radius: float) -> list[Tube]:
     """Tubes of one radius along a path."""
-    return [Tube(a, b, radius) for a, b in zip(points[:-1], points[1:], strict=True)]
+    return [Tube(a, b, radius) for a, b in pairwise(points)]

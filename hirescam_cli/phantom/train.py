@@ -2,8 +2,8 @@
 
     python -m hirescam_cli.phantom.train --cache-dir FOLDER [--output FILE]
 
-Three phases. First slice groups one by one, each label against its group and its cells: the network's HiResCAM map at the
-last layer, `sum over c of W * A` per cell, is pushed up inside the abnormality and to zero or below elsewhere (the mask
+Three phases. First slice groups one by one, each label against its group and its cells: the network's HiResCAM map at
+the last layer, `sum over c of W * A` per cell, is pushed up inside the abnormality and to zero elsewhere (the mask
 loss of AxialNet's authors, arXiv 2111.12215, with the phantom's masks in the "stretch" placement). Then the head on
 whole scans, against the scan's labels, with the trunk's features computed once. Last a scale and an offset per label,
 fitted on validation scans and folded into the fully connected layer.
@@ -74,7 +74,7 @@ def head_maps(network: AxialNet, features: Tensor) -> Tensor:
 
 
 def group_loss(maps: Tensor, bias: Tensor, group: Tensor, cells: Tensor) -> Tensor:
-    """Loss of slice groups: each cell and each group against its target (1, 0, or -1: open), little negative evidence."""
+    """Loss of slice groups: cells and groups against targets (1, 0, or -1: open), negative evidence kept small."""
     shared = maps.shape[0] * maps.shape[1]
     weight = (cells == 0).float() + 2.0 * (cells == 1).float()
     target = cells.clamp(min=0).float()
@@ -136,7 +136,10 @@ def _bias(network: AxialNet) -> Tensor:
 
 @torch.no_grad()
 def scan_features(network: AxialNet, cache: Cache, scans: range, offset: int = 0) -> Tensor:
-    """The trunk's features, bfloat16 [scans, groups, channels, h, w]; groups start at slice `offset` (the last slice repeated)."""
+    """The trunk's features, bfloat16 [scans, groups, channels, h, w].
+
+    Groups start at slice `offset`; the last slice is repeated.
+    """
     network.eval()
     out = []
     for n in scans:
@@ -177,7 +180,7 @@ def train_scans(
     for parameter in network.features.parameters():
         parameter.requires_grad_(False)
     rng = np.random.default_rng(schedule.seed)
-    slow = [p for p in network.conv2d.parameters()] + [p for p in network.fc.parameters()]
+    slow = [*network.conv2d.parameters(), *network.fc.parameters()]
     optimizer = torch.optim.AdamW(
         [
             {"params": slow, "lr": schedule.head_rate},
@@ -211,7 +214,7 @@ def train_scans(
 
 
 def calibrate(head: ScanHead, cache: Cache, scans: range) -> None:
-    """Phase 3: scale and offset per label by logistic regression on held-back scans, with a weak pull to the old ones."""
+    """Phase 3: scale and offset per label by logistic regression on held-back scans, pulled to the old ones."""
     with torch.no_grad():
         features = scan_features(head.network, cache, scans)
         logits = torch.cat([head(features[n : n + 4])[0] for n in range(0, len(features), 4)])
@@ -235,7 +238,8 @@ def calibrate(head: ScanHead, cache: Cache, scans: range) -> None:
 def train(cache: Cache, schedule: Schedule, count: int, first_phase: Path | None = None) -> AxialNet:
     """A trained network. `first_phase`: file in which the state after phase 1 is kept, and taken from if it exists."""
     torch.manual_seed(schedule.seed)
-    network = AxialNet(len(FINDINGS), TRUNK_WIDTH, HEAD_CHANNELS).to(memory_format=torch.channels_last)
+    network = AxialNet(len(FINDINGS), TRUNK_WIDTH, HEAD_CHANNELS)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     sampler = Sampler(cache, schedule.seed, count)
     with torch.no_grad():
         _bias(network).fill_(-_THETA)
@@ -248,7 +252,8 @@ def train(cache: Cache, schedule: Schedule, count: int, first_phase: Path | None
     head = train_scans(network, cache, sampler, count, schedule)
     calibrate(head, cache, range(count, len(cache)))
     head.fold()
-    return network.eval()
+    network.eval()
+    return network
 
 
 def save(network: AxialNet, path: Path) -> str:
