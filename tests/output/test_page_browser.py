@@ -208,6 +208,30 @@ def test_a_plane_is_driven_by_keys(opened: Browser) -> None:
     assert state(opened)["voxel"] == [z, y, x]
 
 
+@pytest.mark.parametrize(("name", "sides"), [("Axial", "RLAP"), ("Coronal", "RLHF"), ("Sagittal", "APHF")])
+def test_letters_name_the_sides(opened: Browser, name: str, sides: str) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    figure = opened.driver.find_element("id", f"figure-{name}")
+    box = figure.rect
+    middle = np.array([box["x"] + box["width"] / 2, box["y"] + box["height"] / 2])
+    directions = {"L": (0, -1), "R": (0, 1), "P": (1, -1), "A": (1, 1), "F": (2, -1), "H": (2, 1)}
+    letters = figure.find_elements("class name", "side-letter")
+    assert "".join(letter.text for letter in letters) == sides
+    opened.run("document.getElementById(arguments[0]).focus()", f"plane-{name}")
+    for letter in letters:
+        offset = np.array([letter.rect["x"], letter.rect["y"]]) + 5 - middle
+        across = abs(offset[0]) > abs(offset[1])
+        arrows = (Keys.ARROW_LEFT, Keys.ARROW_RIGHT) if across else (Keys.ARROW_UP, Keys.ARROW_DOWN)
+        opened.run("window.hirescam.set({voxel: [30, 40, 60]})")
+        before = np.array(opened.run("return window.hirescam.pointMm"))
+        opened.keys(arrows[int(offset[0 if across else 1] > 0)])
+        moved = np.array(opened.run("return window.hirescam.pointMm")) - before
+        axis, sign = directions[letter.text]
+        assert np.abs(moved).argmax() == axis
+        assert moved[axis] * sign > 0
+
+
 def test_a_plane_is_driven_by_the_mouse(opened: Browser) -> None:
     from selenium.webdriver.common.action_chains import ActionChains
 

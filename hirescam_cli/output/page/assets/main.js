@@ -1,5 +1,7 @@
 // Putting the page together.
 
+const EDGES = ["left", "right", "top", "bottom"];
+
 /** The figure of a plane: canvas, caption, slice slider, button to enlarge. */
 function planeFigure(theCase, definition, navigator, ramps, enlarge) {
   const { name, normal } = definition;
@@ -36,6 +38,7 @@ function planeFigure(theCase, definition, navigator, ramps, enlarge) {
     canvas,
     make("figcaption", { class: "plane-caption" }, make("span", { class: "plane-name" }, name), number),
     place,
+    ...definition.letters.map((letter, n) => make("span", { class: `side-letter ${EDGES[n]}` }, letter)),
     button,
     slices,
   );

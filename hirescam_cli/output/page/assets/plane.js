@@ -1,6 +1,6 @@
-// One plane: the scan's voxels, the map's values over them, the crosshair and the letters of the sides.
+// One plane: the scan's voxels, the map's values over them, the crosshair.
 
-const INK = { line: "rgba(126, 211, 255, 0.85)", letter: "#aebccb", halo: "rgba(0, 0, 0, 0.75)" };
+const CROSSHAIR = "rgba(126, 211, 255, 0.85)";
 const GAP = 9; // free pixels about the crosshair's centre
 
 class Plane {
@@ -87,7 +87,6 @@ class Plane {
       );
     }
     if (state.crosshair) this.drawCrosshair(state, layout);
-    this.drawLetters();
   }
 
   /** The voxels of the plane in grey, one pixel each. */
@@ -261,7 +260,7 @@ class Plane {
     const x = Math.round(origin[0] + voxel[across] * size[0]) + 0.5;
     const y = Math.round(origin[1] + voxel[down] * size[1]) + 0.5;
     const gap = GAP * ratio;
-    context.strokeStyle = INK.line;
+    context.strokeStyle = CROSSHAIR;
     context.lineWidth = ratio;
     context.beginPath();
     context.moveTo(0, y);
@@ -273,28 +272,6 @@ class Plane {
     context.moveTo(x, y + gap);
     context.lineTo(x, canvas.height);
     context.stroke();
-  }
-
-  drawLetters() {
-    const { context, canvas, ratio } = this;
-    const [left, right, top, bottom] = this.definition.letters;
-    const margin = 12 * ratio;
-    context.font = `600 ${13 * ratio}px system-ui, sans-serif`;
-    context.textAlign = "center";
-    context.textBaseline = "middle";
-    context.lineWidth = 3 * ratio;
-    context.strokeStyle = INK.halo;
-    context.fillStyle = INK.letter;
-    const places = [
-      [left, margin, canvas.height / 2],
-      [right, canvas.width - margin, canvas.height / 2],
-      [top, canvas.width / 2, margin],
-      [bottom, canvas.width / 2, canvas.height - margin],
-    ];
-    for (const [letter, x, y] of places) {
-      context.strokeText(letter, x, y);
-      context.fillText(letter, x, y);
-    }
   }
 }
 
