@@ -213,8 +213,8 @@ def _truths(
             own = world[owner == n]
             if not len(own):
                 continue
-            mean = own.mean(axis=0)
-            centre = own[((own - mean) ** 2).sum(axis=1).argmin()]
+            aim = centres[n] if len(centres) else own.mean(axis=0)
+            centre = own[((own - aim) ** 2).sum(axis=1).argmin()]
             size = own.max(axis=0) - own.min(axis=0) + affines.spacing_mm(affine)
             truths.append(LesionTruth(label, _triple(centre), _triple(size), len(own) * voxel_ml))
     return tuple(truths)
