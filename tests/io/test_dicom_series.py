@@ -50,12 +50,12 @@ STORAGE = "1.2.840.10008.5.1.4.1.1."
         (None, None, {}, "not-ct"),
         ("CT", CT, {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "localizer"),
         ("CT", CT, {"ImageType": ["DERIVED", "PRIMARY", "SCOUT"]}, "localizer"),
-        ("CT", CT, {"ImageType": ["DERIVED", "SECONDARY", "SEGMENTATION"]}, "segmentation"),
+        ("CT", CT, {"ImageType": ["DERIVED", "SECONDARY", "SEGMENTATION"]}, "label-map"),
         ("CT", CT, {"ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"]}, "secondary-capture"),
         ("CT", CT, {"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3}, "not-an-image"),
         ("CT", CT, {"PhotometricInterpretation": "PALETTE COLOR"}, "not-an-image"),
-        ("CT", CT, {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}, "segmentation"),
-        ("CT", CT, {"BitsStored": 1, "HighBit": 0}, "segmentation"),
+        ("CT", CT, {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}, "label-map"),
+        ("CT", CT, {"BitsStored": 1, "HighBit": 0}, "label-map"),
         ("CT", CT, {"Rows": None}, "dicom-broken"),
         ("CT", CT, {"PixelData": None}, "dicom-broken"),
     ],
@@ -106,6 +106,23 @@ def test_fewer_than_ten_slices_are_read_only_when_asked_for(tmp_path: Path, coun
     assert len(scans) == (count >= 10)
     assert [item.code for item in ignored] == ["few-slices"] * (count < 10)
     assert_volume(read(tmp_path, series="1.2.3"), hu, expected_affine_ras())
+
+
+@pytest.mark.parametrize("series", ["all", "largest"])
+@pytest.mark.parametrize("rescale", [{}, {"RescaleSlope": None, "RescaleIntercept": None}])
+def test_a_mask_of_16_bits_stored_as_ct_is_left_out(tmp_path: Path, series: str, rescale: dict) -> None:
+    labels = np.zeros((24, 20, 12), np.int16)
+    labels[4:9, 5:12, 3:8] = 7
+    labels[12:14, 5:12, 3:8] = 250
+    make_series(tmp_path, labels, intercept=0, series_uid="1.2.3", **rescale)
+    scans, ignored = find(tmp_path, series=series)
+    assert (scans, [item.code for item in ignored]) == ([], ["label-map"])
+    assert "no-air" in codes(read(tmp_path, series="1.2.3"))
+
+
+def test_ct_without_a_rescale_is_no_mask(tmp_path: Path) -> None:
+    make_series(tmp_path, chest((64, 60, 12)) + 1024, intercept=0)
+    assert_volume(read(tmp_path), chest((64, 60, 12)) + 1024, expected_affine_ras())
 
 
 def test_extensions_are_ignored_and_other_files_passed_over(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def _by_image_type(header: Header) -> tuple[str, str] | None:
     if types & _LOCALIZER:
         return "localizer", "a localizer"
     if types & _LABEL_MAP:
-        return "segmentation", "a label map stored as CT"
+        return "label-map", "a label map stored as CT"
     if types & _SCREEN:
         return "secondary-capture", "a screen capture or dose sheet stored as CT"
     return None
@@ -104,5 +104,5 @@ def _by_pixels(header: Header) -> tuple[str, str] | None:
         return "not-an-image", "a colour image, not a CT slice"
     slope, intercept, _ = header.frames[0].rescale
     if pixel_format.bits_stored <= 8 and slope in (None, 1.0) and intercept in (None, 0.0):
-        return "segmentation", "of 8 bits or fewer without a rescale, as label maps stored as CT are"
+        return "label-map", "of 8 bits or fewer without a rescale, as label maps stored as CT are"
     return None

@@ -10,6 +10,7 @@ from hirescam_cli.errors import ScanError
 from hirescam_cli.io.dicom.classify import is_derived_view, reason_to_ignore
 from hirescam_cli.io.dicom.grouping import MIN_SLICES, Plane, selected, slice_count, volumes_of
 from hirescam_cli.io.dicom.headers import Header, scan_headers
+from hirescam_cli.io.dicom.labelmaps import is_label_map
 from hirescam_cli.io.dicom.naming import Identifiers, SeriesPlace, case_names, common_folder
 from hirescam_cli.io.dicom.sources import Source, is_zip, zip_sources
 from hirescam_cli.io.scan import Ignored, ReadOptions, Scan
@@ -31,7 +32,7 @@ def find_series(
 
     Zip archives count as folders named by their stem. Files that are no DICOM are passed over in silence.
     Names do not depend on `options`; of these only `series` counts: "largest" is the volume of most slices,
-    then of most voxels, of each study; a UID selects that series alone, even if it is short or a reformat.
+    then of most voxels, of each study; a UID selects that series alone, be it short, a reformat or a mask.
     """
     base = root if root.is_dir() else root.parent
     sources, ignored = _sources(base, folder_files)
@@ -147,12 +148,11 @@ def _not_asked_for(candidate: _Candidate, series: str) -> tuple[str, str] | None
 
 
 def _not_worth_it(candidate: _Candidate) -> tuple[str, str] | None:
+    ask = "ask for it by its series UID"
     if candidate.derived:
-        return (
-            "derived-view",
-            "is a reformat, projection or map computed from other slices; ask for it by its series UID",
-        )
+        return "derived-view", f"is a reformat, projection or map computed from other slices; {ask}"
     if candidate.slices < MIN_SLICES:
-        few = f"has {candidate.slices} slices, fewer than {MIN_SLICES}; ask for it by its series UID"
-        return "few-slices", few
+        return "few-slices", f"has {candidate.slices} slices, fewer than {MIN_SLICES}; {ask}"
+    if is_label_map(candidate.scan.selector):
+        return "label-map", f"holds few whole numbers and none below 0: a mask, not a CT in HU; {ask}"
     return None

@@ -1,0 +1,53 @@
+"""Label maps stored as CT: masks that a converter wrote with the CT class, without a rescale."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hirescam_cli.errors import ScanError
+from hirescam_cli.io.dicom import elements
+from hirescam_cli.io.dicom.headers import TAGS, Header
+from hirescam_cli.io.dicom.hounsfield import stored_values
+from hirescam_cli.io.dicom.pixels import check_format, stored_frames
+from hirescam_cli.io.dicom.sources import SourceReader
+
+# More different values than any set of organs has; a CT slice has more.
+_MOST_LABELS = 256
+
+
+def is_label_map(headers: Sequence[Header]) -> bool:
+    """Whether a volume has no rescale, no value below 0 and at most 256 different values.
+
+    Decodes only as far as the first slice that says otherwise: mostly the first. A volume that cannot be decoded is
+    no label map: its reader will say what is wrong with it.
+    """
+    rescales = {frame.rescale[:2] for header in headers for frame in header.frames}
+    if not all(slope in (None, 1.0) and intercept in (None, 0.0) for slope, intercept in rescales):
+        return False
+    values: set[int] = set()
+    try:
+        for stored in _stored_slices(headers):
+            different = np.unique(stored)
+            if different[0] < 0 or different.size > _MOST_LABELS:
+                return False
+            values.update(different.tolist())
+            if len(values) > _MOST_LABELS:
+                return False
+    except ScanError:
+        return False
+    return len(values) > 1
+
+
+def _stored_slices(headers: Sequence[Header]) -> Iterator[NDArray[np.signedinteger]]:
+    with elements.quiet(), SourceReader() as reader:
+        for header in headers:
+            pixel_format = check_format(header)
+            with reader.seekable(header.source) as stream:
+                parsed = elements.parse(stream, TAGS)
+                wanted = {frame.index for frame in header.frames}
+                for index, raw in enumerate(stored_frames(parsed, header, max(wanted) + 1)):
+                    if index in wanted:
+                        yield stored_values(raw, pixel_format)
