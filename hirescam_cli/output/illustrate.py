@@ -69,5 +69,6 @@ def _pictures(
             )
             view.label(name)["maps"][method]["picture"] = picture
         if len(view.cams) > 1:
-            draw_comparison(view, name, folder / f"comparison.{stems[name]}.png", placement=placement)
+            path = folder / f"comparison.{stems[name]}.png"
+            draw_comparison(view, name, path, placement=placement, smooth=wanted.smooth)
     draw_slice_scores(view, folder / SLICE_SCORES)
