@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 import numpy as np
+from isal import isal_zlib
 from numpy.typing import NDArray
 
 from hirescam_cli.errors import ScanError
 from hirescam_cli.geometry import affine as affines
-from hirescam_cli.io.bytesource import PlainReader, Readable
+from hirescam_cli.io.bytesource import GZIP_MAGIC, PlainReader, Readable
 from hirescam_cli.io.fingerprint import fingerprint
 from hirescam_cli.io.gzipped import MAX_RATIO, GzipError, GzipReader
 from hirescam_cli.io.itk_header import ItkHeader, parse
@@ -26,29 +26,35 @@ _AFFINE_MM = 1e-3
 
 
 class ZlibReader:
-    """The decompressed bytes of a zlib or gzip stream; GzipError where damaged, also by its checksum."""
+    """The decompressed bytes of a zlib stream; GzipError where it is damaged, also by its checksum."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._inflate = zlib.decompressobj(wbits=47)
+        self._inflate = isal_zlib.decompressobj(wbits=15)
         self._pending = b""
 
     def read(self, count: int) -> bytes:
         """Up to `count` bytes; fewer only at the end."""
-        parts = []
-        while count > 0 and not self._inflate.eof:
+        data = self._step(count)
+        while 0 < len(data) < count and (more := self._step(count - len(data))):
+            data += more
+        return data
+
+    def _step(self, limit: int) -> bytes:
+        """Some bytes, at most `limit`; none only at the end."""
+        while not self._inflate.eof:
             if not self._pending:
                 self._pending = self._file.read(_STEP)
                 if not self._pending:
                     raise GzipError("ends too early")
             try:
-                part = self._inflate.decompress(self._pending, count)
-            except zlib.error as error:
+                data: bytes = self._inflate.decompress(self._pending, limit)
+            except isal_zlib.error as error:  # type: ignore[misc]
                 raise GzipError("cannot be inflated") from error
             self._pending = self._inflate.unconsumed_tail
-            parts.append(part)
-            count -= len(part)
-        return b"".join(parts)
+            if data:
+                return data
+        return b""
 
 
 def read_itk(scan: Scan, options: ReadOptions) -> Volume:
@@ -82,7 +88,11 @@ def voxel_stream(header: ItkHeader) -> Iterator[Readable]:
             yield PlainReader(file)
         elif header.encoding == "gzip":
             yield GzipReader(file)
+        elif file.read(2) == GZIP_MAGIC:
+            file.seek(header.offset)
+            yield GzipReader(file)
         else:
+            file.seek(header.offset)
             yield ZlibReader(file)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ _EXTENT_MM = 5000.0
 _HIGHEST_AIR_HU = -500.0
 _POSSIBLE_HU = (-10_000.0, 30_000.0)
 _SHEAR_COSINE = 0.01
+_BLOCK = 1 << 18
 
 
 def check_shape(shape: tuple[int, ...], name: str, max_voxels: int) -> None:
@@ -104,18 +105,50 @@ def to_hu(array: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[str, ...]
 
 def _exact(array: NDArray[Any]) -> tuple[NDArray[Any], int]:
     """The array as int16 if nothing is lost, else as float32; and how many voxels were not finite."""
-    limits = np.iinfo(np.int16)
     if array.dtype.kind in "iu":
+        limits = np.iinfo(np.int16)
         if np.can_cast(array.dtype, np.int16) or (array.min() >= limits.min and array.max() <= limits.max):
             return array.astype(np.int16, copy=False), 0
         return array.astype(np.float32), 0
+    flat = array.ravel(order="K")
+    if not np.shares_memory(flat, array):
+        array = np.ascontiguousarray(array)
+        flat = array.ravel()
+    order: Literal["C", "F"] = "C" if array.flags.c_contiguous else "F"
+    values, bad = _narrowed(flat)
+    return values.reshape(array.shape, order=order), bad
+
+
+def _narrowed(flat: NDArray[Any]) -> tuple[NDArray[Any], int]:
+    """`_exact` of a 1-D array of floats, block by block so that each stays in the processor's cache."""
+    result: NDArray[Any] = np.empty(flat.size, dtype=np.int16)
+    bad = 0
+    for start in range(0, flat.size, _BLOCK):
+        block, strange = _finite(flat[start : start + _BLOCK])
+        bad += strange
+        if result.dtype == np.int16:
+            with np.errstate(invalid="ignore"):
+                whole = block.astype(np.int16)
+            if np.array_equal(whole, block):
+                result[start : start + block.size] = whole
+                continue
+            result = _widened(result, start)
+        result[start : start + block.size] = block
+    return result, bad
+
+
+def _finite(block: NDArray[Any]) -> tuple[NDArray[np.float32], int]:
+    """The block as float32 with air for what is not finite, and how many voxels that are."""
     with np.errstate(over="ignore", invalid="ignore"):
-        values = array.astype(np.float32, copy=False)
+        values = block.astype(np.float32, copy=False)
     finite = np.isfinite(values)
-    bad = int(values.size - np.count_nonzero(finite))
-    if bad:
-        values = np.where(finite, values, np.float32(AIR_HU))
-    if values.min() < limits.min or values.max() > limits.max:
-        return values, bad
-    whole = values.astype(np.int16)
-    return (whole, bad) if np.array_equal(whole, values) else (values, bad)
+    if finite.all():
+        return values, 0
+    return np.where(finite, values, np.float32(AIR_HU)), int(values.size - np.count_nonzero(finite))
+
+
+def _widened(narrow: NDArray[Any], filled: int) -> NDArray[np.float32]:
+    """The array as float32, with its first `filled` values."""
+    wide = np.empty(narrow.size, dtype=np.float32)
+    wide[:filled] = narrow[:filled]
+    return wide
