@@ -51,8 +51,7 @@ class Outcome:
 class Examiner:
     """A loaded model and its engine."""
 
-    def __init__(self, model: LoadedModel, threads: int = 1) -> None:
-        torch.set_num_threads(threads)
+    def __init__(self, model: LoadedModel) -> None:
         spec = model.spec
         self.model = model
         scale = InputScale(spec.preparation.hu_window, spec.preparation.subtract)
@@ -145,6 +144,7 @@ _examiner: Examiner | None = None
 
 def _start(model_name: str) -> None:
     global _examiner
+    torch.set_num_threads(1)
     _examiner = Examiner(load_model(load_spec(model_name)))
 
 

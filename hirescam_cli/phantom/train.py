@@ -50,8 +50,10 @@ class Schedule:
     batch: int = 24
     rate: float = 2e-3
     head_epochs: int = 8
+    epochs_an_offset: int = 4
     head_batch: int = 4
     head_rate: float = 5e-4
+    scan_weight: float = 10.0
     seed: int = 0
 
 
@@ -172,60 +174,64 @@ class ScanHead(nn.Module):
         _bias(self.network).copy_(self.offset)
 
 
+def scan_loss(head: ScanHead, features: Tensor, present: Tensor) -> Tensor:
+    """Cross-entropy of whole scans, the mean over scans and labels."""
+    return F.binary_cross_entropy_with_logits(head(features)[0], present.float())
+
+
 def train_scans(
-    network: AxialNet, cache: Cache, sampler: Sampler, count: int, schedule: Schedule
+    network: AxialNet, cache: Cache, sampler: Sampler, held_back: Tensor, schedule: Schedule
 ) -> ScanHead:
-    """Phase 2: the head on whole scans `0 .. count - 1`, still held to its cells and groups."""
-    head = ScanHead(network)
-    for parameter in network.features.parameters():
-        parameter.requires_grad_(False)
-    rng = np.random.default_rng(schedule.seed)
+    """Phase 2: the head on the sampler's scans as wholes, still held to its cells and groups.
+
+    `held_back`: features of the validation scans, which are those after the sampler's; they only give a figure to log.
+    """
+    head, count = ScanHead(network), sampler.count
     slow = [*network.conv2d.parameters(), *network.fc.parameters()]
+    fast = [head.log_scale, head.offset]
     optimizer = torch.optim.AdamW(
-        [
-            {"params": slow, "lr": schedule.head_rate},
-            {"params": [head.log_scale, head.offset], "lr": 2e-2, "weight_decay": 0.0},
-        ],
+        [{"params": slow, "lr": schedule.head_rate}, {"params": fast, "lr": 2e-2, "weight_decay": 0.0}],
         weight_decay=1e-2,
     )
-    steps = schedule.head_epochs * (count // schedule.head_batch)
-    pace = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    started = time.monotonic()
+    pace = torch.optim.lr_scheduler.CosineAnnealingLR(
+        optimizer, schedule.head_epochs * (count // schedule.head_batch)
+    )
+    rng, started = np.random.default_rng(schedule.seed), time.monotonic()
+    offset, features = 0, torch.empty(0)
     for epoch in range(schedule.head_epochs):
-        if epoch % 2 == 0:
-            offset = (0, 1, 2)[epoch // 2 % 3]
+        if epoch % schedule.epochs_an_offset == 0:
+            offset = epoch // schedule.epochs_an_offset % GROUP
             features = scan_features(network, cache, range(count), offset)
-        order, losses = rng.permutation(count), []
+        order = rng.permutation(count)
         for first in range(0, count - schedule.head_batch + 1, schedule.head_batch):
             scans = order[first : first + schedule.head_batch]
             logits, maps = head(features[torch.from_numpy(scans)])
             group, cells = (torch.from_numpy(t) for t in scan_targets(cache, scans, sampler.largest, offset))
-            present = torch.from_numpy(cache.present[scans]).float()
-            loss = F.binary_cross_entropy_with_logits(logits, present)
-            loss = 4.0 * loss + group_loss(maps, _bias(network), group, cells)
+            loss = F.binary_cross_entropy_with_logits(logits, torch.from_numpy(cache.present[scans]).float())
+            loss = schedule.scan_weight * loss + group_loss(maps, _bias(network), group, cells)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(slow, 5.0)
             optimizer.step()
             pace.step()
-            losses.append(loss.item())
-        log(f"scans: epoch {epoch + 1}, loss {np.mean(losses):.3f}, {time.monotonic() - started:.0f} s")
+        with torch.no_grad():
+            check = scan_loss(head, held_back, torch.from_numpy(cache.present[count:]))
+        log(f"scans: epoch {epoch + 1}, held back {check.item():.3f}, {time.monotonic() - started:.0f} s")
     return head
 
 
-def calibrate(head: ScanHead, cache: Cache, scans: range) -> None:
+def calibrate(head: ScanHead, held_back: Tensor, present: Tensor) -> None:
     """Phase 3: scale and offset per label by logistic regression on held-back scans, pulled to the old ones."""
     with torch.no_grad():
-        features = scan_features(head.network, cache, scans)
-        logits = torch.cat([head(features[n : n + 4])[0] for n in range(0, len(features), 4)])
-    present = torch.from_numpy(cache.present[scans.start : scans.stop]).float()
+        logits = head(held_back)[0]
+    target = present.float()
     change = torch.zeros(2, len(FINDINGS), requires_grad=True)
     optimizer = torch.optim.LBFGS([change], max_iter=200, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimizer.zero_grad()
         moved = change[0].exp() * logits + change[1]
-        loss = F.binary_cross_entropy_with_logits(moved, present, reduction="sum") + 0.5 * (change**2).sum()
+        loss = F.binary_cross_entropy_with_logits(moved, target, reduction="sum") + 0.5 * (change**2).sum()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
@@ -249,8 +255,9 @@ def train(cache: Cache, schedule: Schedule, count: int, first_phase: Path | None
         train_groups(network, sampler, schedule)
         if first_phase is not None:
             torch.save(network.state_dict(), first_phase)
-    head = train_scans(network, cache, sampler, count, schedule)
-    calibrate(head, cache, range(count, len(cache)))
+    held_back = scan_features(network, cache, range(count, len(cache)))
+    head = train_scans(network, cache, sampler, held_back, schedule)
+    calibrate(head, held_back, torch.from_numpy(cache.present[count:]))
     head.fold()
     network.eval()
     return network

@@ -90,7 +90,7 @@ def test_each_abnormality_alone_has_a_mask_of_its_own_hu(label: str, seed: int) 
 
 @pytest.mark.parametrize("label", ["nodule", "mass", "consolidation", "pleural_effusion", "pneumothorax"])
 def test_what_the_mask_marks_is_what_changed(label: str, healthy: Phantom) -> None:
-    """The healthy chest of the same seed has the same anatomy: it differs in and around the mask, and was lung there."""
+    """The healthy chest of the same seed has the same anatomy: what differs was lung, and is in the mask."""
     phantom = make_phantom(SEED, findings=[label], spacing_mm=(2.0, 2.0, 3.0), noise=False)
     mask = phantom.masks[label]
     before, after = healthy.volume.array_ijk, phantom.volume.array_ijk
