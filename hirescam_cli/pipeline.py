@@ -124,8 +124,8 @@ def open_session(settings: Settings, spec: ModelSpec) -> Session:
         params_hash=settings.result_hash(spec, model.weights_sha256),
         torch_version=str(torch.__version__),
         device=str(device),
-        precision=precision,
-        fallbacks=fallbacks,
+        precision=engine.precision,
+        fallbacks=fallbacks + engine.fallbacks,
         placement=settings.placement or spec.placement,
         target_layer=layer,
     )

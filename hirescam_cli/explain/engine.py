@@ -49,8 +49,9 @@ class InputScale:
 class Engine:
     """Explains scans with one network on one device, in one precision.
 
-    `precision`: "fp32", or "bf16" / "fp16" for the layers below the target layer; the target layer's
-    successors and the maps are always computed in fp32. `chunk`: slice groups at a time (None: by device).
+    `precision`: "fp32", or "bf16" / "fp16" for the trunk; the head and the maps are always computed in fp32,
+    and so is the trunk if the target layer lies in it (`fallbacks` says so). `chunk`: slice groups at a time
+    (None: by device).
     Raises ModelError for a target layer that the network does not have.
     """
 
@@ -68,6 +69,7 @@ class Engine:
         self.target_layer = target_layer
         self.scale = scale
         self.precision = precision
+        self.fallbacks: tuple[str, ...] = ()
         self.chunk = chunk or (GPU_CHUNK if self.device.type == "cuda" else CPU_CHUNK)
         self.closed_form = target_layer == network.last_layer
         modules = dict(network.named_modules())
@@ -77,11 +79,16 @@ class Engine:
                 hint=f"Its last convolution is {network.last_layer}; `hirescam model show` lists the layers.",
                 code="target-layer",
             )
-        self.network = _own_copy(network, fold=not target_layer.startswith("features")).to(self.device)
+        in_trunk = _holds(network.trunk, modules[target_layer])
+        self.network = _own_copy(network, fold=network.norms_follow and not in_trunk).to(self.device)
         self._layer = self.network.get_submodule(target_layer)
         if self.device.type != "mps":
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if precision in _HALF:
+        if precision in _HALF and in_trunk:
+            # Gradients within the trunk underflow in half precision.
+            self.precision = "fp32"
+            self.fallbacks = (f"precision fp32 instead of {precision}: {target_layer} lies in the trunk",)
+        elif precision in _HALF:
             _halve_below(self.network, _HALF[precision])
 
     def explain(
@@ -120,10 +127,6 @@ class Engine:
         if self.device.type != "mps":
             values = values.contiguous(memory_format=torch.channels_last)
         return values
-
-    def is_cuda_out_of_memory(self, error: Exception) -> bool:
-        """Whether smaller chunks may help."""
-        return isinstance(error, torch.cuda.OutOfMemoryError) and self.chunk > 1
 
 
 class _Parts:
@@ -166,26 +169,27 @@ class _Parts:
         if engine.closed_form:
             with torch.inference_mode(), _captured(engine._layer, leaf=False) as captured:
                 scores = engine.network.scores(engine.values(hu))
-            self.activations.append(captured[0].float())
-            self.scores.append(scores.float())
+                scores, activation = scores.float(), captured[0].float()
+            self.scores.append(scores)
+            self.activations.append(activation)
             return
         with torch.enable_grad(), _captured(engine._layer, leaf=True) as captured:
             scores = engine.network.scores(engine.values(hu)).float()
             activation = captured[0]
-            maps = self._gradients(scores, activation, start)
+            maps, alpha = self._gradients(scores, activation, start)
+            maps, values = maps.cpu(), activation.detach().float().cpu()
+        # Only a chunk that came through whole counts: one that ran out of memory is computed again.
         self.scores.append(scores.detach())
-        if "hirescam" in self.methods:
-            self.maps.append(maps.cpu())
-        if "gradcam" in self.methods:
-            self.activations.append(activation.detach().float().cpu())
+        self.maps.append(maps)
+        self.activations.append(values)
+        self.alpha = alpha if self.alpha is None else self.alpha + alpha
 
-    def _gradients(self, scores: Tensor, activation: Tensor, start: int) -> Tensor:
-        """HiResCAM maps [L, n, h, w] of a chunk; adds its share to Grad-CAM's alpha."""
+    def _gradients(self, scores: Tensor, activation: Tensor, start: int) -> tuple[Tensor, Tensor]:
+        """HiResCAM maps [L, n, h, w] of a chunk, and its share of Grad-CAM's alpha [L, C]."""
         n, labels = scores.shape
         many = self.multiplicity[start : start + n].to(scores.device)
         channels, cells = activation.shape[1], activation.shape[2] * activation.shape[3]
-        if self.alpha is None:
-            self.alpha = torch.zeros(labels, channels, device=scores.device)
+        alpha = torch.empty(labels, channels, device=scores.device)
         values = activation.detach().float()
         maps = torch.empty(labels, n, *activation.shape[2:], device=scores.device)
         for low in range(0, labels, LABELS_A_CHUNK):
@@ -198,8 +202,8 @@ class _Parts:
             gradients = gradients.float()
             maps[low:high] = cam.hirescam(values, gradients)
             weighted = torch.einsum("lncyx,n->lc", gradients, many)
-            self.alpha[low:high] += weighted / (cells * self.groups)
-        return maps
+            alpha[low:high] = weighted / (cells * self.groups)
+        return maps, alpha
 
     def result(self, place: Tensor, fallbacks: tuple[str, ...]) -> Explanation:
         """Put the chunks together; `place` [S] is each group's index among the computed ones."""
@@ -235,6 +239,11 @@ class _Parts:
             target_layer=self.engine.target_layer,
             fallbacks=fallbacks,
         )
+
+
+def _holds(part: nn.Module, layer: nn.Module) -> bool:
+    """Whether `layer` is a module of `part`."""
+    return any(module is layer for module in part.modules())
 
 
 @contextmanager

@@ -63,6 +63,8 @@ def _trunk(width: int) -> nn.Sequential:
 class AxialNet(Network):
     """The network. Groups of slices are independent of each other until the mean over their scores."""
 
+    norms_follow = True
+
     def __init__(
         self, labels: int, trunk_width: int = 64, head_channels: tuple[int, ...] = (64, 32, 16, 16)
     ) -> None:

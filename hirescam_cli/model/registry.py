@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -23,6 +23,9 @@ class Network(nn.Module):
     """
 
     fc: nn.Conv2d
+
+    norms_follow: ClassVar[bool] = False
+    """Each batch norm registered right after a convolution is applied right after it: it may be folded."""
 
     @property
     def trunk(self) -> nn.Module:

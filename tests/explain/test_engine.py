@@ -17,7 +17,7 @@ from hirescam_cli.explain.engine import Engine, InputScale
 from hirescam_cli.explain.explanation import Explanation
 from hirescam_cli.model.axialnet import AxialNet
 from hirescam_cli.output.evidence import certificate
-from tests.explain.networks import SCALE, by_autograd, groups_of_hu, tiny
+from tests.explain.networks import SCALE, by_autograd, fill, groups_of_hu, tiny
 
 BOTH = ("hirescam", "gradcam")
 GROUPS = 5
@@ -196,6 +196,83 @@ def test_gradients_are_taken_for_few_labels_at_a_time_and_never_below_the_layer(
     assert_close(
         explanation.cams["hirescam"], by_autograd(network, SCALE(torch.from_numpy(hu)), "conv2d.3")[0]
     )
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_gradients_within_the_trunk_are_taken_in_fp32(network: AxialNet, hu: Any, precision: str) -> None:
+    """Seeds of 1 / groups and small weights would underflow in half precision on their way through the trunk."""
+    engine = Engine(network, target_layer="features.7", scale=SCALE, precision=precision)
+    assert engine.precision == "fp32"
+    assert engine.fallbacks == (f"precision fp32 instead of {precision}: features.7 lies in the trunk",)
+    found = engine.explain(hu, np.zeros(GROUPS, dtype=bool), BOTH)
+    np.testing.assert_array_equal(found.cams["hirescam"], run(network, hu, "features.7").cams["hirescam"])
+    head = Engine(network, target_layer="conv2d.7", scale=SCALE, precision=precision)
+    assert (head.precision, head.fallbacks) == (precision, ())
+
+
+@pytest.mark.parametrize("layer", ["conv2d.7", "conv2d.3"])
+@pytest.mark.parametrize("failing", [1, 2])
+def test_a_chunk_that_ran_out_of_memory_is_computed_again_in_halves(
+    monkeypatch: pytest.MonkeyPatch, hu: Any, layer: str, failing: int
+) -> None:
+    """The failure strikes inside a chunk, after some of its labels are done."""
+    network = tiny(labels=37)
+    expected = run(network, hu, layer)
+    engine = Engine(network, target_layer=layer, scale=SCALE, chunk=4)
+    calls = 0
+    name = "hirescam" if layer == "conv2d.3" else "scores"
+    owner = engine_module.cam if layer == "conv2d.3" else engine.network
+    original = getattr(owner, name)
+
+    def exhausted(*arguments: Any) -> Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == failing:
+            raise torch.cuda.OutOfMemoryError("no memory")
+        result: Tensor = original(*arguments)
+        return result
+
+    monkeypatch.setattr(owner, name, exhausted)
+    found = engine.explain(hu, np.zeros(GROUPS, dtype=bool), BOTH)
+    for method in BOTH:
+        assert_close(found.cams[method], expected.cams[method])
+    assert_close(found.logits, expected.logits)
+    assert engine.chunk == 2
+    assert found.fallbacks == ("out of GPU memory: chunks of 2 slice groups instead of 4",)
+
+
+def test_memory_that_does_not_suffice_for_one_group_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, network: AxialNet, hu: Any
+) -> None:
+    engine = Engine(network, target_layer="conv2d.7", scale=SCALE, chunk=4)
+
+    def exhausted(_groups: Tensor) -> Tensor:
+        raise torch.cuda.OutOfMemoryError("no memory")
+
+    monkeypatch.setattr(engine.network, "scores", exhausted)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        engine.explain(hu, np.zeros(GROUPS, dtype=bool), BOTH)
+
+
+def test_batch_norms_are_folded_only_where_the_network_says_that_they_follow(hu: Any) -> None:
+    """A network that registers a norm after a convolution but applies it before."""
+
+    class Before(AxialNet):
+        norms_follow = False
+
+        def __init__(self) -> None:
+            super().__init__(5, 2, (6, 5, 4, 4))
+            self.stem = nn.Conv2d(3, 3, 1)
+            self.norm = nn.BatchNorm2d(3)
+
+        def scores(self, groups: Tensor) -> Tensor:
+            return super().scores(self.stem(self.norm(groups)))
+
+    network = Before()
+    fill(network)
+    explanation = run(network.eval(), hu)
+    expected = by_autograd(network, SCALE(torch.from_numpy(hu)), "conv2d.7")[2]
+    assert_close(explanation.logits, expected)
 
 
 def test_the_last_layer_needs_no_gradients(
