@@ -52,7 +52,7 @@ def paint_cage(slab: Slab, anatomy: Anatomy) -> None:
     x, y, z = slab.axes
     depth = np.asarray(anatomy.cavity_depth(x, y, z), dtype=np.float32)
     slab.depth = depth
-    phase = (z - anatomy.rib_tilt * (-y) * 1.0 + anatomy.rib_phase_mm) / anatomy.rib_pitch_mm
+    phase = (z + anatomy.rib_tilt * y + anatomy.rib_phase_mm) / anatomy.rib_pitch_mm
     level = np.abs(phase - np.round(phase)) * anatomy.rib_pitch_mm
     along = slab.share(5.5 - level)
     core = np.clip((3.0 - np.abs(level)) / 2.0, 0.0, 1.0)

@@ -30,6 +30,40 @@ from hirescam_cli.resources import sample_path
 NIFTI_SEED, NIFTI_FINDINGS = 2026, ("nodule", "mass", "pleural_effusion", "pacemaker_or_defib")
 SERIES_SEED, SERIES_FINDINGS = 2027, ("consolidation", "cardiomegaly")
 
+_TAGS: dict[str, Any] = {
+    "ImageType": ["DERIVED", "SECONDARY", "AXIAL"],
+    "SOPClassUID": CTImageStorage,
+    "StudyDate": "20260101",
+    "StudyTime": "120000",
+    "AccessionNumber": "",
+    "Modality": "CT",
+    "Manufacturer": "hirescam phantom",
+    "ReferringPhysicianName": "",
+    "SeriesDescription": "Synthetic chest, no patient",
+    "PatientName": "PHANTOM",
+    "PatientID": "PHANTOM",
+    "PatientBirthDate": "",
+    "PatientSex": "",
+    "BodyPartExamined": "CHEST",
+    "KVP": "120",
+    "PatientPosition": "HFS",
+    "StudyID": "1",
+    "SeriesNumber": 1,
+    "ImageOrientationPatient": ["1", "0", "0", "0", "1", "0"],
+    "PositionReferenceIndicator": "",
+    "SamplesPerPixel": 1,
+    "PhotometricInterpretation": "MONOCHROME2",
+    "BitsAllocated": 16,
+    "BitsStored": 12,
+    "HighBit": 11,
+    "PixelRepresentation": 0,
+    "WindowCenter": "40",
+    "WindowWidth": "400",
+    "RescaleIntercept": "-1024",
+    "RescaleSlope": "1",
+    "RescaleType": "HU",
+}
+
 
 def nifti_phantom() -> Phantom:
     """The phantom of `phantom.nii.gz`."""
@@ -114,49 +148,18 @@ def _slice(phantom: Phantom, name: str, k: int, affine_lps: Affine) -> FileDatas
     meta.ImplementationClassUID = _uid(phantom, "implementation")
     dataset = FileDataset(name, {}, file_meta=meta, preamble=b"\0" * 128)
     position = affines.apply(affine_lps, (0, 0, k))
-    values: dict[str, Any] = {
-        "ImageType": ["DERIVED", "SECONDARY", "AXIAL"],
-        "SOPClassUID": CTImageStorage,
+    values: dict[str, Any] = _TAGS | {
         "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
-        "StudyDate": "20260101",
-        "StudyTime": "120000",
-        "AccessionNumber": "",
-        "Modality": "CT",
-        "Manufacturer": "hirescam phantom",
-        "ReferringPhysicianName": "",
-        "SeriesDescription": "Synthetic chest, no patient",
-        "PatientName": "PHANTOM",
-        "PatientID": "PHANTOM",
-        "PatientBirthDate": "",
-        "PatientSex": "",
-        "BodyPartExamined": "CHEST",
         "SliceThickness": f"{dz:g}",
-        "KVP": "120",
-        "PatientPosition": "HFS",
         "StudyInstanceUID": _uid(phantom, "study"),
         "SeriesInstanceUID": _uid(phantom, "series"),
-        "StudyID": "1",
-        "SeriesNumber": 1,
         "InstanceNumber": k + 1,
         "ImagePositionPatient": [f"{v:.4f}" for v in position],
-        "ImageOrientationPatient": ["1", "0", "0", "0", "1", "0"],
         "FrameOfReferenceUID": _uid(phantom, "frame"),
-        "PositionReferenceIndicator": "",
         "SliceLocation": f"{position[2]:.4f}",
-        "SamplesPerPixel": 1,
-        "PhotometricInterpretation": "MONOCHROME2",
         "Rows": rows,
         "Columns": columns,
         "PixelSpacing": [f"{dy:g}", f"{dx:g}"],
-        "BitsAllocated": 16,
-        "BitsStored": 12,
-        "HighBit": 11,
-        "PixelRepresentation": 0,
-        "WindowCenter": "40",
-        "WindowWidth": "400",
-        "RescaleIntercept": "-1024",
-        "RescaleSlope": "1",
-        "RescaleType": "HU",
     }
     for keyword, value in values.items():
         setattr(dataset, keyword, value)
