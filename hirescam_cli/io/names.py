@@ -18,7 +18,9 @@ def printable(text: str) -> str:
 
 def relative_name(path: Path, root: Path) -> str:
     """How messages call a file: its POSIX path below the INPUT `root`, or its own name if it is the INPUT."""
-    return printable(path.name if path == root else path.relative_to(root).as_posix())
+    return printable(
+        (path.name or path.resolve().name) if path == root else path.relative_to(root).as_posix()
+    )
 
 
 def check_case(case: str) -> str:

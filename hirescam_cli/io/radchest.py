@@ -36,6 +36,7 @@ _BROKEN = (
     EOFError,
     ValueError,
     RuntimeError,
+    OSError,
     struct.error,
 )
 
@@ -44,8 +45,8 @@ def read_radchest(scan: Scan, options: ReadOptions) -> Volume:
     """The volume under the key `ct`, oriented "IPL", its middle at the world's origin. Raises ScanError."""
     path = scan.files[0]
     try:
-        with zipfile.ZipFile(path) as archive:
-            array = _read_entry(archive, scan.name, options)
+        with path.open("rb") as file:
+            array = _read_archive(file, scan.name, options)
         digest = digest_of_file(path)
     except OSError as error:
         raise ScanError(
@@ -53,8 +54,6 @@ def read_radchest(scan: Scan, options: ReadOptions) -> Volume:
             hint="Check the file and its permissions.",
             code="unreadable-file",
         ) from error
-    except _BROKEN as error:
-        raise _damaged(scan.name, "the archive or the array in it is damaged") from error
     affine = centred_affine(array.shape)
     warnings = (
         "origin-unknown: RAD-ChestCT files hold no position; the middle of the volume is put at 0, 0, 0.",
@@ -69,6 +68,14 @@ def centred_affine(shape: tuple[int, ...]) -> Affine:
     linear = np.array([[0.0, 0.0, -1.0], [0.0, -1.0, 0.0], [-1.0, 0.0, 0.0]]) * SPACING_MM
     middle = (np.array(shape, dtype=np.float64) - 1.0) / 2.0
     return affines.from_parts(linear, -linear @ middle)
+
+
+def _read_archive(file: IO[bytes], name: str, options: ReadOptions) -> NDArray[Any]:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return _read_entry(archive, name, options)
+    except _BROKEN as error:
+        raise _damaged(name, "the archive or the array in it is damaged") from error
 
 
 def _read_entry(archive: zipfile.ZipFile, name: str, options: ReadOptions) -> NDArray[Any]:

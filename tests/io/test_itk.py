@@ -262,3 +262,30 @@ def test_gzip_data_of_a_detached_nrrd_is_checked(tmp_path: Path) -> None:
     raw = gzip.decompress((tmp_path / "a.raw.gz").read_bytes())
     (tmp_path / "a.raw.gz").write_bytes(gzip.compress(raw[:-2]))
     assert refused(path).code == "image-damaged"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_mutated_headers_are_read_as_simpleitk_does_or_refused(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    alphabet = b"0123456789 -.enaif()\n:="
+    for number in range(60):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        path = make_nrrd(folder / "a.nrrd", encoding=rng.choice(["raw", "gzip"])) if number % 2 else (
+            make_meta(folder / "a.mha")
+        )  # fmt: skip
+        data = bytearray(path.read_bytes())
+        for _ in range(rng.choice([1, 1, 2, 4])):
+            place = rng.randrange(300)
+            data[place : place + rng.randrange(3)] = bytes(rng.choices(alphabet, k=rng.randrange(3)))
+        path.write_bytes(bytes(data))
+        try:
+            volume = load(path)
+        except ScanError as error:
+            assert error.hint  # noqa: PT017
+            continue
+        image = sitk.ReadImage(str(path))
+        assert np.array_equal(sitk.GetArrayFromImage(image).transpose(2, 1, 0), volume.array_ijk), data[:400]
+        corner = [n - 1 for n in volume.array_ijk.shape]
+        lps = np.array(image.TransformIndexToPhysicalPoint([int(n) for n in corner]))
+        assert np.allclose(lps * [-1, -1, 1], (volume.affine_ras @ [*corner, 1])[:3], atol=1e-2)
