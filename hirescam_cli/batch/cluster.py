@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 _IN_FLIGHT = 2
 _LOSSES = 2
 _POLL_SECONDS = 0.5
+_CONNECT_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,7 @@ def _client(options: RunOptions) -> Iterator[Any]:
                 )
             )
         try:
-            client = Client(address, timeout="20s", set_as_default=False)
+            client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError) as error:
             raise UnavailableError(
                 f"No Dask scheduler answers at {options.scheduler}.",

@@ -32,6 +32,10 @@ _PER_METHOD = (
 )
 
 
+class OutOfTimeError(Exception):
+    """The index cannot be rebuilt in the seconds that a signal left."""
+
+
 def case_names(out: Path) -> Iterator[str]:
     """Every case below `out`, folder by folder, without temporary folders and the insides of cases."""
     for root, folders, files in os.walk(out):
@@ -50,7 +54,7 @@ def write_index(
     """Rebuild the three files from the cases below `out` and return the document of batch.json.
 
     `run`: facts of the run that just ended (exit code, what is left, what was ignored), null when only
-    rebuilt. `remaining`: seconds left to do it in, None for all of them; TimeoutError leaves the files as
+    rebuilt. `remaining`: seconds left to do it in, None for all of them; OutOfTimeError leaves the files as
     they were. Raises OutputCreateError or OutputIOError.
     """
     cases: list[dict[str, Any]] = []
@@ -61,7 +65,7 @@ def write_index(
         methods: list[str] | None = None
         for case in sorted(case_names(out)):
             if remaining() == 0.0:
-                raise TimeoutError
+                raise OutOfTimeError
             summary = read_summary(out / case)
             if summary is None:
                 continue

@@ -20,7 +20,7 @@ from hirescam_cli.batch.events import (
     RunStarted,
     Status,
 )
-from hirescam_cli.batch.index import write_index
+from hirescam_cli.batch.index import OutOfTimeError, write_index
 from hirescam_cli.batch.plan import Plan
 from hirescam_cli.batch.signals import Interruption
 from hirescam_cli.batch.worker import Failed
@@ -189,7 +189,7 @@ class Tally:
         }
         try:
             return write_index(self.plan.out, facts, self.interruption.remaining)
-        except TimeoutError:
+        except OutOfTimeError:
             self.emit(
                 Notice("index-old", "The index was not rebuilt in time; `hirescam report --index` does it.")
             )

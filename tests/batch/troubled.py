@@ -48,6 +48,10 @@ def explain(session: Any, prepared: Any) -> Any:
         raise ScanError(f"{case} is refused.", stage="explain", code="refused")
     if "gone" in case:
         raise UnavailableError("The device is gone.", code="device-lost")
+    if "poison" in case:
+        os.kill(os.getpid(), 9)
+    if "pause" in case:
+        time.sleep(1.5)
     if "long" in case:
         for _ in range(600):
             time.sleep(0.1)
