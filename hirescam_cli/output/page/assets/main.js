@@ -127,11 +127,11 @@ class Page {
     listenToKeys(store, navigator, actions, helpDialog());
   }
 
-  /** Another label or method: the crosshair goes to its peak. */
+  /** Another label or method: the crosshair goes to its peak, if it has evidence for the label at all. */
   choose(change) {
     this.store.set(change);
-    this.navigator.moveToPeak();
     const { label, method } = this.store.state;
+    if (this.case.rangeOf(method, label).max > 0) this.navigator.moveToPeak();
     const { name, probability } = this.case.labels[label];
     announce(`${name}, ${percentText(probability)}, ${methodName(method)}`);
   }
