@@ -60,6 +60,22 @@ def test_compressed_frames_without_an_offset_table(tmp_path: Path) -> None:
     assert_volume(read(tmp_path), chest(LARGE), expected_affine_ras())
 
 
+def test_compressed_frames_with_an_extended_offset_table(tmp_path: Path) -> None:
+    path = make_enhanced(tmp_path / "e.dcm", chest(LARGE), transfer_syntax=JPEG2000Lossless)
+    ds = pydicom.dcmread(path)
+    frames = list(pydicom.encaps.generate_frames(ds.PixelData, number_of_frames=12))
+    encapsulated = pydicom.encaps.encapsulate_extended(frames)
+    ds.PixelData, ds.ExtendedOffsetTable, ds.ExtendedOffsetTableLengths = encapsulated
+    ds.save_as(path)
+    assert_volume(read(tmp_path), chest(LARGE), expected_affine_ras())
+
+
+def test_frames_promised_and_described_must_be_as_many(tmp_path: Path) -> None:
+    make_enhanced(tmp_path / "e.dcm", NumberOfFrames=13)
+    scans, ignored = find(tmp_path)
+    assert (scans, [(item.name, item.code) for item in ignored]) == ([], [("e.dcm", "dicom-broken")])
+
+
 def test_a_header_longer_than_the_first_read(tmp_path: Path) -> None:
     hu = chest((24, 20, 600))
     path = make_enhanced(tmp_path / "e.dcm", hu)

@@ -75,6 +75,23 @@ def test_what_is_no_ct_slice_is_left_out_with_a_reason(
     assert ignored[0].reason.startswith("ct/extra is ")
 
 
+def test_a_dicomdir_is_left_out(tmp_path: Path) -> None:
+    make_series(tmp_path / "ct")
+    path = make_object(tmp_path / "ct" / "DICOMDIR", "CT", "1.2.840.10008.1.3.10")
+    ds = pydicom.dcmread(path)
+    del ds.Modality, ds.SOPClassUID, ds.PixelData, ds.Rows
+    ds.save_as(path)
+    scans, ignored = find(tmp_path)
+    assert [scan.case for scan in scans] == ["ct"]
+    assert [(item.name, item.code) for item in ignored] == [("ct/DICOMDIR", "dicomdir")]
+
+
+def test_a_large_object_of_another_modality_is_left_out(tmp_path: Path) -> None:
+    make_series(tmp_path / "ct")
+    make_object(tmp_path / "ct" / "seg", "SEG", STORAGE + "66.4", EncapsulatedDocument=bytes(100_000))
+    assert [(item.name, item.code) for item in find(tmp_path)[1]] == [("ct/seg", "segmentation")]
+
+
 def test_ct_without_a_sop_class_is_read(tmp_path: Path) -> None:
     make_series(tmp_path, SOPClassUID=None)
     assert_volume(read(tmp_path), chest(), expected_affine_ras())

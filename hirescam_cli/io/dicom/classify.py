@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from hirescam_cli.io.dicom.headers import Header
+from hirescam_cli.io.dicom.headers import DIRECTORY, Header
 from hirescam_cli.io.scan import Ignored
 
 _CT_CLASSES = frozenset(
     ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
 )
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
-_DIRECTORY = "1.2.840.10008.1.3.10"
 
 # SOP classes by their beginnings, the longer before the shorter: code and what the object is.
 _OTHER_CLASSES = (
-    (_DIRECTORY, "dicomdir", "a DICOMDIR, which is not needed"),
+    (DIRECTORY, "dicomdir", "a DICOMDIR, which is not needed"),
     (_STORAGE + "7", "secondary-capture", "a secondary capture"),
     (_STORAGE + "88.67", "dose-report", "a radiation dose report"),
     (_STORAGE + "88", "not-an-image", "a structured report"),

@@ -28,15 +28,19 @@ Rescale = tuple[float | None, float | None, str | None]
 PHASE_NAMES = ("temporal position", "acquisition", "cardiac phase", "trigger time", "kernel", "type", "time")
 
 MAX_FRAMES = 100_000
+DIRECTORY = "1.2.840.10008.1.3.10"
 _HEAD_BYTES = 1 << 16
 _GROUPS_SHARED, _GROUPS_PER_FRAME = 0x52009229, 0x52009230
 
+# Extended Offset Table and its lengths: where the frames of compressed pixels begin.
+EXTENDED_OFFSETS = (0x7FE00001, 0x7FE00002)
 TAGS = (
-    0x00020000, 0x00020010, 0x00080008, 0x00080016, 0x00080018, 0x00080032, 0x00080060, 0x00180050,
+    0x00020000, 0x00020002, 0x00020010, 0x00080008, 0x00080016, 0x00080018, 0x00080032, 0x00080060, 0x00180050,
     0x00180088, 0x00181060, 0x00181210, 0x0020000D, 0x0020000E, 0x00200012, 0x00200032, 0x00200037,
     0x00200052, 0x00200100, 0x00209241, 0x00280002, 0x00280004, 0x00280008, 0x00280010, 0x00280011,
     0x00280030, 0x00280100, 0x00280101, 0x00280102, 0x00280103, 0x00280120, 0x00280121, 0x00281052,
     0x00281053, 0x00281054, 0x00283000, _GROUPS_SHARED, _GROUPS_PER_FRAME,
+    *EXTENDED_OFFSETS,
 )  # fmt: skip
 
 
@@ -166,7 +170,8 @@ def read_header(reader: SourceReader, source: Source) -> Header | None:
         return None
     try:
         parsed = elements.parse(io.BytesIO(head), TAGS)
-        cut_short = parsed.pixels is None and len(head) == _HEAD_BYTES
+        other = elements.text(parsed.dataset, 0x00080060) not in (None, "CT")
+        cut_short = parsed.pixels is None and len(head) == _HEAD_BYTES and not other
     except ScanError:
         if len(head) < _HEAD_BYTES:
             raise
@@ -181,12 +186,16 @@ def header_of(parsed: elements.Parsed, source: Source) -> Header:
     ds = parsed.dataset
     syntax = parsed.transfer_syntax or elements.text(ds, 0x00020010)
     groups = elements.items(ds, _GROUPS_PER_FRAME)
+    count = elements.integer(ds, 0x00280008)
+    if groups and count is not None and count != len(groups):
+        raise ScanError(f"{count} frames are promised and {len(groups)} described.", code="dicom-broken")
+    media_class = elements.text(getattr(ds, "file_meta", None), 0x00020002)
     return Header(
         source=source,
         study_uid=elements.text(ds, 0x0020000D),
         series_uid=elements.text(ds, 0x0020000E),
         sop_uid=elements.text(ds, 0x00080018),
-        sop_class=elements.text(ds, 0x00080016),
+        sop_class=elements.text(ds, 0x00080016) or (DIRECTORY if media_class == DIRECTORY else None),
         modality=elements.text(ds, 0x00080060),
         image_type=tuple(part.upper() for part in elements.texts(ds, 0x00080008)),
         frame_of_reference=elements.text(ds, 0x00200052),

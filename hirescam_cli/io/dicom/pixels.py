@@ -15,8 +15,9 @@ from pydicom.pixels.utils import get_j2k_parameters
 from pydicom.uid import UID, JPEG2000TransferSyntaxes
 
 from hirescam_cli.errors import ScanError
+from hirescam_cli.io.dicom import elements
 from hirescam_cli.io.dicom.elements import Parsed
-from hirescam_cli.io.dicom.headers import Header, PixelFormat
+from hirescam_cli.io.dicom.headers import EXTENDED_OFFSETS, Header, PixelFormat
 
 _IMPLICIT, _EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 _MAX_TRAILING_BYTES = 1 << 20
@@ -121,10 +122,12 @@ def _encapsulated_frames(
     assert element is not None
     if element.length is not None:
         raise _refused(name, "names a compressed transfer syntax but has uncompressed pixels", "dicom-decode")
+    table = [elements.raw(parsed.dataset, tag) for tag in EXTENDED_OFFSETS]
+    offsets = (table[0], table[1]) if all(isinstance(part, bytes) for part in table) else None
     parsed.stream.seek(element.offset)
     count = 0
     try:
-        for encoded in generate_frames(parsed.stream, number_of_frames=total):
+        for encoded in generate_frames(parsed.stream, number_of_frames=total, extended_offsets=offsets):
             if count == total:
                 break
             with _silenced_stderr() if _PLUGINS[header.transfer_syntax or ""] == "gdcm" else nullcontext():
