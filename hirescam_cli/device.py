@@ -17,7 +17,7 @@ def resolve_device(requested: str) -> tuple[torch.device, tuple[str, ...]]:
             return torch.device("cuda:0"), ()
         return torch.device("cpu"), ("device auto: no CUDA device, the CPU is used",)
     kind, _, index = requested.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (index and (kind != "cuda" or not index.isdigit())):
+    if kind not in ("cpu", "cuda", "mps") or (index and (kind != "cuda" or not index.isdecimal())):
         raise UsageError(
             f"--device {requested!r} is unknown.",
             hint="Choose from auto, cpu, cuda, cuda:N, mps.",

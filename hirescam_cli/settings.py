@@ -108,7 +108,7 @@ class LabelChoice:
             return LabelChoice("positive" if text == "positive" else "all")
         if text.startswith("top:"):
             count = text[4:]
-            if not count.isdigit() or int(count) < 1:
+            if not count.isdecimal() or int(count) < 1:
                 raise UsageError(
                     f"--labels {text!r} is not a count.", hint="Write for example --labels top:5."
                 )

@@ -112,7 +112,7 @@ def _locate(name_or_file: str) -> Path:
         if path.is_file():
             return path
         raise ModelError(
-            f"There is no model description {name_or_file}.", hint="Check the path.", code="model-unknown"
+            f"There is no model description {path.name}.", hint="Check the path.", code="model-unknown"
         )
     if name_or_file in config_names():
         return config_path(name_or_file)

@@ -17,7 +17,7 @@ def label_slugs(labels: Sequence[str]) -> dict[str, str]:
     taken: set[str] = set()
     for index, label in enumerate(labels):
         slug = re.sub(r"[^A-Za-z0-9_-]", "_", label)[:80]
-        if slug.lower() in _RESERVED or slug.lower() in taken:
+        while slug.lower() in _RESERVED or slug.lower() in taken:
             slug = f"{slug}_{index}"
         taken.add(slug.lower())
         slugs[label] = slug

@@ -165,6 +165,7 @@ def test_unknown_names_and_absent_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as caught:
         load_spec(str(tmp_path / "absent.toml"))
     assert caught.value.code == "model-unknown"
+    assert caught.value.message == "There is no model description absent.toml."
     with pytest.raises(ModelError):
         load_spec("../configs/axialnet-83")
 

@@ -28,6 +28,7 @@ def test_names_differ_even_where_case_does_not_count() -> None:
 def test_an_appended_position_does_not_collide_in_turn() -> None:
     slugs = list(label_slugs(["mass_1", "a/b", "a_b", "a_b_2", "Mass", "mass"]).values())
     assert len({slug.lower() for slug in slugs}) == 6
+    assert list(label_slugs(["x_2", "x", "X"]).values()) == ["x_2", "x", "X_2_2"]
     clash = list(label_slugs(["x_1", "X_1", "x", "X", "x_3", "x_1_1"]).values())
     assert len({slug.lower() for slug in clash}) == 6
 
