@@ -28,13 +28,19 @@ def available() -> int:
     return os.cpu_count() or 1
 
 
-def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """`work` of each item, in order; the first exception in that order is raised when all have ended."""
-    todo, count = list(items), available()
+def in_threads(work: Callable[[Item], Result], items: Iterable[Item], *, waiting: int = 0) -> list[Result]:
+    """`work` of each item, in order. After an exception nothing more is begun, and the first one is raised.
+
+    `waiting`: threads more than `available`, for work that also waits for a disk.
+    """
+    todo, count = list(items), available() + waiting
     if count == 1 or len(todo) < 2:
         return [work(item) for item in todo]
-    with ThreadPoolExecutor(min(count, len(todo)), thread_name_prefix="hirescam") as pool:
+    pool = ThreadPoolExecutor(min(count, len(todo)), thread_name_prefix="hirescam")
+    try:
         return list(pool.map(work, todo))
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 @contextmanager

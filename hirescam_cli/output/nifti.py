@@ -6,9 +6,10 @@ field but hirescam's own name, and the same bytes for the same content.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import nibabel
 import numpy as np
@@ -19,8 +20,11 @@ from hirescam_cli.geometry import Affine, Grid
 from hirescam_cli.geometry import affine as affines
 from hirescam_cli.geometry.resample import aligned_axes, linear_matrix, resample_linear
 
+Buffer: TypeAlias = bytes | memoryview
+
 DEFAULT_COMPRESSION = 1
-_SLAB = 16
+_SLAB = 4
+_PRODUCT = 1 << 18
 _INT8_MAX = 127
 _SHEAR_TOLERANCE = 1e-5
 
@@ -58,13 +62,17 @@ def write_overlay(
     _write(path, header, _quantised(cam_syx / slope, affine_ras, target), compress)
 
 
-def _quantised(scaled_syx: NDArray[np.float32], affine_ras: Affine, target: Grid) -> Iterator[bytes]:
-    """Slabs of the interpolated map as int8 bytes in NIfTI's order (first axis fastest)."""
+def _quantised(scaled_syx: NDArray[np.float32], affine_ras: Affine, target: Grid) -> Iterator[Buffer]:
+    """Slabs of the interpolated map in int8, in NIfTI's order (first axis fastest).
+
+    A slab is good until the next one is asked for.
+    """
     index_affine = np.linalg.inv(affine_ras) @ target.affine_ras
     source = aligned_axes(index_affine, target.shape)
     if source is None:
         values = resample_linear(scaled_syx, affine_ras, target)
-        yield _int8(np.transpose(values, (2, 1, 0))).tobytes()
+        flat = np.transpose(values, (2, 1, 0))
+        yield _int8(flat, np.empty(flat.shape, dtype=np.int8)).data
         return
     w_i, w_j, w_k = (
         linear_matrix(
@@ -72,20 +80,31 @@ def _quantised(scaled_syx: NDArray[np.float32], affine_ras: Affine, target: Grid
         ).astype(np.float32)
         for t, s in enumerate(source)
     )
-    in_plane = np.transpose(scaled_syx, source[::-1]) @ w_i.T
-    cells_k = in_plane.shape[0]
-    along_k = np.ascontiguousarray(in_plane).reshape(cells_k, -1)
+    along_i = np.ascontiguousarray(np.transpose(scaled_syx, source[::-1]) @ w_i.T)
+    cells_k, cells_j, width = along_i.shape
+    along_k = along_i.reshape(cells_k, -1)
+    # BLAS leaves small products to the calling thread; several overlays are written at once instead.
+    step = max(1, _PRODUCT // (cells_j * width))
+    floats = np.empty((_SLAB, target.shape[1], width), dtype=np.float32)
+    whole = np.empty(floats.shape, dtype=np.int8)
     for start in range(0, target.shape[2], _SLAB):
         rows = w_k[start : start + _SLAB]
-        if not rows.any():
-            yield bytes(len(rows) * target.shape[1] * target.shape[0])
-            continue
-        lines = (rows @ along_k).reshape(len(rows), *in_plane.shape[1:])
-        yield _int8(np.matmul(w_j, lines)).tobytes()
+        needed = np.flatnonzero(rows.any(axis=0))
+        values = floats[: len(rows)]
+        if needed.size:
+            cells = slice(int(needed[0]), int(needed[-1]) + 1)
+            lines = (rows[:, cells] @ along_k[cells]).reshape(len(rows), cells_j, width)
+            for j in range(0, len(w_j), step):
+                np.matmul(w_j[j : j + step], lines, out=values[:, j : j + step])
+        else:
+            values.fill(0.0)
+        yield _int8(values, whole[: len(rows)]).data
 
 
-def _int8(values: NDArray[np.float32]) -> NDArray[np.int8]:
-    return np.rint(values, out=values).astype(np.int8)
+def _int8(values: NDArray[np.float32], out: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Round `values`, in place, and put them into `out`."""
+    np.copyto(out, np.rint(values, out=values), casting="unsafe")
+    return out
 
 
 def _header(shape: tuple[int, ...], affine_ras: Affine, dtype: Any) -> Any:
@@ -106,15 +125,20 @@ def _header(shape: tuple[int, ...], affine_ras: Affine, dtype: Any) -> Any:
     return header
 
 
-def _write(path: Path, header: Any, chunks: Iterable[bytes], compress: int) -> None:
+def _write(path: Path, header: Any, chunks: Iterable[Buffer], compress: int) -> None:
+    """Write a file and wait until the disk holds it, so that publishing a case has nothing left to wait for."""
     start = header.binaryblock
     start += bytes(int(header["vox_offset"]) - len(start))
     with path.open("wb") as raw:
         if path.suffix != ".gz":
             raw.write(start)
             raw.writelines(chunks)
-            return
-        with igzip.IGzipFile(filename="", mode="wb", compresslevel=compress, fileobj=raw, mtime=0) as stream:
-            stream.write(start)
-            for chunk in chunks:
-                stream.write(chunk)
+        else:
+            with igzip.IGzipFile(
+                filename="", mode="wb", compresslevel=compress, fileobj=raw, mtime=0
+            ) as stream:
+                stream.write(start)
+                for chunk in chunks:
+                    stream.write(chunk)
+        raw.flush()
+        os.fsync(raw.fileno())

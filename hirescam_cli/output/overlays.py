@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from hirescam_cli.output.nifti import write_map, write_overlay
 from hirescam_cli.output.view import CaseView
+from hirescam_cli.threads import in_threads
+
+# Each file waits for the disk at its end, while others are interpolated and compressed.
+_WAITING = 2
 
 
 def write_overlays(
@@ -21,18 +26,24 @@ def write_overlays(
 ) -> None:
     """Write the overlays of `labels` for every method of the view: `grid` "scan" (8 bits), "cam" (exact) or "both".
 
-    The overlay's file name is entered in the view's summary. Under another placement than the case's own the
-    placement is part of the name.
+    Several are written at once. The overlay's file name is entered in the view's summary. Under another
+    placement than the case's own the placement is part of the name.
     """
     affine_ras = view.affines_ras[placement]
     suffix = "" if placement == view.placement else f".{placement}"
+    tasks: list[Callable[[], None]] = []
     for method in view.cams:
         for name in labels:
             cam, maps = view.map_of(method, name), view.label(name)["maps"][method]
             stem = f"{method}.{slugs[name]}{suffix}"
             if grid in ("cam", "both"):
                 maps["overlay"] = f"{stem}.cam.nii.gz"
-                write_map(folder / maps["overlay"], cam, affine_ras, compress=compress)
+                path = folder / maps["overlay"]
+                tasks.append(partial(write_map, path, cam, affine_ras, compress=compress))
             if grid in ("scan", "both"):
                 maps["overlay"] = f"{stem}.nii.gz"
-                write_overlay(folder / maps["overlay"], cam, affine_ras, view.volume.grid, compress=compress)
+                path = folder / maps["overlay"]
+                tasks.append(
+                    partial(write_overlay, path, cam, affine_ras, view.volume.grid, compress=compress)
+                )
+    in_threads(lambda task: task(), tasks, waiting=_WAITING)

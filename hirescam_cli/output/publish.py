@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from hirescam_cli.errors import HirescamError, OutputCreateError, OutputIOError
+from hirescam_cli.threads import in_threads
 
 SUMMARY = "summary.json"
 _TEMPORARY = re.compile(r"^\.(?P<stem>.+)\.hirescam-\d+-[0-9a-f]{8}\.(?P<kind>tmp|old)$")
@@ -57,12 +58,11 @@ def output_error(error: OSError, name: str) -> HirescamError:
 
 def hash_outputs(folder: Path) -> list[dict[str, Any]]:
     """Read every file below `folder` but the summary back: [{path (relative), sha256, bytes}], by path."""
-    found = []
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path != folder / SUMMARY:
-            digest, size = _hash(path)
-            found.append({"path": path.relative_to(folder).as_posix(), "sha256": digest, "bytes": size})
-    return found
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / SUMMARY]
+    return [
+        {"path": path.relative_to(folder).as_posix(), "sha256": digest, "bytes": size}
+        for path, (digest, size) in zip(paths, in_threads(_hash, paths), strict=True)
+    ]
 
 
 def _hash(path: Path) -> tuple[str, int]:
