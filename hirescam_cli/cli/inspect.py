@@ -113,16 +113,19 @@ def render(found: Inspection, console: Console) -> None:
     refused = [
         (
             scan["name"],
-            f"{scan['error']['message']} {scan['error']['hint'] or ''}".strip(),
+            _without(scan["name"], scan["error"]["message"]),
+            scan["error"]["hint"] or "",
             scan["error"]["code"],
         )
         for scan in found.scans
         if scan["error"] is not None
     ]
-    left_out = [(item["name"], item["reason"], item["code"]) for item in found.ignored]
+    left_out = [
+        (item["name"], _without(item["name"], item["reason"]), item["code"]) for item in found.ignored
+    ]
     for title, columns, rows in (
         (f"Warnings ({len(warnings)})", ("case", "warning"), warnings),
-        (f"Refused ({len(refused)})", ("scan", "why, and what to do", "code"), refused),
+        (f"Refused ({len(refused)})", ("scan", "why", "what to do", "code"), refused),
         (f"Left out ({len(left_out)})", ("object", "why", "code"), left_out),
     ):
         if rows:
@@ -133,6 +136,11 @@ def render(found: Inspection, console: Console) -> None:
             console.print(part)
     if not found.scans:
         console.print("No scan was found.")
+
+
+def _without(name: str, sentence: str) -> str:
+    """A sentence about an object without the object's name, which stands in the column before it."""
+    return sentence.removeprefix(name).lstrip(": ")
 
 
 def _cells(scan: dict[str, Any]) -> list[str]:

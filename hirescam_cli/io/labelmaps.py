@@ -79,11 +79,11 @@ def _itk_chunks(path: Path, kind: str) -> Iterator[NDArray[Any]]:
 
 
 def _pieces(source: Readable, kept: bytes, left: int, dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
-    """The voxels piece by piece, `kept` being bytes already read; ends early where the source does."""
+    """The voxels piece by piece, `kept` being bytes already read. Raises GzipError where bytes are missing."""
     size = _FIRST_BYTES
     while left > 0:
         data = kept + source.read(min(size, left) - len(kept))
         if len(data) < min(size, left):
-            return
+            raise GzipError("ends too early")
         yield np.frombuffer(data, dtype=dtype)
         kept, left, size = b"", left - len(data), _NEXT_BYTES

@@ -166,6 +166,15 @@ def test_damaged_scans_are_failures_even_in_a_folder(tmp_path: Path, name: str, 
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_a_cut_scan_that_begins_with_zeros_is_no_mask(tmp_path: Path, name: str) -> None:
+    array = np.zeros((60, 60, 60), dtype=np.int16)
+    array[..., 30:] = -1000
+    path = make_nifti(tmp_path / name, array)
+    path.write_bytes(path.read_bytes()[: 120_000 if name == "a.nii" else 300])
+    assert list(cases(find(tmp_path))) == ["a"]
+
+
 def test_headers_and_images_of_other_programs(tmp_path: Path) -> None:
     """ENVI and others use .hdr and .img too."""
     (tmp_path / "map.hdr").write_text("ENVI\nsamples = 10\n")

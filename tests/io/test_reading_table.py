@@ -307,7 +307,7 @@ DICOM_ROWS = [
     Row("dicom segmentation", other("SEG", "1.2.840.10008.5.1.4.1.1.66.4"), ignored=("segmentation",), scans=0),
     Row("dicom MR", other("MR", "1.2.840.10008.5.1.4.1.1.4"), ignored=("not-ct",), scans=0),
     Row("dicom label map dressed as CT", other("CT", dcm.CT, ImageType=["DERIVED", "SECONDARY", "SEGMENTATION"]),
-        ignored=("segmentation",), scans=0),
+        ignored=("label-map",), scans=0),
     Row("dicom with others in its folder", among(series(), other("MR", "1.2.840.10008.5.1.4.1.1.4"), text_file),
         read=(), ignored=("not-an-image", "not-ct")),
 ]  # fmt: skip
