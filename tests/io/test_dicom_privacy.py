@@ -120,6 +120,19 @@ def test_no_tag_is_ever_said(
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_a_transfer_syntax_that_is_none_is_not_quoted(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    for path in make_series(tmp_path / "in"):
+        ds = pydicom.dcmread(path)
+        ds.file_meta.TransferSyntaxUID = MARK
+        ds.save_as(path, implicit_vr=False, little_endian=True)
+    text = said(tmp_path / "in", capfd, caplog)
+    assert "dicom-transfer-syntax" in text
+    assert MARK not in text
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_damaged_files_say_nothing_of_the_patient(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -294,8 +294,10 @@ def _enhanced_frame(ds: Dataset, index: int, groups: Sequence[Dataset]) -> Frame
 
 
 def _vector(ds: Dataset | None, tag: int, length: int) -> tuple[float, ...] | None:
+    """`length` numbers of a possible size (a kilometre at most), or None."""
     found = elements.numbers(ds, tag)
-    return found if found is not None and len(found) == length else None
+    possible = found is not None and len(found) == length and max(map(abs, found)) <= 1e6
+    return found if possible else None
 
 
 def _rescale(ds: Dataset | None) -> Rescale:

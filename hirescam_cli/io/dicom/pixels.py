@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import get_decoder
 from pydicom.pixels.utils import get_j2k_parameters
-from pydicom.uid import UID, JPEG2000TransferSyntaxes
+from pydicom.uid import UID, JPEG2000TransferSyntaxes, UID_dictionary
 
 from hirescam_cli.errors import ScanError
 from hirescam_cli.io.dicom import elements
@@ -49,8 +49,8 @@ def check_format(header: Header) -> PixelFormat:
     """The pixel format of an instance. Raises ScanError "dicom-transfer-syntax" or "dicom-pixels"."""
     name, found = header.source.name, header.pixel_format
     if not readable(header.transfer_syntax):
-        syntax = UID(header.transfer_syntax or "")
-        known = f"{syntax.name} ({syntax})" if syntax.name != syntax and syntax.is_valid else "unknown"
+        entry = UID_dictionary.get(header.transfer_syntax or "")
+        known = f"{entry[0]} ({header.transfer_syntax})" if entry else "unknown"
         raise ScanError(
             f"{name} has pixels in a transfer syntax that cannot be decoded: {known}.",
             code="dicom-transfer-syntax",

@@ -97,7 +97,14 @@ class _Decoder:
         self._rescales = {rescale: linear_rescale(rescale, scan.name) for rescale in dict.fromkeys(frames)}
         whole = all(is_whole(rescale) for rescale in self._rescales.values())
         shape = (len(stack.order), pixel_format.rows, pixel_format.columns)
-        self._array: Array = np.zeros(shape, dtype=np.int16 if whole else np.float32)
+        try:
+            self._array: Array = np.zeros(shape, dtype=np.int16 if whole else np.float32)
+        except MemoryError as error:
+            raise ScanError(
+                f"{scan.name} needs more memory than there is: {shape[0]} slices of {shape[1]} x {shape[2]}.",
+                code="out-of-memory",
+                hint="Give the process more memory.",
+            ) from error
 
     def run(self, headers: Sequence[Header]) -> tuple[Array, list[str], list[str]]:
         """The array, the digests of the files and the warnings."""
