@@ -102,7 +102,7 @@ def test_ct_without_a_modality_is_read(tmp_path: Path) -> None:
     assert_volume(read(tmp_path), chest(), expected_affine_ras())
 
 
-@pytest.mark.parametrize("value", ["MPR", "CSA MPR", "REFORMATTED", "MIP", "PERFUSION"])
+@pytest.mark.parametrize("value", ["MPR", "CSA MPR", "CT_SOM7 MPR", "REFORMATTED", "MIP", "PERFUSION"])
 def test_reformats_are_read_only_when_asked_for(tmp_path: Path, value: str) -> None:
     make_series(tmp_path, series_uid="1.2.3", ImageType=["DERIVED", "SECONDARY", value])
     scans, ignored = find(tmp_path)

@@ -63,7 +63,8 @@ def is_derived_view(header: Header) -> bool:
     types = set(header.image_type)
     for frame in header.frames[:1]:
         types.update(part for part in frame.phase[5].split("\\") if part)
-    return "DERIVED" in types and bool(types & _DERIVED)
+    words = {word for part in types for word in part.replace("_", " ").split()}
+    return "DERIVED" in types and bool((types | words) & _DERIVED)
 
 
 def _by_class(header: Header) -> tuple[str, str] | None:

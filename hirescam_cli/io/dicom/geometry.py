@@ -91,7 +91,7 @@ def stack_of(planes: Sequence[Plane], name: str, *, allow_gaps: bool) -> Stack:
 
 def _frame_geometry(planes: Sequence[Plane], name: str) -> tuple[Floats, tuple[float, float]]:
     """Unit row, column and normal directions (rows of [3, 3]); spacing between columns, between rows."""
-    frame = planes[0].frame
+    frame = min(planes, key=lambda plane: (plane.header.sop_uid or "", plane.frame.index)).frame
     if frame.orientation is None:
         raise ScanError(
             f"{name} has no ImageOrientationPatient of six numbers.",
