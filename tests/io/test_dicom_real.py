@@ -255,7 +255,13 @@ def test_missing_slices_are_refused(real_data: Path, series: Series, code: str) 
 
 
 def test_tilted_slices_with_a_gap_when_gaps_are_allowed(real_data: Path) -> None:
+    """dicom2nifti makes a grid of the same shape, but with the slice distance along the table."""
     volume = read_real(real_data, Series("dicom2nifti_failing/sliceincrement/002"), allow_gaps=True)
+    folder = real_data / "dicom2nifti_failing" / "sliceincrement"
+    image: Any = nib.load(folder / "002_ground_truth.nii.gz")
+    assert volume.array_ijk.shape == image.shape == (512, 514, 5)
+    table_mm = float(np.linalg.norm(image.affine[:3, 2]))
+    assert volume.spacing_mm[2] == pytest.approx(table_mm * np.cos(np.radians(15.5)), abs=1e-3)
     assert codes(volume) == ["interpolated-gaps", "gantry-tilt"]
     assert affines.shear_cosine(volume.affine_ras) < 1e-9
 

@@ -146,3 +146,19 @@ def test_an_entry_larger_than_it_says_is_refused(tmp_path: Path) -> None:
     scans, ignored = find(archive)
     assert scans == []
     assert ignored
+
+
+def test_an_encrypted_entry_is_left_out_by_name(tmp_path: Path) -> None:
+    make_series(tmp_path / "in")
+    archive = zipped(tmp_path / "x.zip", tmp_path / "in")
+    data = bytearray(archive.read_bytes())
+    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = data.find(signature)
+        while at >= 0:
+            data[at + flags] |= 1
+            at = data.find(signature, at + 4)
+    archive.write_bytes(data)
+    scans, ignored = find(archive)
+    assert scans == []
+    assert {item.code for item in ignored} == {"unreadable-file"}
+    assert len(ignored) == 12
