@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from hirescam_cli.batch.lock import output_lock
 from hirescam_cli.batch.options import RunOptions, processors
 from hirescam_cli.batch.plan import Plan
 from hirescam_cli.batch.readers import ReaderPool
-from hirescam_cli.batch.resume import finished_cases
+from hirescam_cli.batch.resume import Identity, finished_cases
 from hirescam_cli.batch.signals import Interruption
 from hirescam_cli.batch.stages import Stages, identity_of
 from hirescam_cli.batch.tally import Tally
@@ -151,7 +151,6 @@ def run_on_cluster(
     with ExitStack() as stack:
         stack.enter_context(interruption.installed() if options.handle_signals else nullcontext())
         client = stack.enter_context(_client(options))
-        stack.enter_context(_two_losses(client))
         if not stack.enter_context(output_lock(plan.out, plan.part)):
             tally.emit(Notice("no-locks", "The output's file system knows no locks."))
         run = _ClusterRun(client, job, tally, interruption)
@@ -210,21 +209,13 @@ def _client(options: RunOptions) -> Iterator[Any]:
         yield stack.enter_context(client)
 
 
-@contextmanager
-def _two_losses(client: Any) -> Iterator[None]:
-    """Have the scheduler give a task up when it loses its second worker, not its fourth."""
-    before = client.run_on_scheduler(_set_allowed_failures, number=_LOSSES - 1)
-    try:
-        yield
-    finally:
-        with suppress(Exception):
-            client.run_on_scheduler(_set_allowed_failures, number=before)
+@dataclass(frozen=True)
+class _Given:
+    """A task that was given to a worker."""
 
-
-def _set_allowed_failures(number: int, dask_scheduler: Any = None) -> int:
-    before = int(dask_scheduler.allowed_failures)
-    dask_scheduler.allowed_failures = number
-    return before
+    task: Task
+    worker: str
+    since: float
 
 
 class _ClusterRun:
@@ -233,12 +224,13 @@ class _ClusterRun:
     def __init__(self, client: Any, job: Job, tally: Tally, interruption: Interruption) -> None:
         self.client, self.job, self.tally, self.interruption = client, job, tally, interruption
         self.facts: RunFacts
-        self.under_way: dict[Any, tuple[Task, str, float]] = {}
+        self.identity: Identity
+        self.under_way: dict[Any, _Given] = {}
 
     def current(self) -> list[tuple[str, float]]:
         """Cases on the cluster, with the seconds since they were given to it."""
         now = time.monotonic()
-        return [(task.scan.case, now - since) for task, _, since in list(self.under_way.values())]
+        return [(given.task.scan.case, now - given.since) for given in list(self.under_way.values())]
 
     def tasks(self, plan: Plan, options: RunOptions) -> deque[Task]:
         """Load the model on the first worker that there is, then look at what an earlier run left."""
@@ -248,10 +240,11 @@ class _ClusterRun:
             if self.interruption.requested.wait(_POLL_SECONDS):
                 return deque()
         future = self.client.submit(open_on_worker, self.job, pure=False, resources=self._resources())
-        self.facts = facts = future.result()
+        self.facts = future.result()
+        self.identity = identity_of(self.facts)
         cases = [scan.case for scan in plan.scans]
         sweep(plan.out, cases if plan.part else [*cases, *INDEX_FILES])
-        done = finished_cases(plan.out, cases, identity_of(facts), options.existing, options.verify)
+        done = finished_cases(plan.out, cases, self.identity, options.existing, options.verify)
         return deque(Task(scan, done.get(scan.case)) for scan in plan.scans)
 
     def go(self, waiting: deque[Task]) -> None:
@@ -286,54 +279,66 @@ class _ClusterRun:
     def _give(self, waiting: deque[Task]) -> None:
         """Give scans to the workers that have fewer than two, the idlest first."""
         load = dict.fromkeys(self._workers(), 0)
-        for _, address, _ in self.under_way.values():
-            if address in load:
-                load[address] += 1
-        while waiting and load and len(self.under_way) < _IN_FLIGHT * len(load):
-            address = min(load, key=lambda worker: load[worker])
-            if load[address] >= _IN_FLIGHT:
-                return
-            load[address] += 1
+        self._take_back(load, waiting)
+        for given in self.under_way.values():
+            load[given.worker] += 1
+        while waiting and load and min(load.values()) < _IN_FLIGHT:
+            worker = min(load, key=lambda address: load[address])
+            load[worker] += 1
             task = waiting.popleft()
             future = self.client.submit(
-                explain_on_worker,
-                self.job,
-                task,
-                workers=[address],
-                allow_other_workers=True,
-                resources=self._resources(),
-                pure=False,
+                explain_on_worker, self.job, task, workers=[worker], resources=self._resources(), pure=False
             )
-            self.under_way[future] = (task, address, time.monotonic())
+            self.under_way[future] = _Given(task, worker, time.monotonic())
+
+    def _take_back(self, alive: Mapping[str, int], waiting: deque[Task]) -> None:
+        """Take scans back from workers that are gone; the one that each had under way counts as lost."""
+        blamed: set[str] = set()
+        for future, given in list(self.under_way.items()):
+            if given.worker not in alive:
+                del self.under_way[future]
+                future.cancel()
+                self._lost(given, waiting, blame=given.worker not in blamed)
+                blamed.add(given.worker)
+
+    def _lost(self, given: _Given, waiting: deque[Task], *, blame: bool) -> None:
+        task = given.task.again() if blame else given.task
+        if task.attempt > _LOSSES:
+            self._set_aside(task, Failed(_lost_too_often(task)), given.since)
+            return
+        case = task.scan.case
+        done = finished_cases(self.job.out, [case], self.identity, "skip", verify=False)
+        waiting.appendleft(replace(task, finished=done.get(case), handed_back=True))
 
     def _ready(self) -> list[Any]:
         from distributed import wait
 
+        if not self.under_way:
+            self.interruption.requested.wait(_POLL_SECONDS)
+            return []
         with suppress(TimeoutError), self.client.as_current():
             wait(list(self.under_way), timeout=_POLL_SECONDS, return_when="FIRST_COMPLETED")
         return [future for future in self.under_way if future.status != "pending"]
 
     def _take(self, future: Any, waiting: deque[Task]) -> None:
         """Count what came of one scan; HirescamError ends the run."""
-        from distributed.scheduler import KilledWorker
-
-        task, _, since = self.under_way.pop(future)
+        given = self.under_way.pop(future)
+        error = future.exception() if future.status == "error" else None
         if future.status in ("cancelled", "lost"):
-            waiting.append(task)
-            return
-        error = future.exception()
-        if error is None:
-            self._count(task, future.result())
+            waiting.appendleft(given.task)
+        elif error is None:
+            self._count(given.task, future.result())
         elif isinstance(error, HirescamError):
             raise error
-        elif isinstance(error, KilledWorker):
-            self._set_aside(task, Failed(_lost(task)), since)
+        elif type(error).__name__ == "KilledWorker":
+            self._lost(given, waiting, blame=True)
         else:
-            self._set_aside(task, failed(error, task.scan.name, "run"), since)
+            self._set_aside(given.task, failed(error, given.task.scan.name, "run"), given.since)
 
     def _count(self, task: Task, answer: Answer) -> None:
         if answer.failure is None:
-            self.tally.finished(task.scan.case, answer.status, answer.seconds, warnings=answer.warnings)
+            status: Status = "done" if task.handed_back else answer.status
+            self.tally.finished(task.scan.case, status, answer.seconds, warnings=answer.warnings)
         else:
             self.tally.failing()
             self.tally.failed(task.scan.case, answer.failure, answer.seconds)
@@ -345,7 +350,7 @@ class _ClusterRun:
         self.tally.failed(task.scan.case, failure, time.monotonic() - since)
 
 
-def _lost(task: Task) -> ScanError:
+def _lost_too_often(task: Task) -> ScanError:
     return ScanError(
         f"{task.scan.name} lost its worker {_LOSSES} times.",
         hint="It may need more memory than a worker has; run it alone to see.",

@@ -44,11 +44,15 @@ class Reading:
 
 @dataclass(frozen=True)
 class Task:
-    """One scan to read, unless `finished` shows that an earlier run did all of it."""
+    """One scan to read, unless `finished` shows that an earlier run did all of it.
+
+    `handed_back`: it was with a cluster's worker that is gone, which may have finished it.
+    """
 
     scan: Scan
     finished: Finished | None = None
     attempt: int = 1
+    handed_back: bool = False
 
     def again(self) -> Task:
         """The task once more."""

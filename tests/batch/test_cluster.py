@@ -122,6 +122,7 @@ def kill_when_busy(events: list[Event], worker: subprocess.Popen[bytes]) -> None
     worker.kill()
 
 
+@pytest.mark.slow
 def test_a_scan_that_kills_its_workers_is_set_aside(tmp_path: Path, model: Path) -> None:
     inputs = make_scans(tmp_path / "in", 3)
     make_scan(inputs / "poison.nii.gz")
@@ -141,6 +142,7 @@ def test_a_scan_that_kills_its_workers_is_set_aside(tmp_path: Path, model: Path)
     assert leftovers(tmp_path / "out") == []
 
 
+@pytest.mark.slow
 def test_what_is_refused_ends_the_run_before_any_scan(tmp_path: Path, model: Path) -> None:
     inputs = make_scans(tmp_path / "in", 2)
     with pytest.raises(ModelError):
@@ -151,6 +153,7 @@ def test_what_is_refused_ends_the_run_before_any_scan(tmp_path: Path, model: Pat
     assert [path for path in (tmp_path / "out").rglob("*") if path.is_dir()] == []
 
 
+@pytest.mark.slow
 def test_asking_for_the_end_ends_a_cluster_run(tmp_path: Path, model: Path) -> None:
     interruption = Interruption()
     inputs = make_scans(tmp_path / "in", 2)

@@ -1,0 +1,59 @@
+"""Many scans: what a scan costs beside the network, and that memory does not grow."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from hirescam_cli import pipeline
+from hirescam_cli.batch import RunOptions, plan
+from hirescam_cli.batch.events import CaseFinished, Event
+from hirescam_cli.batch.run import run
+from hirescam_cli.batch.stages import Stages
+from hirescam_cli.io import InputPath, ReadOptions, discover
+from tests.batch.world import make_scans, tiny_settings
+
+MIB = 1 << 20
+
+
+class Clock:
+    """Time spent in the network, and the memory of this process after each case."""
+
+    def __init__(self) -> None:
+        self.network = 0.0
+        self.memory: list[int] = []
+        self.process = psutil.Process()
+
+    def explain(self, session: Any, prepared: Any) -> Any:
+        begin = time.perf_counter()
+        explained = pipeline.explain_prepared(session, prepared)
+        self.network += time.perf_counter() - begin
+        return explained
+
+    def event(self, event: Event) -> None:
+        if isinstance(event, CaseFinished):
+            self.memory.append(self.process.memory_info().rss)
+
+
+@pytest.mark.slow
+def test_a_thousand_scans(tmp_path: Path, model: Path, record_property: Any) -> None:
+    clock = Clock()
+    cases = plan(discover([InputPath(make_scans(tmp_path / "in", 1000))], ReadOptions()), tmp_path / "out")
+    begin = time.perf_counter()
+    result = run(
+        cases, tiny_settings(model), RunOptions(jobs=1), clock.event, stages=Stages(explain_prepared=clock.explain)
+    )  # fmt: skip
+    beside = (time.perf_counter() - begin - clock.network) / 1000
+    growth = (max(clock.memory[-50:]) - max(clock.memory[50:100])) / MIB
+    print(
+        f"{clock.network:.1f} s of network, {beside * 1000:.1f} ms a scan beside it, {growth:.1f} MiB of growth"
+    )
+    record_property("milliseconds_a_scan", beside * 1000)
+    record_property("growth_mib", growth)
+    assert (result.done, result.exit_code) == (1000, 0)
+    assert growth < 20
+    assert beside < 0.030
