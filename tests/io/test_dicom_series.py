@@ -279,6 +279,18 @@ def test_phases_between_each_other_are_never_interleaved(tmp_path: Path, first: 
     assert_volume(read_series(scans[1], ReadOptions()), chest(seed=1), expected_affine_ras(origin_lps=origin))
 
 
+@pytest.mark.parametrize("shift", [1.0, 0.6])
+def test_volumes_between_each_other_that_only_numbers_tell_apart_are_refused(
+    tmp_path: Path, shift: float
+) -> None:
+    for number in range(2):
+        make_series(
+            tmp_path / "s", chest(seed=number), prefix=f"{number}", series_uid="1.2.3",
+            origin_lps=(-100, -120, -300 + shift * number), InstanceNumber=lambda k, n=number: 12 * n + k,
+        )  # fmt: skip
+    assert refused(tmp_path).code == "dicom-mixed"
+
+
 def test_acquisitions_that_continue_each_other_are_one_volume(tmp_path: Path) -> None:
     make_series(tmp_path, AcquisitionNumber=lambda k: k // 4 + 1)
     assert_volume(read(tmp_path), chest(), expected_affine_ras())

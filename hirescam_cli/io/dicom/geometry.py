@@ -66,6 +66,7 @@ def stack_of(planes: Sequence[Plane], name: str, *, allow_gaps: bool) -> Stack:
     order, first_of = _ordered(planes, along)
     line = positions[first_of]
     distances = along[first_of] - along[first_of[0]]
+    _refuse_interleaved([place[0] for place in order], distances, name)
     step, targets, notes = _even_grid(planes, distances, name, allow_gaps)
     in_plane = (line - line[0]) @ directions[:2].T / np.array([spacing[0], spacing[1]])
     tilted, tilt_notes = _check_drift(in_plane, distances, spacing, name)
@@ -152,6 +153,32 @@ def _ordered(planes: Sequence[Plane], along: Floats) -> tuple[tuple[tuple[Plane,
     return order, [place[0] for place in places]
 
 
+def _refuse_interleaved(planes: Sequence[Plane], distances: Floats, name: str) -> None:
+    """Refuse two runs of slices between each other: uneven together, even each, and numbered one after the other."""
+    if (
+        len(distances) < 8
+        or _is_even(distances)
+        or not (_is_even(distances[::2]) and _is_even(distances[1::2]))
+    ):
+        return
+    numbers = [(plane.header.number or 0, plane.frame.index) for plane in planes]
+    runs = sorted((min(run), max(run), run) for run in (numbers[::2], numbers[1::2]))
+    in_order = all(run in (sorted(run), sorted(run, reverse=True)) for _, _, run in runs)
+    if in_order and runs[0][1] < runs[1][0]:
+        raise ScanError(
+            f"{name} has two runs of slices between each other, numbered one after the other.",
+            code="dicom-mixed",
+            hint="The series mixes volumes that no tag tells apart; export them as series of their own.",
+        )
+
+
+def _is_even(distances: Floats) -> bool:
+    """Whether positions lie on an even grid, up to jitter."""
+    mean = float(distances[-1] - distances[0]) / (len(distances) - 1)
+    grid = distances[0] + mean * np.arange(len(distances), dtype=np.float64)
+    return bool(np.abs(distances - grid).max() <= max(JITTER_RELATIVE * mean, JITTER_MM))
+
+
 def _even_grid(
     planes: Sequence[Plane], distances: Floats, name: str, allow_gaps: bool
 ) -> tuple[float, Floats, list[str]]:
@@ -168,7 +195,7 @@ def _even_grid(
         return thickness, np.zeros(1), []
     mean = float(distances[-1]) / (count - 1)
     even: Floats = mean * np.arange(count, dtype=np.float64)
-    if np.abs(distances - even).max() <= max(JITTER_RELATIVE * mean, JITTER_MM):
+    if _is_even(distances):
         return mean, even, []
     steps = np.diff(distances)
     usual = float(np.sort(steps)[(count - 2) // 2])

@@ -36,7 +36,7 @@ _GROUPS_SHARED, _GROUPS_PER_FRAME = 0x52009229, 0x52009230
 EXTENDED_OFFSETS = (0x7FE00001, 0x7FE00002)
 TAGS = (
     0x00020000, 0x00020002, 0x00020010, 0x00080008, 0x00080016, 0x00080018, 0x00080032, 0x00080060, 0x00180050,
-    0x00180088, 0x00181060, 0x00181210, 0x0020000D, 0x0020000E, 0x00200012, 0x00200032, 0x00200037,
+    0x00180088, 0x00181060, 0x00181210, 0x0020000D, 0x0020000E, 0x00200012, 0x00200013, 0x00200032, 0x00200037,
     0x00200052, 0x00200100, 0x00209241, 0x00280002, 0x00280004, 0x00280008, 0x00280010, 0x00280011,
     0x00280030, 0x00280100, 0x00280101, 0x00280102, 0x00280103, 0x00280120, 0x00280121, 0x00281052,
     0x00281053, 0x00281054, 0x00283000, _GROUPS_SHARED, _GROUPS_PER_FRAME,
@@ -90,6 +90,7 @@ class Header:
     frame_of_reference: str | None
     transfer_syntax: str | None
     pixel_format: PixelFormat | None
+    number: int | None
     has_pixels: bool
     has_modality_lut: bool
     multi_frame: bool
@@ -201,6 +202,7 @@ def header_of(parsed: elements.Parsed, source: Source) -> Header:
         frame_of_reference=elements.text(ds, 0x00200052),
         transfer_syntax=syntax,
         pixel_format=_pixel_format(ds),
+        number=elements.integer(ds, 0x00200013),
         has_pixels=parsed.pixels is not None,
         has_modality_lut=bool(elements.items(ds, 0x00283000)),
         multi_frame=bool(groups),
