@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from hirescam_cli.explain.cam import display_form
-from hirescam_cli.explain.engine import Engine
+from hirescam_cli.explain.engine import Engine, InputScale
 from hirescam_cli.explain.explanation import Explanation
 from hirescam_cli.model.axialnet import AxialNet
 from hirescam_cli.output.evidence import certificate
@@ -34,23 +35,33 @@ def network() -> AxialNet:
     return network.eval()
 
 
-@pytest.fixture(scope="module")
-def values() -> torch.Tensor:
+def reference_input() -> torch.Tensor:
+    """Network values [4, 3, 420, 420]."""
     scan = unit(4 * 3 * 420 * 420, 999).reshape(4, 3, 420, 420) - 0.449
     scan[1, :, 100:220, 240:330] += 0.5
     return torch.from_numpy(scan.astype(np.float32))
 
 
-def explain(network: AxialNet, values: torch.Tensor, layer: str) -> Explanation:
-    """Run the engine on network values: the "HU" name the group, and the scale looks its values up."""
-    engine = Engine(network, target_layer=layer, scale=lambda hu: values[hu[:, 0, 0, 0].long()], chunk=2)  # type: ignore[arg-type]
+VALUES = reference_input()
+
+
+class Lookup(InputScale):
+    """A scale that takes the "HU" for the number of a group and answers with that group's network values."""
+
+    def __call__(self, hu: torch.Tensor, *_more: Any, **_options: Any) -> torch.Tensor:
+        return VALUES[hu[:, 0, 0, 0].long()]
+
+
+def explain(network: AxialNet, layer: str) -> Explanation:
+    """Run the engine on the reference input."""
+    engine = Engine(network, target_layer=layer, scale=Lookup((0.0, 1.0), 0.0), chunk=2)
     groups = np.arange(4, dtype=np.int16).reshape(4, 1, 1, 1)
     return engine.explain(groups, np.zeros(4, dtype=bool), ("hirescam", "gradcam"))
 
 
 @pytest.fixture(scope="module")
-def last_layer(network: AxialNet, values: torch.Tensor) -> Explanation:
-    return explain(network, values, "conv2d.7")
+def last_layer(network: AxialNet) -> Explanation:
+    return explain(network, "conv2d.7")
 
 
 def relative_error(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
@@ -81,9 +92,9 @@ def test_maps_at_the_last_layer(
 
 @pytest.mark.parametrize("layer", ["conv2d.5", "conv2d.3"])
 def test_maps_at_earlier_layers(
-    network: AxialNet, values: torch.Tensor, reference: Mapping[str, NDArray[np.float32]], layer: str
+    network: AxialNet, reference: Mapping[str, NDArray[np.float32]], layer: str
 ) -> None:
-    explanation = explain(network, values, layer)
+    explanation = explain(network, layer)
     for method in ("hirescam", "gradcam"):
         for label in LABELS:
             expected = reference[f"{method}/{layer}/{label}"]
