@@ -114,8 +114,11 @@ class ReaderPool:
 
     def start(self, tasks: int) -> None:
         """Start the processes, so that they load while the caller loads the network."""
-        while len(self._processes) < min(self._jobs, tasks):
-            self._processes.append(_Process(self._reading, self._threads))
+        try:
+            while len(self._processes) < min(self._jobs, tasks):
+                self._processes.append(_Process(self._reading, self._threads))
+        except OSError as error:
+            raise _broken(error) from error
 
     def outcomes(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
         """Every task's outcome, in the order in which they end, until all are through or `stop` is called."""

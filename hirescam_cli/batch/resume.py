@@ -11,7 +11,7 @@ from typing import Any
 
 from hirescam_cli.batch.options import Existing
 from hirescam_cli.errors import OutputCreateError, UsageError
-from hirescam_cli.output.publish import SUMMARY
+from hirescam_cli.output.publish import SUMMARY, refuse_foreign
 
 _CHUNK = 1 << 20
 
@@ -79,9 +79,10 @@ def finished_cases(
     never do.
     """
     found: dict[str, Finished] = {}
-    if existing == "overwrite" or not out.is_dir():
-        return found
     for case in cases:
+        refuse_foreign(out / case, case)
+        if existing == "overwrite":
+            continue
         summary = read_summary(out / case)
         if summary is None:
             continue
@@ -108,17 +109,21 @@ def _refuse_other_options(case: str, summary: Mapping[str, Any], identity: Ident
     ]
     raise UsageError(
         f"The output holds the case {case} of a run with other options: "
-        f"{'; '.join(changed) or 'they differ in something that the summary does not list'}.",
+        f"{'; '.join(changed) or 'one that its summary does not list, such as --labels, --grid or --format'}.",
         hint="Choose another --output, repeat the options, or replace those cases with --existing overwrite.",
         code="options-changed",
     )
 
 
 def _fact(summary: Mapping[str, Any], key: str) -> Any:
+    """The value at a dotted key, in which a number counts list items; the keys of a mapping at its end."""
     value: Any = summary
     for part in key.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
+        if isinstance(value, Mapping):
+            value = value.get(part)
+        else:
+            value = value[int(part)] if isinstance(value, list) and part.isdigit() and value else None
+    return list(value) if isinstance(value, Mapping) else value
 
 
 def _shown(value: Any) -> str:

@@ -10,6 +10,7 @@ from hirescam_cli import pipeline
 from hirescam_cli.batch.resume import Identity
 from hirescam_cli.io import fingerprint as digests
 from hirescam_cli.io.scan import Scan
+from hirescam_cli.settings import Settings
 
 if TYPE_CHECKING:
     from hirescam_cli.pipeline import Prepared, RunFacts
@@ -45,8 +46,9 @@ class Stages:
 STAGES = Stages()
 
 
-def identity_of(facts: RunFacts) -> Identity:
+def identity_of(facts: RunFacts, settings: Settings) -> Identity:
     """What a finished case must have been made with to count as done in a run with these facts."""
+    threshold = facts.spec.thresholds[0] if settings.threshold is None else settings.threshold
     return Identity(
         facts.params_hash,
         (
@@ -54,6 +56,8 @@ def identity_of(facts: RunFacts) -> Identity:
             ("model.weights_sha256", "--weights", facts.weights_sha256),
             ("placement", "--placement", facts.placement),
             ("target_layer", "--target-layer", facts.target_layer),
+            ("labels.0.maps", "--method", list(settings.methods)),
+            ("labels.0.threshold", "--threshold", threshold),
             ("run.precision", "--precision", facts.precision),
         ),
     )

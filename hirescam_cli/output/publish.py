@@ -102,6 +102,16 @@ def write_file(path: Path, data: bytes) -> None:
         file.write(data)
 
 
+def refuse_foreign(final: Path, case: str) -> None:
+    """A folder of the user, or a file, under the name of a case is not ours to replace: OutputCreateError."""
+    if os.path.lexists(final) and not (final / SUMMARY).is_file():
+        raise OutputCreateError(
+            f"The output already holds something named {case} that is no case of hirescam.",
+            hint="Move it away or choose another output folder.",
+            code="output-foreign",
+        )
+
+
 class CaseFolder:
     """Context that gives an empty folder to write a case into and publishes it as `out / case` when left
     without error.
@@ -119,7 +129,7 @@ class CaseFolder:
     def __enter__(self) -> Path:
         try:
             self.final.parent.mkdir(parents=True, exist_ok=True)
-            self._refuse_foreign()
+            refuse_foreign(self.final, self.case)
             self.folder.mkdir()
             self._lock = _hold(self.folder)
         except OSError as error:
@@ -141,20 +151,11 @@ class CaseFolder:
         if isinstance(error, OSError):
             raise output_error(error, self.case) from error
 
-    def _refuse_foreign(self) -> None:
-        """A folder of the user, or a file, under the case's name is not ours to replace."""
-        if os.path.lexists(self.final) and not (self.final / SUMMARY).is_file():
-            raise OutputCreateError(
-                f"The output already holds something named {self.case} that is no case of hirescam.",
-                hint="Move it away or choose another output folder.",
-                code="output-foreign",
-            )
-
     def _publish(self) -> None:
         if not (self.folder / SUMMARY).is_file():
             raise RuntimeError(f"the case {self.case} was left without a summary")
         sync_tree(self.folder)
-        self._refuse_foreign()
+        refuse_foreign(self.final, self.case)
         if not self.final.exists():
             os.rename(self.folder, self.final)
         elif not _exchange(self.folder, self.final):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 
 from hirescam_cli.api import explain
-from hirescam_cli.batch import RunOptions, plan, tally
+from hirescam_cli.batch import RunOptions, plan, readers, tally
 from hirescam_cli.batch.events import CaseFinished, Event, Heartbeat, Notice, RunFinished, RunStarted
 from hirescam_cli.batch.run import BatchResult, run
 from hirescam_cli.batch.signals import Interruption
@@ -177,6 +179,13 @@ def test_other_options_are_refused_and_named(tmp_path: Path, model: Path) -> Non
     assert "overwrite" in str(caught.value.hint)
     with pytest.raises(UsageError, match=r"--weights was [0-9a-f]{12}\.\.\. and is"):
         explain(inputs, out, settings=tiny_settings(make_model(tmp_path / "other", seed=1)))
+    for option, more in (
+        ("--method was ..hirescam.. and is ..gradcam..", {"methods": ("gradcam",)}),
+        ("--threshold was 0.5 and is 0.25", {"threshold": 0.25}),
+        ("such as --labels, --grid or --format", {"labels": "all"}),
+    ):
+        with pytest.raises(UsageError, match=option):
+            explain(inputs, out, settings=tiny_settings(model, **more))
     assert digest_tree(out) == before
     settings = tiny_settings(model, placement="receptive-field")
     assert explain(inputs, out, settings=settings, options=RunOptions(existing="overwrite")).done == 2
@@ -267,3 +276,46 @@ def test_the_index_lists_every_case_and_label(tmp_path: Path, model: Path) -> No
         float(rows[1]["hirescam_peak_z_mm"])
         == summary["labels"][1]["maps"]["hirescam"]["peak"]["world_mm"][2]
     )
+
+
+def test_a_folder_of_the_users_is_found_before_any_scan_is_read(tmp_path: Path, model: Path) -> None:
+    inputs, out = make(tmp_path / "in", "a", "thesis"), tmp_path / "out"
+    (out / "thesis").mkdir(parents=True)
+    (out / "thesis/chapter.tex").write_text("years")
+    for existing in ("skip", "overwrite"):
+        with pytest.raises(OutputCreateError, match="something named thesis"):
+            go(inputs, out, model, jobs=0, existing=existing)
+    assert sorted(path.name for path in out.iterdir()) == [".hirescam.lock", "thesis"]
+
+
+def test_readers_that_cannot_start_end_the_run(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "_MAIN", "raise SystemExit(4)")
+    result = go(make_scans(tmp_path / "in", 2), tmp_path / "out", model, jobs=1)
+    assert (result.done, result.failed, result.left, result.exit_code) == (0, 0, 2, 70)
+    assert result.stopped == "readers"
+
+
+READER = """
+import sys
+from pathlib import Path
+from hirescam_cli.batch import worker, stages
+from hirescam_cli.io.scan import Scan
+from hirescam_cli.model.spec import load_spec
+from hirescam_cli.settings import Settings
+path = Path(sys.argv[1])
+scan = Scan(kind="nifti", case="a", name="a", files=(path,), root=path)
+settings = Settings(model=sys.argv[2])
+reading = worker.Reading(stages.STAGES.read_case, stages.STAGES.fingerprint, stages.STAGES.fingerprint_of,
+                         load_spec(sys.argv[2]), settings)
+prepared = worker.perform(reading, worker.Task(scan))
+assert prepared.model_input.hu_zyx.shape == (3, 420, 420)
+print(sorted(set(sys.modules) & {"torch", "matplotlib", "dask", "distributed", "rich"}))
+"""
+
+
+def test_readers_load_no_network(tmp_path: Path, model: Path) -> None:
+    scan = make_scan(tmp_path / "a.nii.gz")
+    command = [sys.executable, "-c", READER, str(scan), str(model)]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "[]\n"
