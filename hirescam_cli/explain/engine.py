@@ -28,6 +28,7 @@ from hirescam_cli.model.registry import Network
 
 CPU_CHUNK = 4
 GPU_CHUNK = 64
+_GPU_BYTES_A_GROUP = 128 << 20
 LABELS_A_CHUNK = 16
 _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -39,10 +40,10 @@ class InputScale:
     window: tuple[float, float]
     subtract: float
 
-    def __call__(self, hu: Tensor) -> Tensor:
+    def __call__(self, hu: Tensor, layout: torch.memory_format = torch.preserve_format) -> Tensor:
         """Network values, float32, of an integer tensor in HU."""
         low, high = self.window
-        values = hu.to(torch.float32).clamp_(low, high)
+        values = hu.to(torch.float32, memory_format=layout).clamp_(low, high)
         return values.sub_(low).div_(high - low).sub_(self.subtract)
 
 
@@ -70,7 +71,9 @@ class Engine:
         self.scale = scale
         self.precision = precision
         self.fallbacks: tuple[str, ...] = ()
-        self.chunk = chunk or (GPU_CHUNK if self.device.type == "cuda" else CPU_CHUNK)
+        self.chunk = chunk or _chunk_for(self.device)
+        cuda = self.device.type == "cuda"
+        self._copies = torch.cuda.Stream(self.device) if cuda else None  # type: ignore[no-untyped-call]
         self.closed_form = target_layer == network.last_layer
         modules = dict(network.named_modules())
         if target_layer not in modules or target_layer in ("", "fc"):
@@ -108,25 +111,40 @@ class Engine:
         fallbacks: list[str] = []
         with _deterministic():
             parts = _Parts(self, len(hu), np.bincount(place), methods, fallbacks)
-            parts.run(torch.from_numpy(hu[unique] if first_padding.size else np.ascontiguousarray(hu)))
+            parts.run(hu, unique)
             return parts.result(torch.from_numpy(place), tuple(fallbacks))
 
     def forward_only(self, hu: NDArray[np.int16]) -> NDArray[np.float32]:
         """Slice scores [S, L] of groups [S, slices per group, side, side]: what `bench` compares with."""
-        scores = []
+        scores, every = [], np.arange(len(hu))
         with torch.inference_mode(), _deterministic():
             for start in range(0, len(hu), self.chunk):
                 scores.append(
-                    self.network.scores(self.values(torch.from_numpy(hu[start : start + self.chunk]))).cpu()
+                    self.network.scores(self.values(hu, every[start : start + self.chunk])).float().cpu()
                 )
         return cast(NDArray[np.float32], torch.cat(scores).numpy())
 
-    def values(self, hu: Tensor) -> Tensor:
-        """Network values of groups of HU, on the device."""
-        values = self.scale(hu.to(self.device, non_blocking=True))
-        if self.device.type != "mps":
-            values = values.contiguous(memory_format=torch.channels_last)
-        return values
+    def values(self, hu: NDArray[np.int16], groups: NDArray[np.int64]) -> Tensor:
+        """Network values of the groups `groups` of a scan in HU, on the device, channels last where that is faster."""
+        layout = torch.preserve_format if self.device.type == "mps" else torch.channels_last
+        return self.scale(self._on_device(hu, groups), layout)
+
+    def _on_device(self, hu: NDArray[np.int16], groups: NDArray[np.int64]) -> Tensor:
+        """Groups of HU on the device; to a GPU by a stream of its own, while the chunk before is computed."""
+        consecutive = bool((np.diff(groups) == 1).all())
+        here = torch.from_numpy(
+            np.ascontiguousarray(hu[groups[0] : groups[-1] + 1] if consecutive else hu[groups])
+        )
+        if self._copies is None:
+            return here.to(self.device)
+        staged = torch.empty(here.shape, dtype=here.dtype, pin_memory=True)
+        staged.copy_(here)
+        with torch.cuda.stream(self._copies):
+            there = staged.to(self.device, non_blocking=True)
+        computing = torch.cuda.current_stream(self.device)
+        computing.wait_stream(self._copies)
+        there.record_stream(computing)
+        return there
 
 
 class _Parts:
@@ -147,12 +165,13 @@ class _Parts:
         self.activations: list[Tensor] = []
         self.alpha: Tensor | None = None
 
-    def run(self, hu: Tensor) -> None:
+    def run(self, hu: NDArray[np.int16], computed: NDArray[np.int64]) -> None:
+        """Take the groups `computed` of `hu` through the network, chunk by chunk."""
         start = 0
-        while start < len(hu):
+        while start < len(computed):
             chunk = self.engine.chunk
             try:
-                self._chunk(hu[start : start + chunk], start)
+                self._chunk(hu, computed[start : start + chunk], start)
             except torch.cuda.OutOfMemoryError:
                 if chunk == 1:
                     raise
@@ -164,17 +183,17 @@ class _Parts:
                 continue
             start += chunk
 
-    def _chunk(self, hu: Tensor, start: int) -> None:
+    def _chunk(self, hu: NDArray[np.int16], groups: NDArray[np.int64], start: int) -> None:
         engine = self.engine
         if engine.closed_form:
             with torch.inference_mode(), _captured(engine._layer, leaf=False) as captured:
-                scores = engine.network.scores(engine.values(hu))
+                scores = engine.network.scores(engine.values(hu, groups))
                 scores, activation = scores.float(), captured[0].float()
             self.scores.append(scores)
             self.activations.append(activation)
             return
         with torch.enable_grad(), _captured(engine._layer, leaf=True) as captured:
-            scores = engine.network.scores(engine.values(hu)).float()
+            scores = engine.network.scores(engine.values(hu, groups)).float()
             activation = captured[0]
             maps, alpha = self._gradients(scores, activation, start)
             maps, values = maps.cpu(), activation.detach().float().cpu()
@@ -244,6 +263,14 @@ class _Parts:
 def _holds(part: nn.Module, layer: nn.Module) -> bool:
     """Whether `layer` is a module of `part`."""
     return any(module is layer for module in part.modules())
+
+
+def _chunk_for(device: torch.device) -> int:
+    """Slice groups at a time: by the GPU's whole memory, not by what is free now, so that bits do not depend on it."""
+    if device.type != "cuda":
+        return CPU_CHUNK
+    memory = torch.cuda.get_device_properties(device).total_memory
+    return max(1, min(GPU_CHUNK, memory // 2 // _GPU_BYTES_A_GROUP))
 
 
 @contextmanager
