@@ -20,7 +20,7 @@ from hirescam_cli.batch.run import BatchResult, run
 from hirescam_cli.batch.signals import Interruption
 from hirescam_cli.errors import ModelError, OutputCreateError, UsageError
 from hirescam_cli.io import InputPath, ReadOptions, discover
-from tests.batch.troubled import TROUBLED
+from tests.batch.troubled import STEADY, STEP, TROUBLED
 from tests.batch.world import assert_whole, digest_tree, make_model, make_scan, make_scans, tiny_settings
 
 
@@ -319,3 +319,15 @@ def test_readers_load_no_network(tmp_path: Path, model: Path) -> None:
     scan = make_scan(tmp_path / "a.nii.gz")
     command = [sys.executable, "-c", READER, str(scan), str(model)]
     assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_reading_and_writing_go_on_while_the_network_works(tmp_path: Path, model: Path) -> None:
+    times: list[tuple[float, Event]] = []
+    found = discover([InputPath(make_scans(tmp_path / "in", 10))], ReadOptions())
+    run(
+        plan(found, tmp_path / "out"), tiny_settings(model), RunOptions(jobs=1),
+        lambda event: times.append((time.monotonic(), event)), stages=STEADY,
+    )  # fmt: skip
+    finished = [when for when, event in times if isinstance(event, CaseFinished)]
+    one_after_the_other = 3 * STEP * 9
+    assert finished[-1] - finished[0] < 0.6 * one_after_the_other

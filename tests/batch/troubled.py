@@ -59,3 +59,26 @@ def explain(session: Any, prepared: Any) -> Any:
 
 
 TROUBLED = replace(STAGES, read_case=read, explain_prepared=explain)
+
+STEP = 0.3
+
+
+def steady_read(scan: Scan, spec: Any, settings: Any) -> Any:
+    """Read a scan in a known time."""
+    time.sleep(STEP)
+    return pipeline.read_case(scan, spec, settings)
+
+
+def steady_explain(session: Any, prepared: Any) -> Any:
+    """Explain a scan in a known time."""
+    time.sleep(STEP)
+    return pipeline.explain_prepared(session, prepared)
+
+
+def steady_write(*args: Any) -> Any:
+    """Write a case in a known time."""
+    time.sleep(STEP)
+    return pipeline.write_case(*args)
+
+
+STEADY = replace(STAGES, read_case=steady_read, explain_prepared=steady_explain, write_case=steady_write)
