@@ -9,7 +9,7 @@ from typing import Any
 
 from hirescam_cli.errors import ExitCode, HirescamError
 from hirescam_cli.geometry import affine as affines
-from hirescam_cli.io import Discovery, InputPath, ReadOptions, Scan, discover, read
+from hirescam_cli.io import Discovery, Ignored, InputPath, ReadOptions, Scan, discover, read
 from hirescam_cli.io.dicom.naming import Identifiers
 from hirescam_cli.model.spec import ModelSpec
 from hirescam_cli.prepare import coverage
@@ -30,7 +30,7 @@ class Inspection:
     def exit_code(self) -> int:
         """As of `explain`: 66 if no scan was found, 65 if none is usable, 8 if some are not, else 0."""
         usable = sum(scan["status"] == "ok" for scan in self.scans)
-        if not self.scans:
+        if not self.scans and not any(Ignored(**item).is_image for item in self.ignored):
             return ExitCode.NO_INPUT
         if not usable:
             return ExitCode.BAD_DATA

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hirescam_cli.errors import NoInputError, UsageError
+from hirescam_cli.errors import HirescamError, NoInputError, ScanError, UsageError
 from hirescam_cli.io.scan import Discovery, Ignored, Scan
 
 RESERVED = ("batch.json", "predictions.csv", "log.jsonl", "index.html", ".hirescam.lock")
@@ -54,8 +54,8 @@ def plan(
     """The plan of a run over what was found.
 
     Parts come from `num_parts` and `part_id`, else from SLURM's array variables in `environ` (default: the
-    process's). Raises NoInputError if nothing was found, UsageError for options or inputs that cannot be
-    carried out.
+    process's). Raises NoInputError if nothing was found, ScanError if nothing of it is usable,
+    UsageError for options or inputs that cannot be carried out.
     """
     part = _part(num_parts, part_id, os.environ if environ is None else environ)
     scans = tuple(sorted(discovery.scans, key=lambda scan: scan.case))
@@ -79,17 +79,19 @@ def _describe(scan: Scan, out: Path) -> dict[str, Any]:
     }
 
 
-def _nothing(discovery: Discovery) -> NoInputError:
+def _nothing(discovery: Discovery) -> HirescamError:
     if not discovery.ignored:
         return NoInputError(
             "No scan was found.", hint="Check the INPUT paths; `hirescam inspect` lists what is seen."
         )
-    first = discovery.ignored[0]
+    images = [item for item in discovery.ignored if item.is_image]
+    first = (images or discovery.ignored)[0]
     more = f" (and {len(discovery.ignored) - 1} more)" if len(discovery.ignored) > 1 else ""
-    return NoInputError(
-        f"No scan was found; {first.name} was not used: {first.reason}{more}",
-        hint="`hirescam inspect` lists everything that was seen and why it was not used.",
-    )
+    message = f"No scan was found that can be used; {first.name} was not: {first.reason}{more}"
+    hint = "`hirescam inspect` lists everything that was seen and why it was not used."
+    if images:
+        return ScanError(message, hint=hint, code="nothing-usable", stage="plan")
+    return NoInputError(message, hint=hint)
 
 
 def _part(num_parts: int | None, part_id: int | None, environ: Mapping[str, str]) -> Part | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from hirescam_cli.errors import NoInputError
 from hirescam_cli.io.dicom.naming import Identifiers
@@ -14,6 +14,8 @@ from hirescam_cli.io.names import check_case, given_name, printable, relative_na
 from hirescam_cli.io.scan import Discovery, Ignored, InputPath, ReadOptions, Scan
 from hirescam_cli.io.sniff import promised_kind, sniff, split_extension
 from hirescam_cli.io.walk import walk
+
+_MAY_BE_A_SLICE = ("dicom-broken", "unreadable-file", "dicom-too-large")
 
 
 def discover(
@@ -126,14 +128,40 @@ class _Input:
         from hirescam_cli.io.dicom import find_series
 
         scans, ignored = find_series(self.root, self.found.dicom, self.options, identifiers=self.identifiers)
-        self.found.scans += [replace(scan, case=self.series_case(scan)) for scan in scans]
         self.found.ignored += ignored
+        damaged = self.damaged_slices()
+        self.found.scans += [
+            replace(scan, case=self.series_case(scan), warnings=self.neighbours(scan, damaged))
+            for scan in scans
+        ]
         told = {path for scan in scans for path in scan.files}
         names = [item.name for item in ignored]
         for path in self.found.dicom:
             named = path in told or _mentioned(relative_name(path, self.root), names)
             if not named and sniff(path) == "zip":
                 self.leave_out(path, "not-an-image", "is an archive without any DICOM object")
+
+    def damaged_slices(self) -> list[PurePosixPath]:
+        """Files that may be slices of a series beside them but could not be read as such."""
+        return [
+            PurePosixPath(item.name)
+            for item in self.found.ignored
+            if item.code in _MAY_BE_A_SLICE
+            or (item.code == "not-an-image" and _may_be_a_slice(self.root / item.name))
+        ]
+
+    def neighbours(self, scan: Scan, damaged: list[PurePosixPath]) -> tuple[str, ...]:
+        """The warning that files beside a series are missing from it, since a slice at its end is missed by no gap."""
+        base = self.root if self.root.is_dir() else self.root.parent
+        inside = {path.relative_to(base) for path in scan.files}
+        folders = {path.parent.as_posix() for path in inside} | {
+            path.with_suffix("").as_posix() for path in inside
+        }
+        names = sorted(path.name for path in damaged if str(path.parent) in folders)
+        if not names:
+            return ()
+        listed = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        return (f"damaged-neighbours: {len(names)} files beside the series could not be read ({listed}).",)
 
     def series_case(self, scan: Scan) -> str:
         """Case name of a DICOM volume: as grouping named it, below the id that was given."""
@@ -153,6 +181,16 @@ class _Input:
         below = path.relative_to(self.root)
         case = printable((below.parent / split_extension(below.name)[0]).as_posix())
         return case if self.prefix is None else f"{self.prefix}/{case}"
+
+
+def _may_be_a_slice(path: Path) -> bool:
+    """Whether a file that is no image is empty or bears DICOM's extension."""
+    try:
+        return path.is_file() and (
+            path.stat().st_size == 0 or path.suffix.lower() in (".dcm", ".dicom", ".ima")
+        )
+    except OSError:
+        return False
 
 
 def _kind_of(path: Path) -> str | None:

@@ -10,7 +10,7 @@ from hirescam_cli.volume import Volume
 def read(scan: Scan, options: ReadOptions) -> Volume:
     """Read one scan in HU; every refusal is a ScanError that names the scan and says what to do."""
     try:
-        return _read(scan, options)
+        return _read(scan, options).warned(*scan.warnings)
     except MemoryError as error:
         raise ScanError(
             f"{scan.name} does not fit into this machine's memory.",

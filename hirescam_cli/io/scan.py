@@ -40,7 +40,7 @@ class Scan:
     `kind`: which reader opens it (see `Provenance.kind`). `files`: its files, or the one archive that holds it.
     `series_uid`: DICOM SeriesInstanceUID. `selector`: what else its reader needs to find it again (archive members,
     phase, ...): picklable, without file contents.
-    `root`: the INPUT it was found under.
+    `root`: the INPUT it was found under. `warnings`: what finding it brought up, as in `Provenance`.
     """
 
     kind: str
@@ -50,6 +50,7 @@ class Scan:
     root: Path
     series_uid: str | None = None
     selector: Any = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,11 @@ class Ignored:
     code: str
     reason: str
 
+    @property
+    def is_image(self) -> bool:
+        """Whether this is an image at all, though none to explain: the difference between bad data and no input."""
+        return self.code not in _NO_IMAGE
+
 
 @dataclass(frozen=True)
 class Discovery:
@@ -67,3 +73,11 @@ class Discovery:
 
     scans: tuple[Scan, ...] = ()
     ignored: tuple[Ignored, ...] = field(default=())
+
+
+_NO_IMAGE = frozenset(
+    (
+        "apple-double", "hidden", "hirescam-output", "not-an-image", "not-radchest", "seen-before", "special-file",
+        "unreadable-folder",
+    )
+)  # fmt: skip

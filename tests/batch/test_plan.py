@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hirescam_cli.batch import Part, RunOptions, plan
-from hirescam_cli.errors import NoInputError, UsageError
+from hirescam_cli.errors import NoInputError, ScanError, UsageError
 from hirescam_cli.io.scan import Discovery, Ignored, Scan
 
 
@@ -40,10 +40,20 @@ def test_cases_are_sorted_and_described(tmp_path: Path) -> None:
 def test_nothing_found_says_why(tmp_path: Path) -> None:
     with pytest.raises(NoInputError, match=r"No scan was found\."):
         plan(Discovery(), tmp_path, environ={})
-    ignored = (Ignored("a.txt", "not-an-image", "It is no image."), Ignored("b", "x", "y"))
-    with pytest.raises(NoInputError, match=r"a\.txt was not used: It is no image\. \(and 1 more\)") as caught:
+    ignored = (Ignored("a.txt", "not-an-image", "It is no image."), Ignored("b", "hidden", "y"))
+    with pytest.raises(NoInputError, match=r"a\.txt was not: It is no image\. \(and 1 more\)") as caught:
         plan(Discovery((), ignored), tmp_path, environ={})
     assert caught.value.exit_code == 66
+
+
+def test_images_of_which_none_is_usable_are_bad_data(tmp_path: Path) -> None:
+    ignored = (
+        Ignored("a.txt", "not-an-image", "It is no image."),
+        Ignored("b", "few-slices", "It has 1 slice."),
+    )
+    with pytest.raises(ScanError, match=r"b was not: It has 1 slice\. \(and 1 more\)") as caught:
+        plan(Discovery((), ignored), tmp_path, environ={})
+    assert caught.value.exit_code == 65
 
 
 def test_two_scans_for_one_case_are_refused(tmp_path: Path) -> None:

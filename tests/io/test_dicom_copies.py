@@ -32,3 +32,18 @@ def test_parts_of_a_series_are_one_scan(tmp_path: Path) -> None:
     (scan,) = discover([InputPath(tmp_path / "in")], ReadOptions()).scans
     assert scan.case == "in"
     np.testing.assert_array_equal(read(scan, ReadOptions()).array_ijk, chest())
+
+
+def test_a_damaged_slice_at_the_end_is_said(tmp_path: Path) -> None:
+    files = make_series(tmp_path / "in" / "ct", chest())
+    files[-1].write_bytes(b"")
+    (scan,) = discover([InputPath(tmp_path / "in")], ReadOptions()).scans
+    volume = read(scan, ReadOptions())
+    assert volume.array_ijk.shape[2] == chest().shape[2] - 1
+    (warning,) = volume.provenance.warnings
+    assert warning == f"damaged-neighbours: 1 files beside the series could not be read ({files[-1].name})."
+    files[0].write_bytes(files[0].read_bytes()[:180])
+    (scan,) = discover([InputPath(tmp_path / "in" / "ct")], ReadOptions()).scans
+    (warning,) = read(scan, ReadOptions()).provenance.warnings
+    assert "2 files" in warning
+    assert files[0].name in warning

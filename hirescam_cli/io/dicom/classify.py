@@ -80,6 +80,8 @@ def _by_class(header: Header) -> tuple[str, str] | None:
             return code, what
     if modality in _OTHER_MODALITIES:
         return _OTHER_MODALITIES[modality]
+    if sop_class is None and not modality and not header.has_pixels:
+        return "dicom-broken", "broken: it ends before it says what it is"
     if sop_class is None and not modality:
         return "not-ct", "not marked as CT: it has neither a SOP class nor a modality"
     return "not-ct", "no CT image"
