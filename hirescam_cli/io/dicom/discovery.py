@@ -47,7 +47,7 @@ def find_series(
             ignored.append(reason)
     places = [place for headers in series.values() for place in _copies_apart(headers)]
     candidates = _candidates(root, places, identifiers)
-    scans, passed_over = _choose(candidates, options)
+    scans, passed_over = _choose(candidates, options, identifiers)
     return sorted(scans, key=lambda scan: scan.case), ignored + passed_over
 
 
@@ -114,14 +114,18 @@ def _candidate(root: Path, planes: list[Plane], case: str) -> _Candidate:
     return _Candidate(scan, first.study_uid or str(first.source.folder), count, count * pixels, derived)
 
 
-def _choose(candidates: list[_Candidate], options: ReadOptions) -> tuple[list[Scan], list[Ignored]]:
+def _choose(
+    candidates: list[_Candidate], options: ReadOptions, identifiers: Identifiers
+) -> tuple[list[Scan], list[Ignored]]:
     """The scans that `options.series` asks for; the others with their reasons."""
     by_name = options.series not in ("all", "largest")
     usable: list[_Candidate] = []
     ignored: list[Ignored] = []
     for candidate in candidates:
         scan = candidate.scan
-        reason = _not_asked_for(candidate, options.series) if by_name else _not_worth_it(candidate)
+        reason = (
+            _not_asked_for(candidate, options.series) if by_name else _not_worth_it(candidate, identifiers)
+        )
         if reason is None:
             usable.append(candidate)
         else:
@@ -147,8 +151,9 @@ def _not_asked_for(candidate: _Candidate, series: str) -> tuple[str, str] | None
     return "not-selected", "is not the series that was asked for"
 
 
-def _not_worth_it(candidate: _Candidate) -> tuple[str, str] | None:
-    ask = "ask for it by its series UID"
+def _not_worth_it(candidate: _Candidate, identifiers: Identifiers) -> tuple[str, str] | None:
+    uid = candidate.scan.series_uid if identifiers == "uids" and candidate.scan.series_uid else "UID"
+    ask = f"--series {uid} explains it all the same"
     if candidate.derived:
         return "derived-view", f"is a reformat, projection or map computed from other slices; {ask}"
     if candidate.slices < MIN_SLICES:
