@@ -227,7 +227,8 @@ class _Bar:
             self._task = self._progress.add_task("scans", total=event.cases, account="")
         elif isinstance(event, CaseFinished):
             self._count(event)
-        elif isinstance(event, RunFinished):
+        elif isinstance(event, RunFinished) or (isinstance(event, Notice) and event.code == "ending"):
+            # A second signal ends the process as it is; the terminal must have its cursor back by then.
             self._progress.stop()
         if self._worth_a_line(event):
             for line in _sentences(event, self._total, self._level):

@@ -32,8 +32,10 @@ class Interruption:
         self._on_request: list[Callable[[], None]] = []
 
     def on_request(self, call: Callable[[], None]) -> None:
-        """Have `call` made when the end is asked for; it must neither block nor raise."""
+        """Have `call` made when the end is asked for, or has been; it must neither block nor raise."""
         self._on_request.append(call)
+        if self.requested.is_set():
+            call()
 
     def request(self) -> None:
         """Ask the run to end."""

@@ -331,3 +331,14 @@ def test_reading_and_writing_go_on_while_the_network_works(tmp_path: Path, model
     finished = [when for when, event in times if isinstance(event, CaseFinished)]
     one_after_the_other = 3 * STEP * 9
     assert finished[-1] - finished[0] < 0.6 * one_after_the_other
+
+
+def test_an_end_asked_for_while_the_model_loads_is_heard(tmp_path: Path, model: Path) -> None:
+    interruption = Interruption()
+    interruption.request()
+    for jobs in (0, 1):
+        result = explain(
+            make_scans(tmp_path / "in", 3), tmp_path / "out", settings=tiny_settings(model),
+            options=RunOptions(jobs=jobs), interruption=interruption,
+        )  # fmt: skip
+        assert (result.done, result.left, result.stopped) == (0, 3, "interrupted")
