@@ -127,7 +127,7 @@ def render_slice_scores(table: ScoreTable, *, shared: bool = True) -> RGB:
 
 def _rows(canvas: Canvas, table: ScoreTable, row: int, x: int, width: int) -> None:
     size = float(np.clip(row - 2.5, 11.5, 14))
-    left, bar = x + width + 14, _PROBABILITIES - 50
+    left, bar = x + width + 14, _PROBABILITIES - 62
     canvas.text(left, _HEAD - 8, "probability", 13)
     canvas.text(x - 10, _HEAD - 8, "label", 13, anchor="right")
     for n, entry in enumerate(table.entries):
