@@ -101,7 +101,7 @@ def test_a_reader_that_hangs_is_ended_after_the_timeout(tmp_path: Path, model: P
     result = go(inputs, tmp_path / "out", model, jobs=1, timeout=2.0)
     assert codes(result) == {"hang": "timeout"}
     assert (result.done, result.exit_code) == (2, 8)
-    assert time.monotonic() - begin < 30
+    assert time.monotonic() - begin < 60
 
 
 def test_failures_of_the_network_are_one_cases_failure(tmp_path: Path, model: Path) -> None:

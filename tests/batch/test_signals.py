@@ -54,7 +54,7 @@ def test_the_first_signal_ends_the_run_in_order(
     child.send_signal(number)
     events = events_of(child.communicate(timeout=30)[1])
     assert child.returncode == code
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 30
     end = events[-1]
     assert (end["event"], end["stopped"], end["exit_code"]) == ("run-finished", "interrupted", code)
     assert 3 <= end["done"] < 60
@@ -88,7 +88,7 @@ def test_a_case_that_would_take_too_long_is_dropped(tmp_path: Path, model: Path)
     child.send_signal(signal.SIGTERM)
     events = events_of(child.communicate(timeout=30)[1])
     assert child.returncode == 143
-    assert 0.4 < time.monotonic() - begin < 8
+    assert 0.4 < time.monotonic() - begin < 25
     assert (events[-1]["done"], events[-1]["failed"], events[-1]["left"]) == (0, 0, 1)
     assert [path.name for path in (tmp_path / "out").iterdir() if path.is_dir()] == []
 
@@ -104,7 +104,7 @@ def test_the_second_signal_ends_at_once(tmp_path: Path, model: Path) -> None:
     child.send_signal(signal.SIGINT)
     child.communicate(timeout=30)
     assert child.returncode in (-signal.SIGINT, 130)
-    assert time.monotonic() - begin < 2.0
+    assert time.monotonic() - begin < 5.0
 
 
 def test_readers_end_with_the_run_that_is_killed(tmp_path: Path, model: Path) -> None:
