@@ -32,7 +32,7 @@ from hirescam_cli.phantom.data import varied_phantom
 from hirescam_cli.phantom.generate import Phantom
 from hirescam_cli.prepare import prepare
 
-HELDOUT_SEED, HELDOUT_SCANS = 900_000, 120
+HELDOUT_SEED, HELDOUT_SCANS = 900_000, 140
 NEAR_MM = 20.0
 _THIN_MM = 5.0
 

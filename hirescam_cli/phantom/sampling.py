@@ -14,6 +14,7 @@ GROUP = 3
 CELLS = 6
 _SHIFT_BINS = 3
 _LEAST_ML = 0.12
+_HARD = [FINDINGS.index(label) for label in ("nodule", "nodule", "mass")]
 _SHARE_OF_LARGEST = np.array(
     [0.40 if f in ("cardiomegaly", "pericardial_effusion") else 0.10 for f in FINDINGS]
 )
@@ -46,14 +47,16 @@ def targets(
 
 
 class Sampler:
-    """Draws batches from the first `count` scans: half from anywhere, half with a label that is chosen evenly.
+    """Draws batches from the first `count` scans: half from anywhere, half with a chosen label.
 
+    The label is chosen evenly, except that with chance `hard_share` it is one of the hard ones, nodules and masses.
     `largest` [scans, labels]: the most ml of an abnormality in any group of a scan.
     """
 
-    def __init__(self, cache: Cache, seed: int, count: int) -> None:
+    def __init__(self, cache: Cache, seed: int, count: int, hard_share: float = 0.0) -> None:
         self.cache, self.count = cache, count
         self.rng = np.random.default_rng(seed)
+        self.hard_share = hard_share
         groups = PREPARATION.slices // GROUP
         volumes = np.zeros((len(cache), len(FINDINGS), groups), dtype=np.float32)
         for n in range(len(cache)):
@@ -73,6 +76,8 @@ class Sampler:
         for n in range(size):
             scan, first = int(rng.integers(self.count)), int(rng.integers(PREPARATION.slices - GROUP + 1))
             label = int(rng.integers(len(FINDINGS)))
+            if self.hard_share and rng.random() < self.hard_share:
+                label = int(rng.choice(_HARD))
             if n % 2 and len(self.positive[label]):
                 scan, group = (int(v) for v in self.positive[label][rng.integers(len(self.positive[label]))])
                 first = int(np.clip(group * GROUP + rng.integers(-1, 2), 0, PREPARATION.slices - GROUP))

@@ -4,9 +4,10 @@
 
 Three phases. First slice groups one by one, each label against its group and its cells: the network's HiResCAM map at
 the last layer, `sum over c of W * A` per cell, is pushed up inside the abnormality and to zero elsewhere (the mask
-loss of AxialNet's authors, arXiv 2111.12215, with the phantom's masks in the "stretch" placement). Then the head on
-whole scans, against the scan's labels, with the trunk's features computed once. Last a scale and an offset per label,
-fitted on validation scans and folded into the fully connected layer.
+loss of AxialNet's authors, arXiv 2111.12215, with the phantom's masks in the "stretch" placement); the last steps
+dwell on nodules and masses, which are small and look like vessels cut across. Then the head on whole scans, against
+the scan's labels, with the trunk's features computed once. Last a scale and an offset per label, fitted on validation
+scans and folded into the fully connected layer.
 
 The same machine and library versions give the same weights; others give weights of the same quality.
 """
@@ -47,9 +48,11 @@ class Schedule:
     """Length and pace of the phases."""
 
     steps: int = 3000
-    batch: int = 24
     rate: float = 2e-3
-    head_epochs: int = 8
+    hard_steps: int = 800
+    hard_rate: float = 1e-3
+    batch: int = 24
+    head_epochs: int = 4
     epochs_an_offset: int = 4
     head_batch: int = 4
     head_rate: float = 5e-4
@@ -100,18 +103,16 @@ def _next_batch(sampler: Sampler, size: int, generator: torch.Generator) -> tupl
     return values.mul_(gain).add_(offset), torch.from_numpy(batch.group), torch.from_numpy(batch.cells)
 
 
-def train_groups(network: AxialNet, sampler: Sampler, schedule: Schedule) -> None:
+def train_groups(network: AxialNet, sampler: Sampler, schedule: Schedule, steps: int, rate: float) -> None:
     """Phase 1: the whole network on single slice groups."""
     generator = torch.Generator().manual_seed(schedule.seed)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=schedule.rate, weight_decay=1e-2)
-    pace = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=schedule.rate, total_steps=schedule.steps, pct_start=0.1
-    )
+    optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-2)
+    pace = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=rate, total_steps=steps, pct_start=0.1)
     network.train()
     losses, started = [], time.monotonic()
     with ThreadPoolExecutor(1) as loader:
         upcoming = loader.submit(_next_batch, sampler, schedule.batch, generator)
-        for step in range(schedule.steps):
+        for step in range(steps):
             values, group, cells = upcoming.result()
             upcoming = loader.submit(_next_batch, sampler, schedule.batch, generator)
             with torch.autocast("cpu", torch.bfloat16):
@@ -252,9 +253,11 @@ def train(cache: Cache, schedule: Schedule, count: int, first_phase: Path | None
     if first_phase is not None and first_phase.is_file():
         network.load_state_dict(torch.load(first_phase, weights_only=True))
     else:
-        train_groups(network, sampler, schedule)
+        train_groups(network, sampler, schedule, schedule.steps, schedule.rate)
         if first_phase is not None:
             torch.save(network.state_dict(), first_phase)
+    hard = Sampler(cache, schedule.seed + 1, count, hard_share=0.75)
+    train_groups(network, hard, schedule, schedule.hard_steps, schedule.hard_rate)
     held_back = scan_features(network, cache, range(count, len(cache)))
     head = train_scans(network, cache, sampler, held_back, schedule)
     calibrate(head, held_back, torch.from_numpy(cache.present[count:]))

@@ -172,7 +172,7 @@ def test_folding_scale_and_offset_leaves_the_scans_logits_as_they_were() -> None
 
 
 def test_training_in_miniature_is_repeatable(cache: Cache) -> None:
-    schedule = Schedule(steps=2, batch=2, head_epochs=1, head_batch=2)
+    schedule = Schedule(steps=2, hard_steps=1, batch=2, head_epochs=1, head_batch=2)
     first, second = (train(cache, schedule, 2).state_dict() for _ in range(2))
     torch.manual_seed(0)
     fresh = AxialNet(len(FINDINGS), TRUNK_WIDTH, HEAD_CHANNELS).state_dict()
