@@ -83,7 +83,9 @@ class Engine:
                 code="target-layer",
             )
         in_trunk = _holds(network.trunk, modules[target_layer])
-        self.network = _own_copy(network, fold=network.norms_follow and not in_trunk).to(self.device)
+        # Nothing comes between the last layer and what reads it, so there no ReLU overwrites the activation.
+        own = _own_copy(network, fold=network.norms_follow and not in_trunk, keep_in_place=self.closed_form)
+        self.network = own.to(self.device)
         self._layer = self.network.get_submodule(target_layer)
         if self.device.type != "mps":
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -301,14 +303,14 @@ def _deterministic() -> Iterator[None]:
         cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32 = before
 
 
-def _own_copy(network: Network, *, fold: bool) -> Network:
-    """A frozen copy in evaluation mode without in-place ReLUs; `fold`: and without batch norms."""
+def _own_copy(network: Network, *, fold: bool, keep_in_place: bool) -> Network:
+    """A frozen copy in evaluation mode; `fold`: without batch norms; without in-place ReLUs unless they are kept."""
     own = copy.deepcopy(network).eval().requires_grad_(False)
     for module in own.modules():
         module._forward_hooks.clear()
         module._forward_pre_hooks.clear()
         module._backward_hooks.clear()
-        if isinstance(module, nn.ReLU):
+        if isinstance(module, nn.ReLU) and not keep_in_place:
             module.inplace = False
     if fold:
         _fold_batch_norms(own)
