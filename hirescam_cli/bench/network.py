@@ -78,7 +78,7 @@ def network_rows(workload: Workload) -> list[Row]:
             f"All {labels} labels, both methods, over the forward pass alone",
             "x",
             ratio(times["all"], times["forward"]),
-            at_most(1.02),
+            workload.goal(at_most(1.02)),
             f"{count} slice groups, {per_group:.3f} s a group",
         )
     ]
@@ -109,7 +109,7 @@ def _roofline(workload: Workload, mine: Engine, hu: NDArray[np.int16]) -> list[R
             "Forward pass, share of the machine's dense matrix rate (fp32)",
             "",
             ratio(rates, dense),
-            at_least(0.85),
+            workload.goal(at_least(0.85)),
             f"{statistics.median(rates) / 1e9:.0f} of {statistics.median(dense) / 1e9:.0f} GFLOP/s",
         ),
         Row(
@@ -156,7 +156,7 @@ def _backward(workload: Workload, mine: Engine, hu: NDArray[np.int16]) -> Row:
         "All labels, over a forward and a backward pass for each label",
         "x faster",
         labels * ratio(theirs, ours),
-        at_least(300.0) if not workload.size.quick else None,
+        workload.goal(at_least(300.0)),
         f"{per_label:.3f} s a group and label, measured on {_PEER_LABELS} labels and {_PEER_GROUPS} groups, "
         f"scaled to {labels}",
     )
@@ -186,7 +186,7 @@ def _growth(workload: Workload, mine: Engine, hu: NDArray[np.int16]) -> list[Row
             "Growth with slices: time a group of a long scan over that of a short one",
             "x",
             ratio(by_slices["many"], by_slices["few"]) / factor,
-            at_most(1.1),
+            workload.goal(at_most(1.1)),
             f"{count} groups over {len(quarter)}; 1 is linear",
         ),
         Row(
@@ -194,7 +194,7 @@ def _growth(workload: Workload, mine: Engine, hu: NDArray[np.int16]) -> list[Row
             f"Growth with labels: {labels} labels over 1",
             "x",
             ratio(by_labels["all"], by_labels["one"]),
-            at_most(1.05),
+            workload.goal(at_most(1.05)),
             "the network part, both methods; 1 is flat",
         ),
         Row(
@@ -202,7 +202,7 @@ def _growth(workload: Workload, mine: Engine, hu: NDArray[np.int16]) -> list[Row
             "Groups that are padding",
             "x",
             ratio(by_padding["many"], by_padding["one"]),
-            at_most(1.05),
+            workload.goal(at_most(1.05)),
             f"{len(quarter)} groups with {3 * count} of padding over the same with 1",
         ),
     ]
