@@ -28,7 +28,10 @@ def _needed(name: str, seen: dict[str, Distribution]) -> None:
 
 def _licence(found: Distribution) -> str:
     """The licence's name from the metadata: expression, first line of the field, classifiers."""
-    fields = [found.metadata.get("License-Expression"), (found.metadata.get("License") or "").partition("\n")[0]]
+    fields = [
+        found.metadata.get("License-Expression"),
+        (found.metadata.get("License") or "").partition("\n")[0],
+    ]
     fields += [line for line in found.metadata.get_all("Classifier", []) if line.startswith("License ::")]
     return " ".join(text for text in fields if text)
 

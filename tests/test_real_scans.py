@@ -1,4 +1,4 @@
-"""Every usable real scan goes the whole way with the demonstration model; the files are read back with other readers."""
+"""Every usable real scan goes the whole way with the demonstration model; other readers read the files back."""
 
 from __future__ import annotations
 

@@ -13,7 +13,8 @@ from hirescam_cli.io.scan import InputPath
 def parse_inputs(arguments: Sequence[str], stdin: Iterable[str] | None = None) -> list[InputPath]:
     """The INPUTs of a command; `-` reads lines of `path` or `id=path` from standard input.
 
-    Raises NoInputError for a path that does not exist, UsageError for a list that is empty or has empty parts.
+    Raises NoInputError for an argument that does not exist, or a list of which nothing exists or that is empty;
+    UsageError for a line with an empty part.
     """
     found: list[InputPath] = []
     for argument in arguments:
@@ -21,8 +22,9 @@ def parse_inputs(arguments: Sequence[str], stdin: Iterable[str] | None = None) -
             found += _listed(sys.stdin if stdin is None else stdin)
         else:
             found.append(InputPath(Path(argument)))
-    for item in found:
-        if not item.path.exists():
+    missing = [item for item in found if not item.path.exists()]
+    for item in missing:
+        if not item.listed or len(missing) == len(found):
             raise NoInputError(
                 f"{item.path} does not exist.",
                 hint="Check the path; an INPUT is a file, a folder, or - for a list.",
@@ -42,9 +44,9 @@ def _listed(lines: Iterable[str]) -> list[InputPath]:
                 raise UsageError(
                     f"Line {number} of the list is {text!r}.", hint="Write path or id=path on each line."
                 )
-            found.append(InputPath(Path(path.strip()), case.strip()))
+            found.append(InputPath(Path(path.strip()), case.strip(), listed=True))
         else:
-            found.append(InputPath(Path(text)))
+            found.append(InputPath(Path(text), listed=True))
     if not found:
         raise NoInputError("The list on standard input is empty.", hint="Write path or id=path on each line.")
     return found

@@ -15,6 +15,7 @@ from hirescam_cli.io.scan import Discovery, Ignored, InputPath, ReadOptions, Sca
 from hirescam_cli.io.sniff import promised_kind, sniff, split_extension
 from hirescam_cli.io.walk import walk
 
+_DICOM_EXTENSIONS = (".dcm", ".dicom", ".ima")
 _MAY_BE_A_SLICE = ("dicom-broken", "unreadable-file", "dicom-too-large")
 
 
@@ -54,12 +55,18 @@ class _Input:
 
     def __init__(self, given: InputPath, options: ReadOptions, identifiers: Identifiers) -> None:
         self.root = given.path
+        self.listed = given.listed
         self.prefix = check_case(given.case) if given.case is not None else None
         self.options = options
         self.identifiers = identifiers
         self.found = _Found()
 
     def search(self) -> _Found:
+        if not self.root.exists() and self.listed:
+            self.refuse(
+                self.root, "no-such-path", f"{given_name(self.root)} is in the list but does not exist."
+            )
+            return self.found
         if not self.root.exists():
             raise NoInputError(
                 f"There is no file or folder {given_name(self.root)}.",
@@ -70,6 +77,7 @@ class _Input:
             self.folder()
         else:
             self.file()
+        self.damaged_alone()
         return self.found
 
     def file(self) -> None:
@@ -141,6 +149,23 @@ class _Input:
             if not named and sniff(path) == "zip":
                 self.leave_out(path, "not-an-image", "is an archive without any DICOM object")
 
+    def damaged_alone(self) -> None:
+        """Damaged images that are no neighbours of a series become scans that fail, so that nobody misses them."""
+        base = self.root if self.root.is_dir() else self.root.parent
+        series = [
+            folder for scan in self.found.scans if scan.selector is not None for folder in _beside(scan, base)
+        ]
+        for item in list(self.found.ignored):
+            path = base / item.name
+            if str(PurePosixPath(item.name).parent) not in series and _is_a_damaged_image(item, path):
+                self.found.ignored.remove(item)
+                self.refuse(path, item.code, item.reason)
+
+    def refuse(self, path: Path, code: str, reason: str) -> None:
+        """Add a scan that fails when it is read, with this code and reason."""
+        scan = Scan("refused", self.case(path), relative_name(path, self.root), (path,), self.root)
+        self.found.scans.append(replace(scan, selector=(code, reason)))
+
     def damaged_slices(self) -> list[PurePosixPath]:
         """Files that may be slices of a series beside them but could not be read as such."""
         return [
@@ -152,16 +177,16 @@ class _Input:
 
     def neighbours(self, scan: Scan, damaged: list[PurePosixPath]) -> tuple[str, ...]:
         """The warning that files beside a series are missing from it, since a slice at its end is missed by no gap."""
-        base = self.root if self.root.is_dir() else self.root.parent
-        inside = {path.relative_to(base) for path in scan.files}
-        folders = {path.parent.as_posix() for path in inside} | {
-            path.with_suffix("").as_posix() for path in inside
-        }
+        folders = _beside(scan, self.root if self.root.is_dir() else self.root.parent)
         names = sorted(path.name for path in damaged if str(path.parent) in folders)
         if not names:
             return ()
         listed = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-        return (f"damaged-neighbours: {len(names)} files beside the series could not be read ({listed}).",)
+        files = "1 file" if len(names) == 1 else f"{len(names)} files"
+        return (
+            f"damaged-neighbours: {files} beside the series could not be read ({listed}); "
+            "the volume may lack slices at its ends.",
+        )
 
     def series_case(self, scan: Scan) -> str:
         """Case name of a DICOM volume: as grouping named it, below the id that was given."""
@@ -181,6 +206,22 @@ class _Input:
         below = path.relative_to(self.root)
         case = printable((below.parent / split_extension(below.name)[0]).as_posix())
         return case if self.prefix is None else f"{self.prefix}/{case}"
+
+
+def _beside(scan: Scan, base: Path) -> set[str]:
+    """The folders, relative to `base`, in which a DICOM scan's files lie; an archive counts as one."""
+    inside = [path.relative_to(base) for path in scan.files]
+    return {path.parent.as_posix() for path in inside} | {path.with_suffix("").as_posix() for path in inside}
+
+
+def _is_a_damaged_image(item: Ignored, path: Path) -> bool:
+    """Whether a file that was left out is, by its bytes or its name, an image that should have been read."""
+    if item.code in ("dicom-broken", "dicom-too-large", "zip-broken", "zip-too-large"):
+        return path.is_file()
+    dicom = path.suffix.lower() in _DICOM_EXTENSIONS
+    if item.code == "unreadable-file":
+        return dicom or promised_kind(path.name) is not None
+    return item.code == "not-an-image" and dicom
 
 
 def _may_be_a_slice(path: Path) -> bool:

@@ -36,6 +36,11 @@ def _read(scan: Scan, options: ReadOptions) -> Volume:
         from hirescam_cli.io.dicom import read_series
 
         return read_series(scan, options)
+    if scan.kind == "refused":
+        code, reason = scan.selector
+        raise ScanError(
+            reason, hint="Fetch the file again from its source, or take it out of the input.", code=code
+        )
     _check_readable(scan)
     raise ScanError(
         f"{scan.name} is no image of a kind that hirescam reads.",

@@ -9,10 +9,14 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class InputPath:
-    """One INPUT of the command line: a file or folder, and the case name given with `id=path` if any."""
+    """One INPUT of the command line: a file or folder, and the case name given with `id=path` if any.
+
+    `listed`: from a list, where a path that does not exist is one scan's failure and not the run's.
+    """
 
     path: Path
     case: str | None = None
+    listed: bool = False
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,9 @@ def codes(volume: Volume) -> list[str]:
     return [warning.split(":")[0] for warning in volume.provenance.warnings]
 
 
-def assert_volume(volume: Volume, hu_ijk: NDArray[Any], affine_ras: NDArray[Any], dtype: Any = np.int16) -> None:
+def assert_volume(
+    volume: Volume, hu_ijk: NDArray[Any], affine_ras: NDArray[Any], dtype: Any = np.int16
+) -> None:
     """The volume holds exactly these voxels at exactly this place."""
     assert volume.array_ijk.dtype == dtype
     np.testing.assert_array_equal(volume.array_ijk, hu_ijk)

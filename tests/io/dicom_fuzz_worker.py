@@ -41,7 +41,9 @@ def mutate(data: bytes, rng: random.Random) -> bytes:
         elif kind == 2:
             out[at:at] = rng.randbytes(rng.randint(1, 16))
         elif kind == 3:
-            out[at : at + 4] = rng.choice([b"\xff\xff\xff\xff", b"\0\0\0\0", b"\xff\xff\xff\x7f", b"\0\0\0\x80"])
+            out[at : at + 4] = rng.choice(
+                [b"\xff\xff\xff\xff", b"\0\0\0\0", b"\xff\xff\xff\x7f", b"\0\0\0\x80"]
+            )
         elif kind == 4 and size:
             out[at : at + 2] = out[(at + 8) % size : (at + 8) % size + 2]
         elif size:
@@ -62,7 +64,11 @@ def keeps_the_other_slices(volume: Volume, intact: Volume, changed: int) -> bool
             found[k] = at
     expected = [k for k in range(intact.array_ijk.shape[2]) if k != changed]
     missing = [k for k in expected if k not in found]
-    same = all(np.array_equal(volume.array_ijk[..., found[k]], intact.array_ijk[..., k]) for k in expected if k in found)
+    same = all(
+        np.array_equal(volume.array_ijk[..., found[k]], intact.array_ijk[..., k])
+        for k in expected
+        if k in found
+    )
     return same and not missing
 
 
@@ -89,9 +95,9 @@ def outcome(series: Path, scratch: Path, rng: random.Random) -> str:
         if not np.isfinite(volume.array_ijk).all() or not np.isfinite(volume.affine_ras).all():
             return "FAIL not finite"
         changed = int(victim.name[:2]) if len(files) > 1 else -1
-        if len(files) > 1 and len(scan.selector) >= len(files) - 1:
-            if not keeps_the_other_slices(volume, intact, changed):
-                return f"FAIL wrong slices {volume.array_ijk.shape} {volume.provenance.warnings}"
+        whole = len(files) > 1 and len(scan.selector) >= len(files) - 1
+        if whole and not keeps_the_other_slices(volume, intact, changed):
+            return f"FAIL wrong slices {volume.array_ijk.shape} {volume.provenance.warnings}"
         answers.append("ok")
     return "+".join(answers)
 

@@ -6,7 +6,9 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from hirescam_cli.errors import ScanError
 from hirescam_cli.io import InputPath, ReadOptions, discover, read
 from tests.io.dicom_factory import chest, make_series
 
@@ -41,9 +43,40 @@ def test_a_damaged_slice_at_the_end_is_said(tmp_path: Path) -> None:
     volume = read(scan, ReadOptions())
     assert volume.array_ijk.shape[2] == chest().shape[2] - 1
     (warning,) = volume.provenance.warnings
-    assert warning == f"damaged-neighbours: 1 files beside the series could not be read ({files[-1].name})."
+    assert warning.startswith(
+        f"damaged-neighbours: 1 file beside the series could not be read ({files[-1].name});"
+    )
     files[0].write_bytes(files[0].read_bytes()[:180])
     (scan,) = discover([InputPath(tmp_path / "in" / "ct")], ReadOptions()).scans
     (warning,) = read(scan, ReadOptions()).provenance.warnings
     assert "2 files" in warning
     assert files[0].name in warning
+
+
+def test_damaged_images_without_a_series_fail_and_are_not_passed_over(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "empty.dcm").write_bytes(b"")
+    (folder / "notes.txt").write_text("nothing to read")
+    (files,) = [make_series(tmp_path / "ct", chest())]
+    (folder / "cut").write_bytes(files[0].read_bytes()[:600])
+    (folder / "study.zip").write_bytes(b"PK\x03\x04" + bytes(60))
+    found = discover([InputPath(folder)], ReadOptions())
+    assert [scan.case for scan in found.scans] == ["cut", "empty", "study"]
+    assert [item.name for item in found.ignored] == ["notes.txt"]
+    codes = []
+    for scan in found.scans:
+        with pytest.raises(ScanError) as caught:
+            read(scan, ReadOptions())
+        assert scan.name in caught.value.message
+        codes.append(caught.value.code)
+    assert codes == ["dicom-broken", "not-an-image", "zip-broken"]
+
+
+def test_a_listed_path_that_is_gone_is_one_failure(tmp_path: Path) -> None:
+    gone = InputPath(tmp_path / "gone.nii", "case-7", listed=True)
+    (scan,) = discover([gone], ReadOptions()).scans
+    assert scan.case == "case-7"
+    with pytest.raises(ScanError, match=r"gone\.nii is in the list but does not exist") as caught:
+        read(scan, ReadOptions())
+    assert caught.value.code == "no-such-path"
