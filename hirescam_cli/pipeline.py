@@ -202,15 +202,21 @@ def write_case(
 
 
 def write_failure(
-    folder: Path, case: str, started: str, error: HirescamError, settings: Settings, facts: RunFacts
+    folder: Path,
+    case: str,
+    started: str,
+    error: HirescamError,
+    settings: Settings,
+    facts: RunFacts,
+    seconds: float | None = None,
 ) -> dict[str, Any]:
-    """Write the summary.json of a case that failed, and nothing else; returns the summary."""
+    """Write the summary.json of a case that failed after `seconds`, and nothing else; returns the summary."""
     document = summary.failure_document(
         case,
         started,
         error,
         model=summary.model_section(facts.spec, facts.weights_sha256),
-        run=_run_section(facts, settings, (), dict.fromkeys(_STAGES)),
+        run=_run_section(facts, settings, (), {"total": seconds}),
     )
     summary.write(folder, document)
     return document

@@ -117,8 +117,11 @@ def explain_on_worker(job: Job, task: Task) -> Answer:
             return Answer("skipped", time.monotonic() - began)
         result = value if isinstance(value, Failed) else _explain(job, session, task.scan, value)
         if isinstance(result, Failed):
-            publish_failure(job.out, task.scan, job.settings, session.facts, job.stages, result.error)
-            return Answer("failed", time.monotonic() - began, result)
+            seconds = time.monotonic() - began
+            publish_failure(
+                job.out, task.scan, job.settings, session.facts, job.stages, result.error, seconds
+            )
+            return Answer("failed", seconds, result)
         return Answer("done", time.monotonic() - began, warnings=tuple(result.get("warnings") or ()))
 
 
@@ -345,9 +348,10 @@ class _ClusterRun:
 
     def _set_aside(self, task: Task, failure: Failed, since: float) -> None:
         job = self.job
+        seconds = time.monotonic() - since
         self.tally.failing()
-        publish_failure(job.out, task.scan, job.settings, self.facts, job.stages, failure.error)
-        self.tally.failed(task.scan.case, failure, time.monotonic() - since)
+        publish_failure(job.out, task.scan, job.settings, self.facts, job.stages, failure.error, seconds)
+        self.tally.failed(task.scan.case, failure, seconds)
 
 
 def _lost_too_often(task: Task) -> ScanError:

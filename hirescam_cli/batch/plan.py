@@ -87,11 +87,17 @@ def _nothing(discovery: Discovery) -> HirescamError:
     images = [item for item in discovery.ignored if item.is_image]
     first = (images or discovery.ignored)[0]
     more = f" (and {len(discovery.ignored) - 1} more)" if len(discovery.ignored) > 1 else ""
-    message = f"No scan was found that can be used; {first.name} was not: {first.reason}{more}"
+    message = f"No scan was found that can be used: {because(first)}{more}"
     hint = "`hirescam inspect` lists everything that was seen and why it was not used."
     if images:
         return ScanError(message, hint=hint, code="nothing-usable", stage="plan")
     return NoInputError(message, hint=hint)
+
+
+def because(ignored: Ignored) -> str:
+    """The sentence that says what was left out and why; most reasons begin with the name already."""
+    named = ignored.reason.startswith(ignored.name)
+    return ignored.reason if named else f"{ignored.name}: {ignored.reason}"
 
 
 def _part(num_parts: int | None, part_id: int | None, environ: Mapping[str, str]) -> Part | None:

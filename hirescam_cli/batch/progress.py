@@ -20,12 +20,14 @@ from hirescam_cli.batch.events import (
     RunFinished,
     RunStarted,
 )
-from hirescam_cli.errors import UsageError
+from hirescam_cli.batch.plan import because
+from hirescam_cli.errors import HirescamError, OutputCreateError, UsageError
 from hirescam_cli.io.scan import Ignored
 from hirescam_cli.output.publish import output_error
 
 LOG_FORMATS = ("text", "json")
 QUIET, NORMAL, VERBOSE = 0, 1, 2
+_SAID_ONCE = ("demonstration-model: ",)
 _NAMES = {
     RunStarted: "run-started",
     CaseFinished: "case-finished",
@@ -60,7 +62,7 @@ class Reporter:
 
     def ignored(self, ignored: Ignored) -> None:
         """Something under the INPUTs that is no scan."""
-        self.event(Notice(ignored.code, f"{ignored.name} is left out: {ignored.reason}"))
+        self.event(Notice(ignored.code, f"Left out: {because(ignored)}"))
 
 
 @contextmanager
@@ -89,7 +91,7 @@ def reporter(
             try:
                 log = stack.enter_context(log_file.open("a", encoding="utf-8", errors="replace"))
             except OSError as error:
-                raise output_error(error, log_file.name) from error
+                raise _log_error(error, log_file.name) from error
             displays.append(
                 JsonLines(log, VERBOSE) if log_format == "json" else Lines(log, VERBOSE, dated=True)
             )
@@ -100,6 +102,17 @@ def reporter(
         else:
             displays.append(Lines(stream, level))
         yield Reporter(displays)
+
+
+def _log_error(error: OSError, name: str) -> HirescamError:
+    general = output_error(error, name)
+    if not isinstance(general, OutputCreateError):
+        return general
+    return OutputCreateError(
+        f"The log file {name} cannot be created: {error.strerror or type(error).__name__}.",
+        hint="Choose another --log-file, in a folder that exists and that you may write to.",
+        code="log-file",
+    )
 
 
 def _write(stream: TextIO, text: str) -> None:
@@ -152,9 +165,9 @@ def _sentences(event: Event, total: int, level: int) -> list[str]:
     match event:
         case RunStarted():
             part = f" (part {event.part})" if event.part else ""
-            return [f"{_count(event.cases, 'scan')} to explain{part}."]
+            return [f"{counted(event.cases, 'scan')} to explain{part}."]
         case CaseFinished():
-            return _case_sentences(event, total, level)
+            return _case_sentences(event, total)
         case Heartbeat():
             under_way = (
                 ", ".join(f"{case} for {seconds:.0f} s" for case, seconds in event.current) or "nothing"
@@ -172,17 +185,25 @@ def _sentences(event: Event, total: int, level: int) -> list[str]:
             ]
 
 
-def _case_sentences(event: CaseFinished, total: int, level: int) -> list[str]:
+def _case_sentences(event: CaseFinished, total: int) -> list[str]:
     place = f"[{total - event.left}/{total}] {event.case}"
     if event.failure is not None:
         why: Failure = event.failure
         hint = f" {why.hint}" if why.hint else ""
         return [f"{place} failed ({why.code}): {why.message}{hint}"]
-    lines = [f"{place} {'already there' if event.status == 'skipped' else f'done in {event.seconds:.1f} s'}"]
-    return lines + ([f"  {warning}" for warning in event.warnings] if level > NORMAL else [])
+    ended = "already there" if event.status == "skipped" else f"done in {event.seconds:.1f} s"
+    warnings = _own_warnings(event)
+    account = f", {counted(len(warnings), 'warning')}" if warnings else ""
+    return [f"{place} {ended}{account}", *(f"  {warning}" for warning in warnings)]
 
 
-def _count(number: int, noun: str) -> str:
+def _own_warnings(event: CaseFinished) -> list[str]:
+    """The warnings of a case that are its own; what holds for the model was said when the run began."""
+    return [warning for warning in event.warnings if not warning.startswith(_SAID_ONCE)]
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things: "1 scan", "2 scans"."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
@@ -236,7 +257,7 @@ class _Bar:
 
     def _worth_a_line(self, event: Event) -> bool:
         if isinstance(event, CaseFinished):
-            return event.failure is not None or self._level > NORMAL
+            return event.failure is not None or bool(_own_warnings(event)) or self._level > NORMAL
         return isinstance(event, Notice | RunFinished)
 
     def _count(self, event: CaseFinished) -> None:

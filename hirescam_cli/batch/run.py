@@ -96,6 +96,7 @@ class _Run:
         self.pool = ReaderPool(reading, options.readers, options.timeout)
         self.spec = spec
         self.explaining: tuple[str, float] | None = None
+        self.writer: Writer | None = None
 
     def go(self) -> BatchResult:
         """The whole run."""
@@ -122,6 +123,7 @@ class _Run:
 
     def _work(self, session: Session, tasks: list[Task]) -> None:
         with Writer(self.plan.out, self.settings, session.facts, self.stages, self.tally) as writer:
+            self.writer = writer
             try:
                 for outcome in self.pool.outcomes(tasks):
                     self._case(session, writer, outcome)
@@ -159,7 +161,8 @@ class _Run:
     def _current(self) -> list[tuple[str, float]]:
         now = time.monotonic()
         explaining = [] if self.explaining is None else [(self.explaining[0], now - self.explaining[1])]
-        return explaining + self.pool.current()
+        writing = [] if self.writer is None else self.writer.current()
+        return writing + explaining + self.pool.current()
 
 
 _NO_LOCKS = Notice(

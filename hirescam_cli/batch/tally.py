@@ -28,9 +28,7 @@ from hirescam_cli.errors import ExitCode, HirescamError
 
 HEARTBEAT_SECONDS = 30.0
 _LISTEN_SECONDS = 0.5
-_ENDING = (
-    "Ending: the case under way is finished, or dropped if that takes long; a second signal ends at once."
-)
+_ENDING = "The case under way is finished, or dropped if that takes long; a second signal ends at once."
 
 
 class Tally:
@@ -154,7 +152,9 @@ class Tally:
             return ExitCode.BUG
         if not self.failures:
             return ExitCode.OK
-        return ExitCode.SOME_FAILED if self.counts["done"] + self.counts["skipped"] else ExitCode.BAD_DATA
+        untried = self.left > 0 and self.reason() is not None
+        usable = self.counts["done"] + self.counts["skipped"] > 0
+        return ExitCode.SOME_FAILED if usable or untried else ExitCode.BAD_DATA
 
     def reason(self) -> str | None:
         """Why the run ended early: "interrupted", an error's code, "max-failures" or None."""

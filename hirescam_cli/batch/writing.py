@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -41,12 +41,23 @@ def publish_case(
 
 
 def publish_failure(
-    out: Path, scan: Scan, settings: Settings, facts: RunFacts, stages: Stages, error: HirescamError
+    out: Path,
+    scan: Scan,
+    settings: Settings,
+    facts: RunFacts,
+    stages: Stages,
+    error: HirescamError,
+    seconds: float,
 ) -> dict[str, Any]:
-    """Publish the folder of a failed case, which says why. Raises OutputCreateError, OutputIOError."""
-    started = datetime.now(UTC).isoformat(timespec="seconds")
+    """Publish the folder of a case that failed after `seconds`, which says why.
+
+    Raises OutputCreateError, OutputIOError.
+    """
+    started = (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat(timespec="seconds")
     with CaseFolder(out, scan.case) as folder:
-        summary: dict[str, Any] = stages.write_failure(folder, scan.case, started, error, settings, facts)
+        summary: dict[str, Any] = stages.write_failure(
+            folder, scan.case, started, error, settings, facts, seconds
+        )
     return summary
 
 
@@ -63,6 +74,7 @@ class Writer:
         self._out, self._tally = out, tally
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hirescam-writer")
         self._pending: deque[Future[None]] = deque()
+        self._writing: tuple[str, float] | None = None
 
     def __enter__(self) -> Writer:
         return self
@@ -71,6 +83,11 @@ class Writer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def current(self) -> list[tuple[str, float]]:
+        """The case that is being written, if there is one, and for how many seconds."""
+        writing = self._writing
+        return [] if writing is None else [(writing[0], time.monotonic() - writing[1])]
 
     def case(self, scan: Scan, prepared: Any, explained: Any, began: float) -> None:
         """Write an explained case as soon as the one before is written."""
@@ -101,13 +118,16 @@ class Writer:
             self._pending.popleft().result()
         self._pending.append(self._threads.submit(self._guarded, work, *args))
 
-    def _guarded(self, work: Callable[..., None], *args: Any) -> None:
+    def _guarded(self, work: Callable[..., None], scan: Scan, *args: Any) -> None:
         if self._tally.fatal is not None:
             return
+        self._writing = (scan.case, time.monotonic())
         try:
-            work(*args)
+            work(scan, *args)
         except (OutputCreateError, OutputIOError) as error:
             self._tally.end_with(error)
+        finally:
+            self._writing = None
 
     def _write(self, scan: Scan, prepared: Any, explained: Any, began: float) -> None:
         result = publish_case(self._out, scan, *self._context, prepared, explained)
@@ -119,5 +139,6 @@ class Writer:
             self._tally.finished(scan.case, "done", seconds, warnings=tuple(result.get("warnings") or ()))
 
     def _write_failure(self, scan: Scan, failure: Failed, began: float) -> None:
-        publish_failure(self._out, scan, *self._context, failure.error)
-        self._tally.failed(scan.case, failure, time.monotonic() - began)
+        seconds = time.monotonic() - began
+        publish_failure(self._out, scan, *self._context, failure.error, seconds)
+        self._tally.failed(scan.case, failure, seconds)

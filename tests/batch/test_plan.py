@@ -41,7 +41,7 @@ def test_nothing_found_says_why(tmp_path: Path) -> None:
     with pytest.raises(NoInputError, match=r"No scan was found\."):
         plan(Discovery(), tmp_path, environ={})
     ignored = (Ignored("a.txt", "not-an-image", "It is no image."), Ignored("b", "hidden", "y"))
-    with pytest.raises(NoInputError, match=r"a\.txt was not: It is no image\. \(and 1 more\)") as caught:
+    with pytest.raises(NoInputError, match=r"used: a\.txt: It is no image\. \(and 1 more\)") as caught:
         plan(Discovery((), ignored), tmp_path, environ={})
     assert caught.value.exit_code == 66
 
@@ -49,9 +49,9 @@ def test_nothing_found_says_why(tmp_path: Path) -> None:
 def test_images_of_which_none_is_usable_are_bad_data(tmp_path: Path) -> None:
     ignored = (
         Ignored("a.txt", "not-an-image", "It is no image."),
-        Ignored("b", "few-slices", "It has 1 slice."),
+        Ignored("b", "few-slices", "b has 1 slice."),
     )
-    with pytest.raises(ScanError, match=r"b was not: It has 1 slice\. \(and 1 more\)") as caught:
+    with pytest.raises(ScanError, match=r"used: b has 1 slice\. \(and 1 more\)") as caught:
         plan(Discovery((), ignored), tmp_path, environ={})
     assert caught.value.exit_code == 65
 

@@ -44,7 +44,8 @@ def said(**options: Any) -> list[str]:
 def test_lines_of_a_run() -> None:
     assert said() == [
         "3 scans to explain (part 0 of 2).",
-        "[1/3] a done in 1.2 s",
+        "[1/3] a done in 1.2 s, 1 warning",
+        "  few-slices: There are few.",
         "1 done, 0 failed, 2 left; under way: b for 31 s.",
         "[2/3] b failed (gzip-damaged): b.nii.gz ends early. Copy it again.",
         "bug: c met a bug.",
@@ -54,9 +55,21 @@ def test_lines_of_a_run() -> None:
 
 
 def test_more_and_less_of_it() -> None:
-    assert said(verbose=1)[2] == "  few-slices: There are few."
     assert "Traceback: here" in said(verbose=1)
-    assert said(quiet=True) == [said()[3], said()[6]]
+    assert [line for line in said(verbose=1) if line != "Traceback: here"] == said()
+    assert said(quiet=True) == [said()[4], said()[7]]
+
+
+def test_what_holds_for_the_model_is_not_said_again_with_every_case() -> None:
+    model, own = "demonstration-model: It knows only phantoms.", ("a: One.", "b: Two.")
+    stream = io.StringIO()
+    with reporter(stream=stream) as report:
+        report.event(RunStarted(2))
+        report.event(CaseFinished("x", "done", 1, 0, 0, 1, 3.0, warnings=(own[0], model, own[1])))
+        report.event(CaseFinished("y", "done", 2, 0, 0, 0, 4.0, warnings=(model,)))
+    assert stream.getvalue().splitlines()[1:] == [
+        "[1/2] x done in 3.0 s, 2 warnings", "  a: One.", "  b: Two.", "[2/2] y done in 4.0 s",
+    ]  # fmt: skip
 
 
 def test_one_json_object_a_line() -> None:
@@ -75,18 +88,21 @@ def test_a_log_file_gets_everything(tmp_path: Path) -> None:
     said(quiet=True, log_file=log)
     lines = log.read_text().splitlines()
     assert len(lines) == 2 * 9
-    assert lines[1].endswith(" [1/3] a done in 1.2 s")
+    assert lines[1].endswith(" [1/3] a done in 1.2 s, 1 warning")
     assert lines[1][:4].isdigit()
     assert "Traceback: here" in log.read_text()
 
 
 def test_what_cannot_be_logged_to_is_refused(tmp_path: Path) -> None:
     with (
-        pytest.raises(OutputCreateError, match=r"run\.log") as caught,
+        pytest.raises(
+            OutputCreateError, match=r"^The log file run\.log cannot be created: No such"
+        ) as caught,
         reporter(log_file=tmp_path / "no/run.log"),
     ):
         pass
     assert caught.value.exit_code == 73
+    assert "--log-file" in str(caught.value.hint)
     with pytest.raises(UsageError), reporter(log_format="yaml"):
         pass
 
@@ -96,9 +112,11 @@ def test_warnings_and_what_is_left_out() -> None:
     with reporter(stream=stream) as report:
         report.warn("demonstration-model: It knows only phantoms.")
         report.ignored(Ignored("x.txt", "not-an-image", "It is no image."))
+        report.ignored(Ignored("few", "few-slices", "few has 6 slices."))
     assert stream.getvalue().splitlines() == [
         "demonstration-model: It knows only phantoms.",
-        "not-an-image: x.txt is left out: It is no image.",
+        "not-an-image: Left out: x.txt: It is no image.",
+        "few-slices: Left out: few has 6 slices.",
     ]
 
 
@@ -139,7 +157,9 @@ def test_a_terminal_gets_a_display(monkeypatch: pytest.MonkeyPatch, colour: bool
     text = b"".join(seen).decode()
     assert "b failed (gzip-damaged): b.nii.gz ends early." in text
     assert "1 failed, 0 left" in text
-    assert "a done in" not in text
+    assert "[1/3] a done in 1.2 s, 1 warning" in text
+    assert "  few-slices: There are few." in text
+    assert "c already there" not in text
     assert ("\x1b[38;5" in text or "\x1b[3" in text.replace("\x1b[39m", "")) == colour
 
 

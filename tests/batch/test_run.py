@@ -8,16 +8,19 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hirescam_cli import pipeline
 from hirescam_cli.api import explain
 from hirescam_cli.batch import RunOptions, plan, readers, tally
 from hirescam_cli.batch.events import CaseFinished, Event, Heartbeat, Notice, RunFinished, RunStarted
 from hirescam_cli.batch.run import BatchResult, run
 from hirescam_cli.batch.signals import Interruption
+from hirescam_cli.batch.stages import STAGES
 from hirescam_cli.errors import ModelError, OutputCreateError, UsageError
 from hirescam_cli.io import InputPath, ReadOptions, discover
 from tests.batch.troubled import STEADY, STEP, TROUBLED
@@ -131,8 +134,12 @@ def test_the_exit_code_says_whether_anything_could_be_used(tmp_path: Path, model
 def test_the_run_ends_at_the_allowed_number_of_failures(tmp_path: Path, model: Path) -> None:
     inputs = make(tmp_path / "in", "memory1", "memory2", "x1", "x2")
     result = go(inputs, tmp_path / "out", model, jobs=0, max_failures=2)
-    assert (result.failed, result.exit_code, result.stopped) == (2, 65, "max-failures")
+    assert (result.failed, result.exit_code, result.stopped) == (2, 8, "max-failures")
     assert result.left >= 1
+    for path in inputs.glob("x*"):
+        path.unlink()
+    result = go(inputs, tmp_path / "all", model, jobs=0, max_failures=2)
+    assert (result.failed, result.left, result.exit_code, result.stopped) == (2, 0, 65, None)
 
 
 def test_a_failed_case_is_tried_again(tmp_path: Path, model: Path) -> None:
@@ -248,6 +255,28 @@ def test_a_sign_of_life_names_what_is_under_way(
     assert any(case == "slow" for beat in beats for case, _ in beat.current)
 
 
+def slow_write(*args: Any) -> Any:
+    """Write a case slowly."""
+    time.sleep(0.8)
+    return pipeline.write_case(*args)
+
+
+def test_a_sign_of_life_names_the_case_being_written(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tally, "HEARTBEAT_SECONDS", 0.2)
+    monkeypatch.setattr(tally, "_LISTEN_SECONDS", 0.05)
+    events: list[Event] = []
+    found = discover([InputPath(make(tmp_path / "in", "only"))], ReadOptions())
+    stages = replace(STAGES, write_case=slow_write)
+    run(plan(found, tmp_path / "out"), tiny_settings(model), RunOptions(jobs=0), events.append, stages=stages)
+    seconds = [
+        dict(event.current)["only"] for event in events if isinstance(event, Heartbeat) if event.current
+    ]
+    assert 0.2 <= seconds[-1] <= 5.0
+    assert seconds == sorted(seconds)
+
+
 def test_a_run_ends_no_threads_or_processes_behind(tmp_path: Path, model: Path) -> None:
     go(make_scans(tmp_path / "in", 2), tmp_path / "out", model, jobs=2)
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith("hirescam")] == []
@@ -263,6 +292,9 @@ def test_the_index_lists_every_case_and_label(tmp_path: Path, model: Path) -> No
         ("=cmd", "ok"), ("memory", "failed"), ("x/-2", "ok"),
     ]  # fmt: skip
     assert document["cases"][1]["error"]["code"] == "out-of-memory"
+    failure = json.loads((tmp_path / "out/memory/summary.json").read_text())
+    assert document["cases"][1]["seconds"] == failure["run"]["seconds"]["total"]
+    assert 0.0 < failure["run"]["seconds"]["total"] <= result.seconds
     lines = (tmp_path / "out/log.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == document["cases"]
     with (tmp_path / "out/predictions.csv").open(newline="") as file:
