@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 
 from hirescam_cli.phantom.data import BIN_PX, BINS, PREPARATION, Cache, to_cells
 from hirescam_cli.phantom.lesions import FINDINGS
+from hirescam_cli.phantom.pasting import draw_nodule, find_lung, paste
 
 GROUP = 3
 CELLS = 6
 _SHIFT_BINS = 3
 _LEAST_ML = 0.12
 _HARD = [FINDINGS.index(label) for label in ("nodule", "nodule", "mass")]
+_NODULE = FINDINGS.index("nodule")
 _SHARE_OF_LARGEST = np.array(
     [0.40 if f in ("cardiomegaly", "pericardial_effusion") else 0.10 for f in FINDINGS]
 )
@@ -50,13 +52,16 @@ class Sampler:
     """Draws batches from the first `count` scans: half from anywhere, half with a chosen label.
 
     The label is chosen evenly, except that with chance `hard_share` it is one of the hard ones, nodules and masses.
+    With chance `paste_share` a group of a scan without nodules is given one (`phantom.pasting`).
     `largest` [scans, labels]: the most ml of an abnormality in any group of a scan.
     """
 
-    def __init__(self, cache: Cache, seed: int, count: int, hard_share: float = 0.0) -> None:
+    def __init__(
+        self, cache: Cache, seed: int, count: int, hard_share: float = 0.0, paste_share: float = 0.0
+    ) -> None:
         self.cache, self.count = cache, count
         self.rng = np.random.default_rng(seed)
-        self.hard_share = hard_share
+        self.hard_share, self.paste_share = hard_share, paste_share
         groups = PREPARATION.slices // GROUP
         volumes = np.zeros((len(cache), len(FINDINGS), groups), dtype=np.float32)
         for n in range(len(cache)):
@@ -72,7 +77,7 @@ class Sampler:
         rng = self.rng
         windows = np.zeros((size, GROUP, PREPARATION.side, PREPARATION.side), dtype=np.uint8)
         ml = np.zeros((size, len(FINDINGS), BINS, BINS), dtype=np.float32)
-        scans = np.zeros(size, dtype=np.intp)
+        largest = np.zeros((size, len(FINDINGS)), dtype=np.float32)
         for n in range(size):
             scan, first = int(rng.integers(self.count)), int(rng.integers(PREPARATION.slices - GROUP + 1))
             label = int(rng.integers(len(FINDINGS)))
@@ -82,15 +87,44 @@ class Sampler:
                 scan, group = (int(v) for v in self.positive[label][rng.integers(len(self.positive[label]))])
                 first = int(np.clip(group * GROUP + rng.integers(-1, 2), 0, PREPARATION.slices - GROUP))
             dy, dx = (int(v) for v in rng.integers(-_SHIFT_BINS, _SHIFT_BINS + 1, 2))
-            scans[n] = scan
+            window = self.cache.windows[scan, first : first + GROUP]
+            volumes = self.cache.group_ml(scan, first, GROUP)
+            largest[n] = self.largest[scan]
+            if self.paste_share and not self.cache.present[scan, _NODULE] and rng.random() < self.paste_share:
+                window, volumes[_NODULE], largest[n, _NODULE] = self._with_nodule(window)
             into, out_of = _moved(PREPARATION.side, dy * BIN_PX, dx * BIN_PX)
-            windows[n][(slice(None), *into)] = self.cache.windows[scan, first : first + GROUP][
-                (slice(None), *out_of)
-            ]
+            windows[n][(slice(None), *into)] = window[(slice(None), *out_of)]
             into, out_of = _moved(BINS, dy, dx)
-            ml[n][(slice(None), *into)] = self.cache.group_ml(scan, first, GROUP)[(slice(None), *out_of)]
-        group_target, cell_target = targets(ml, self.largest[scans])
+            ml[n][(slice(None), *into)] = volumes[(slice(None), *out_of)]
+        group_target, cell_target = targets(ml, largest)
         return Batch(windows, group_target, cell_target)
+
+    def _with_nodule(self, window: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32], float]:
+        """A copy of a group with a nodule in its lung, its ml [BINS, BINS] there, and the most in any group.
+
+        Without lung in the group there is no nodule either, and 0 ml.
+        """
+        window, nodule = np.array(window), draw_nodule(self.rng)
+        centre = find_lung(self.rng, window, 0, GROUP, nodule.radius_mm)
+        if centre is None:
+            return window, np.zeros((BINS, BINS), dtype=np.float32), 0.0
+        ahead = 0.8 * nodule.radius_mm / PREPARATION.spacing_mm[0]
+        z = centre[0] + float(self.rng.uniform(-ahead, ahead))
+        ml = paste(window, nodule, (z, centre[1], centre[2])).sum(axis=0)
+        return window, ml, nodule.largest_ml(GROUP * PREPARATION.spacing_mm[0])
+
+
+def paste_scan(
+    window: NDArray[np.uint8], rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """A copy of a whole scan with one to three nodules, and their ml [slices, BINS, BINS]; zero if no lung was met."""
+    window, ml = np.array(window), np.zeros((PREPARATION.slices, BINS, BINS), dtype=np.float32)
+    for _ in range(int(rng.integers(1, 4))):
+        nodule = draw_nodule(rng)
+        centre = find_lung(rng, window, 0, PREPARATION.slices, nodule.radius_mm)
+        if centre is not None:
+            ml += paste(window, nodule, centre)
+    return window, ml
 
 
 def _moved(size: int, dy: int, dx: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
@@ -101,12 +135,24 @@ def _moved(size: int, dy: int, dx: int) -> tuple[tuple[slice, slice], tuple[slic
 
 
 def scan_targets(
-    cache: Cache, scans: NDArray[np.intp], largest: NDArray[np.float32], offset: int
+    cache: Cache,
+    scans: NDArray[np.intp],
+    largest: NDArray[np.float32],
+    offset: int,
+    pasted: dict[int, NDArray[np.float32]],
 ) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
-    """Targets of all groups of some scans, [scans * groups, ...]; groups start at slice `offset`."""
+    """Targets of all groups of some scans, [scans * groups, ...]; groups start at slice `offset`.
+
+    `pasted`: by scan, ml of pasted nodules [slices, BINS, BINS].
+    """
     groups = PREPARATION.slices // GROUP
-    first = [offset + GROUP * g for g in range(groups)]
-    ml = np.stack(
-        [cache.group_ml(int(n), f, min(GROUP, PREPARATION.slices - f)) for n in scans for f in first]
-    )
-    return targets(ml, np.repeat(largest[scans], groups, axis=0))
+    ml = np.zeros((len(scans), groups, len(FINDINGS), BINS, BINS), dtype=np.float32)
+    most = np.repeat(largest[scans][:, None], groups, axis=1)
+    for n, scan in enumerate(int(s) for s in scans):
+        for g, first in enumerate(range(offset, offset + GROUP * groups, GROUP)):
+            ml[n, g] = cache.group_ml(scan, first, min(GROUP, PREPARATION.slices - first))
+            if scan in pasted:
+                ml[n, g, _NODULE] += pasted[scan][first : first + GROUP].sum(axis=0)
+        if scan in pasted:
+            most[n, :, _NODULE] = ml[n, :, _NODULE].sum(axis=(1, 2)).max()
+    return targets(ml.reshape(-1, *ml.shape[2:]), most.reshape(-1, len(FINDINGS)))

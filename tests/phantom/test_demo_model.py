@@ -60,8 +60,10 @@ def test_the_published_figures_are_of_the_shipped_weights() -> None:
     assert figures["weights_sha256"] == load_spec("demo").weights_sha256
     assert [row["label"] for row in figures["labels"]] == list(FINDINGS)
     auroc = {row["label"]: row["auroc"] for row in figures["labels"]}
-    assert auroc.pop("nodule") >= 0.75, "nodules are the weak label"
     assert min(auroc.values()) >= 0.95
+    near = {row["label"]: row["hirescam"]["peak_near"] for row in figures["labels"]}
+    assert near.pop("nodule") >= 0.6, "nodules are far smaller than a cell"
+    assert min(near.values()) >= 0.85
     assert len(table(figures).splitlines()) == 2 + len(FINDINGS)
 
 
