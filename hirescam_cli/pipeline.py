@@ -236,6 +236,7 @@ def _run_section(
         "precision": facts.precision,
         "fallbacks": [*facts.fallbacks, *fallbacks],
         "params_hash": facts.params_hash,
+        "settings": settings.stated(),
         "peak_memory_mib": None,
         "seconds": {stage: seconds.get(stage) for stage in _STAGES},
     }

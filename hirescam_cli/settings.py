@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,7 @@ FORMATS = ("nifti", "png", "gif", "html")
 PLANNED_FORMATS = ("dicom-seg", "dicom-sr", "dicom-sc", "dicom-pm")
 GRIDS = ("scan", "cam", "both")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+_UID = re.compile(r"[0-9.]+")
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,28 @@ class Settings:
         check_choices(formats=self.formats, grid=self.grid, threshold=self.threshold)
         if not 0 <= self.compress <= 3:
             raise UsageError(f"--compress is {self.compress}, expected a level from 0 to 3.")
+        check_series(self.read.series)
         LabelChoice.parse(self.labels, spec.labels)
         return self
+
+    def stated(self) -> dict[str, Any]:
+        """The options that decide a case's content as they were given, by name: no paths, no identifiers."""
+        return {
+            "method": list(self.methods),
+            "labels": self.labels,
+            "threshold": self.threshold,
+            "target-layer": self.target_layer,
+            "placement": self.placement,
+            "grid": self.grid,
+            "format": list(self.formats),
+            "signed": self.signed,
+            "compress": self.compress,
+            "precision": self.precision,
+            "identifiers": self.identifiers,
+            "prefer": self.read.prefer,
+            "assume-affine": self.read.assume_affine,
+            "allow-gaps": self.read.allow_gaps,
+        }
 
     def result_hash(self, spec: ModelSpec, weights_sha256: str) -> str:
         """SHA-256 over what decides a case's content: these settings (not the device), model and weights."""
@@ -83,6 +105,15 @@ def check_choices(*, formats: tuple[str, ...], grid: str, threshold: float | Non
     _choice("--grid", (grid,), GRIDS)
     if threshold is not None and not 0.0 <= threshold <= 1.0:
         raise UsageError(f"--threshold is {threshold}, expected a probability from 0 to 1.")
+
+
+def check_series(series: str) -> None:
+    """Check the value of --series: UsageError for what is no word of it and cannot be a UID."""
+    if series not in ("all", "largest") and not _UID.fullmatch(series):
+        raise UsageError(
+            f"--series {series!r} is unknown.",
+            hint="Write all, largest or a SeriesInstanceUID (digits and dots); `hirescam inspect` lists them.",
+        )
 
 
 def _choice(option: str, values: tuple[str, ...], allowed: tuple[str, ...]) -> None:

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from hirescam_cli.batch.plan import Part
-from hirescam_cli.errors import OutputCreateError
+from hirescam_cli.errors import HirescamError, OutputCreateError
 from hirescam_cli.output.publish import output_error
 
 LOCK = ".hirescam.lock"
@@ -34,8 +34,21 @@ def output_lock(out: Path, part: Part | None) -> Iterator[bool]:
                 own = stack.enter_context(_opened(out / f".hirescam.part-{part.index}-of-{part.count}.lock"))
                 locked = _share(whole, part.count) and _take(own, fcntl.LOCK_EX)
         except OSError as error:
-            raise output_error(error, out.name) from error
+            raise _refusal(error, out) from error
         yield locked
+
+
+def _refusal(error: OSError, out: Path) -> HirescamError:
+    """An output that is there already need not be created, only written to."""
+    general = output_error(error, out.name)
+    if not isinstance(general, OutputCreateError) or not out.is_dir():
+        return general
+    return OutputCreateError(
+        f"The output folder {out.name or '.'} cannot be written to: {error.strerror or type(error).__name__}.",
+        hint="Choose another --output, or have the permission to write there.",
+        code="output-unwritable",
+        stage="plan",
+    )
 
 
 @contextmanager

@@ -22,11 +22,12 @@ class Identity:
 
     `params_hash`: hash over everything that decides a case's content, the model and weights among it.
     `facts`: what of it a summary tells, to name what changed: dotted key of the summary, option that sets it,
-    value of this run.
+    value of this run. `settings`: options of this run by name, as a summary's `run.settings` tells them.
     """
 
     params_hash: str
     facts: tuple[tuple[str, str, Any], ...] = ()
+    settings: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,14 +103,19 @@ def finished_cases(
 def _refuse_other_options(case: str, summary: Mapping[str, Any], identity: Identity) -> None:
     if _fact(summary, "run.params_hash") == identity.params_hash:
         return
-    changed = [
-        f"{option} was {_shown(_fact(summary, key))} and is {_shown(value)}"
+    changed = {
+        option: f"{option} was {_shown(_fact(summary, key))} and is {_shown(value)}"
         for key, option, value in identity.facts
         if _fact(summary, key) != value
-    ]
+    }
+    earlier = (summary.get("run") or {}).get("settings") or {}
+    for name, value in identity.settings:
+        if name in earlier and earlier[name] != value:
+            sentence = f"--{name} was {_shown(earlier[name])} and is {_shown(value)}"
+            changed.setdefault(f"--{name}", sentence)
     raise UsageError(
         f"The output holds the case {case} of a run with other options: "
-        f"{'; '.join(changed) or 'one that its summary does not list, such as --labels, --grid or --format'}.",
+        f"{'; '.join(changed.values()) or 'what changed, such as the description of the model, it does not say'}.",
         hint="Choose another --output, repeat the options, or replace those cases with --existing overwrite.",
         code="options-changed",
     )
@@ -127,5 +133,7 @@ def _fact(summary: Mapping[str, Any], key: str) -> Any:
 
 
 def _shown(value: Any) -> str:
+    if value is None:
+        return "not given"
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
     return text[:12] + "..." if len(text) == 64 else text

@@ -60,4 +60,5 @@ def identity_of(facts: RunFacts, settings: Settings) -> Identity:
             ("labels.0.threshold", "--threshold", threshold),
             ("run.precision", "--precision", facts.precision),
         ),
+        tuple(settings.stated().items()),
     )

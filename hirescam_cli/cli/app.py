@@ -38,10 +38,10 @@ def root(
     """Options before the command."""
 
 
-app.command("explain", no_args_is_help=True)(explain_command)
-app.command("inspect", no_args_is_help=True)(inspect_command)
-app.command("render", no_args_is_help=True)(render_command)
-app.command("report", no_args_is_help=True)(report_command)
+app.command("explain")(explain_command)
+app.command("inspect")(inspect_command)
+app.command("render")(render_command)
+app.command("report")(report_command)
 app.add_typer(models.app, name="model")
 app.command("demo")(demo_command)
 app.command("bench")(bench_command)

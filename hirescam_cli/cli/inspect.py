@@ -72,7 +72,9 @@ def inspect_command(
     from hirescam_cli.inspection import inspect_inputs
     from hirescam_cli.io.scan import ReadOptions
     from hirescam_cli.model.spec import load_spec
+    from hirescam_cli.settings import check_series
 
+    check_series(series)
     read: Any = {"series": series, "prefer": prefer, "assume_affine": assume_affine, "allow_gaps": allow_gaps}
     chosen: Any = identifiers
     found = inspect_inputs(

@@ -189,10 +189,13 @@ def test_other_options_are_refused_and_named(tmp_path: Path, model: Path) -> Non
     for option, more in (
         ("--method was ..hirescam.. and is ..gradcam..", {"methods": ("gradcam",)}),
         ("--threshold was 0.5 and is 0.25", {"threshold": 0.25}),
-        ("such as --labels, --grid or --format", {"labels": "all"}),
+        ("--labels was positive and is all", {"labels": "all"}),
+        ("--grid was scan and is both; --signed was false and is true", {"grid": "both", "signed": True}),
+        ("--prefer was not given and is qform", {"read": ReadOptions(prefer="qform")}),
     ):
-        with pytest.raises(UsageError, match=option):
+        with pytest.raises(UsageError, match=f"run with other options: {option}") as caught:
             explain(inputs, out, settings=tiny_settings(model, **more))
+        assert caught.value.message.count(" was ") == 1 + option.count("; ")
     assert digest_tree(out) == before
     settings = tiny_settings(model, placement="receptive-field")
     assert explain(inputs, out, settings=settings, options=RunOptions(existing="overwrite")).done == 2

@@ -188,6 +188,19 @@ def test_a_division_may_change_once_the_others_have_ended(tmp_path: Path) -> Non
         assert (tmp_path / LOCK).read_text() == str(part.count)
 
 
+def test_an_output_that_cannot_be_written_to_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    (tmp_path / "out" / LOCK).mkdir(parents=True)
+    with pytest.raises(OutputCreateError) as caught, output_lock(tmp_path / "out", None):
+        pass
+    assert caught.value.message == "The output folder out cannot be written to: Is a directory."
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(OutputCreateError, match="cannot be created"),
+        output_lock(tmp_path / "file/out", None),
+    ):
+        pass
+
+
 def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def none_here(_descriptor: int, _kind: int) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))

@@ -261,3 +261,22 @@ def test_hostile_label_names_are_safe_file_names(tmp_path: Path, capsys: pytest.
         "summary.json",
     ]
     assert nib.load(tmp_path / "out" / "scan" / "hirescam.cams.nii.gz").ndim == 4
+
+
+@pytest.mark.parametrize("command", ["explain", "inspect", "render"])
+def test_a_command_without_its_arguments_is_a_usage_error(
+    capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    result = hirescam(capsys, command)
+    assert (result.code, result.out) == (2, "")
+    assert "Missing argument" in result.err
+
+
+@pytest.mark.parametrize("command", ["explain", "inspect"])
+def test_a_series_that_is_no_uid_is_a_usage_error(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "x.nii").touch()
+    result = hirescam(capsys, command, tmp_path / "x.nii", "--series", "foo")
+    assert (result.code, result.out) == (2, "")
+    assert "--series 'foo' is unknown" in result.err

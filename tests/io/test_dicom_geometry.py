@@ -122,7 +122,7 @@ def test_uneven_slices_are_resampled_to_an_even_grid(tmp_path: Path) -> None:
     assert volume.array_ijk.dtype == np.float32
 
 
-@pytest.mark.parametrize("missing", [[4], [4, 5], [2, 7]])
+@pytest.mark.parametrize("missing", [[4], [4, 5], [2, 7], [2, 5, 8]])
 def test_missing_slices_are_refused(tmp_path: Path, missing: list[int]) -> None:
     make_series(tmp_path, chest((24, 20, 14)), skip=missing)
     error = refused(tmp_path)
@@ -130,7 +130,8 @@ def test_missing_slices_are_refused(tmp_path: Path, missing: list[int]) -> None:
     width = 7.5 if missing == [4, 5] else 5.0
     first = missing[0]
     assert f"{width:.2f} mm between slices {first} and {first + 1} of {14 - len(missing)}" in error.message
-    assert ("1 more gap" in error.message) == (missing == [2, 7])
+    more = {(2, 7): "(and 1 more gap)", (2, 5, 8): "(and 2 more gaps)"}.get(tuple(missing))
+    assert error.message.endswith(f"{more}." if more else "2.50 mm.")
     assert "--allow-gaps" in str(error.hint)
 
 

@@ -122,6 +122,8 @@ def test_fewer_than_ten_slices_are_read_only_when_asked_for(tmp_path: Path, coun
     scans, ignored = find(tmp_path)
     assert len(scans) == (count >= 10)
     assert [item.code for item in ignored] == ["few-slices"] * (count < 10)
+    expected = {1: "has 1 slice, fewer than 10;", 9: "has 9 slices, fewer than 10;"}
+    assert all(expected[count] in item.reason for item in ignored)
     assert_volume(read(tmp_path, series="1.2.3"), hu, expected_affine_ras())
 
 
@@ -356,6 +358,10 @@ def test_duplicates_with_the_same_pixels_are_dropped_with_a_warning(tmp_path: Pa
     assert_volume(volume, chest(), expected_affine_ras())
     assert volume.provenance.warnings == (
         "duplicate-slices: 2 slices were there twice with the same pixels.",
+    )
+    (tmp_path / "copy7.dcm").unlink()
+    assert read(tmp_path).provenance.warnings == (
+        "duplicate-slices: 1 slice was there twice with the same pixels.",
     )
 
 

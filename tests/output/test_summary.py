@@ -15,6 +15,7 @@ from hirescam_cli.explain.explanation import Explanation
 from hirescam_cli.geometry import Grid
 from hirescam_cli.model.spec import ModelSpec, Preparation
 from hirescam_cli.output import summary
+from hirescam_cli.settings import Settings
 from hirescam_cli.volume import Provenance, Volume
 from tests.geometry.worlds import affine_of
 
@@ -63,6 +64,7 @@ def run_section(**changes: Any) -> dict[str, Any]:
     run = {
         "version": "0.1.0", "torch": "2.6", "device": "cpu", "device_requested": "auto", "precision": "fp32",
         "fallbacks": [], "params_hash": HASH, "peak_memory_mib": 512.0, "seconds": seconds,
+        "settings": Settings(threshold=0.25, methods=("hirescam", "gradcam")).stated(),
     }  # fmt: skip
     return {**run, **changes}
 

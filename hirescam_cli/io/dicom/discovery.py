@@ -157,7 +157,8 @@ def _not_worth_it(candidate: _Candidate, identifiers: Identifiers) -> tuple[str,
     if candidate.derived:
         return "derived-view", f"is a reformat, projection or map computed from other slices; {ask}"
     if candidate.slices < MIN_SLICES:
-        return "few-slices", f"has {candidate.slices} slices, fewer than {MIN_SLICES}; {ask}"
+        slices = "1 slice" if candidate.slices == 1 else f"{candidate.slices} slices"
+        return "few-slices", f"has {slices}, fewer than {MIN_SLICES}; {ask}"
     if is_label_map(candidate.scan.selector):
         return "label-map", f"holds few whole numbers and none below 0: a mask, not a CT in HU; {ask}"
     return None

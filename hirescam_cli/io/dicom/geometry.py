@@ -227,7 +227,8 @@ def _gap_error(
     name: str, distances: Floats, steps: Floats, gaps: NDArray[np.bool_], usual: float
 ) -> ScanError:
     where = int(np.argmax(gaps))
-    more = f" (and {int(gaps.sum()) - 1} more gaps)" if gaps.sum() > 1 else ""
+    others = int(gaps.sum()) - 1
+    more = f" (and {others} more {'gap' if others == 1 else 'gaps'})" if others else ""
     return ScanError(
         f"{name} misses slices: {steps[where]:.2f} mm between slices {where + 1} and {where + 2} "
         f"of {len(distances)}, elsewhere {usual:.2f} mm{more}.",

@@ -120,7 +120,8 @@ class _Decoder:
             raise ScanError(f"{self._scan.name} has slices without pixels.", code="dicom-truncated")
         notes = self._tally.warnings(set(self._rescales))
         if self._copies:
-            notes.insert(0, f"duplicate-slices: {self._copies} slices were there twice with the same pixels.")
+            slices = "1 slice was" if self._copies == 1 else f"{self._copies} slices were"
+            notes.insert(0, f"duplicate-slices: {slices} there twice with the same pixels.")
         return self._array, digests, notes
 
     def _frames(self, stream: IO[bytes], header: Header) -> Iterator[tuple[int, Array]]:
