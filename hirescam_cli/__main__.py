@@ -41,7 +41,10 @@ def _say(message: str, hint: str | None) -> None:
 def _bug(error: Exception) -> None:
     import traceback
 
-    _say(f"hirescam: internal error: {type(error).__name__}: {error}", "This is a bug in hirescam; please report it.")
+    _say(
+        f"hirescam: internal error: {type(error).__name__}: {error}",
+        "This is a bug in hirescam; please report it.",
+    )
     traceback.print_exception(error, file=sys.stderr)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import resource
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import torch
 
 from hirescam_cli import pipeline
 from hirescam_cli.batch import RunOptions, plan
@@ -49,7 +51,17 @@ class Clock:
             self.memory.append(self.process.memory_info().rss)
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """The network on one thread, so that the calling thread's processor time is all of the network's."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
 def test_a_thousand_scans(tmp_path: Path, model: Path, record_property: Any) -> None:
     clock = Clock()
     cases = plan(discover([InputPath(make_scans(tmp_path / "in", 1000))], ReadOptions()), tmp_path / "out")
