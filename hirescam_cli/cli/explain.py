@@ -208,8 +208,8 @@ def explain_command(
         "identifiers": identifiers,
     }
     settings = Settings(
-        model=model, weights=weights, labels=labels, threshold=threshold, target_layer=target_layer, placement=placement,
-        device=device, precision=precision, compress=compress, signed=signed, read=ReadOptions(**read), **chosen,
+        model=model, weights=weights, labels=labels, threshold=threshold, target_layer=target_layer,
+        placement=placement, device=device, precision=precision, compress=compress, signed=signed, read=ReadOptions(**read), **chosen,
     ).checked(spec)  # fmt: skip
     options: Any = {
         "existing": existing,
