@@ -209,7 +209,8 @@ def explain_command(
     }
     settings = Settings(
         model=model, weights=weights, labels=labels, threshold=threshold, target_layer=target_layer,
-        placement=placement, device=device, precision=precision, compress=compress, signed=signed, read=ReadOptions(**read), **chosen,
+        placement=placement, device=device, precision=precision, compress=compress, signed=signed,
+        read=ReadOptions(**read), **chosen,
     ).checked(spec)  # fmt: skip
     options: Any = {
         "existing": existing,
