@@ -7,9 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
-from hirescam_cli.cli.options import comma_list, option, setup_streams
+from hirescam_cli.cli.options import (
+    AllowGaps,
+    AssumeAffine,
+    Identifiers,
+    MaxVoxels,
+    Prefer,
+    Series,
+    comma_list,
+    option,
+    setup_streams,
+)
 
-_MODEL, _WHAT, _READ, _RUN, _SAY = "Model", "What to compute and write", "Reading", "The run", "Messages"
+_MODEL, _WHAT, _RUN, _SAY = "Model", "What to compute and write", "The run", "Messages"
 
 
 def explain_command(
@@ -104,33 +114,12 @@ def explain_command(
             help="Of the trunk; the maps are always fp32.",
         ),
     ] = "auto",
-    series: Annotated[
-        str, option("series", metavar="all|largest|UID", panel=_READ, help="Which DICOM series.")
-    ] = "all",
-    prefer: Annotated[
-        str | None,
-        option(
-            "prefer",
-            metavar="sform|qform",
-            panel=_READ,
-            help="Which of two disagreeing NIfTI transforms holds.",
-        ),
-    ] = None,
-    assume_affine: Annotated[
-        bool, option("assume-affine", panel=_READ, help="Accept NIfTI files without orientation.")
-    ] = False,
-    allow_gaps: Annotated[
-        bool, option("allow-gaps", panel=_READ, help="Interpolate missing DICOM slices.")
-    ] = False,
-    max_voxels: Annotated[
-        int, option("max-voxels", metavar="N", panel=_READ, help="Refuse larger volumes.")
-    ] = 1_000_000_000,
-    identifiers: Annotated[
-        str,
-        option(
-            "identifiers", metavar="none|uids", panel=_READ, help="Whether series UIDs appear in results."
-        ),
-    ] = "uids",
+    series: Series = "all",
+    prefer: Prefer = None,
+    assume_affine: AssumeAffine = False,
+    allow_gaps: AllowGaps = False,
+    max_voxels: MaxVoxels = 1_000_000_000,
+    identifiers: Identifiers = "uids",
     existing: Annotated[
         str,
         option(

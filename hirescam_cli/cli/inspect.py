@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hirescam_cli.cli.options import option, setup_streams
+from hirescam_cli.cli.options import (
+    READING,
+    AllowGaps,
+    AssumeAffine,
+    Identifiers,
+    MaxVoxels,
+    Prefer,
+    Series,
+    option,
+    setup_streams,
+)
 from hirescam_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -14,7 +24,7 @@ if TYPE_CHECKING:
 
     from hirescam_cli.inspection import Inspection
 
-_READ, _SAY = "Reading", "Messages"
+_SAY = "Messages"
 _COLUMNS = ("case", "kind", "size", "spacing mm", "axes", "slices", "HU", "seen", "padding", "warnings")
 
 
@@ -25,35 +35,16 @@ def inspect_command(
     ],
     model: Annotated[
         str,
-        option("model", metavar="NAME|FILE.toml", panel=_READ, help="The model whose coverage is reported."),
+        option(
+            "model", metavar="NAME|FILE.toml", panel=READING, help="The model whose coverage is reported."
+        ),
     ] = "demo",
-    series: Annotated[
-        str, option("series", metavar="all|largest|UID", panel=_READ, help="Which DICOM series.")
-    ] = "all",
-    prefer: Annotated[
-        str | None,
-        option(
-            "prefer",
-            metavar="sform|qform",
-            panel=_READ,
-            help="Which of two disagreeing NIfTI transforms holds.",
-        ),
-    ] = None,
-    assume_affine: Annotated[
-        bool, option("assume-affine", panel=_READ, help="Accept NIfTI files without orientation.")
-    ] = False,
-    allow_gaps: Annotated[
-        bool, option("allow-gaps", panel=_READ, help="Interpolate missing DICOM slices.")
-    ] = False,
-    max_voxels: Annotated[
-        int, option("max-voxels", metavar="N", panel=_READ, help="Refuse larger volumes.")
-    ] = 1_000_000_000,
-    identifiers: Annotated[
-        str,
-        option(
-            "identifiers", metavar="none|uids", panel=_READ, help="Whether series UIDs appear in results."
-        ),
-    ] = "uids",
+    series: Series = "all",
+    prefer: Prefer = None,
+    assume_affine: AssumeAffine = False,
+    allow_gaps: AllowGaps = False,
+    max_voxels: MaxVoxels = 1_000_000_000,
+    identifiers: Identifiers = "uids",
     as_json: Annotated[
         bool, option("json", panel=_SAY, help="Print one JSON document instead of tables.")
     ] = False,

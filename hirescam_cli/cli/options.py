@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -14,6 +14,30 @@ def option(name: str, *short: str, panel: str, **kwargs: Any) -> Any:
     return typer.Option(
         f"--{name}", *short, envvar=variable, rich_help_panel=panel, show_envvar=False, **kwargs
     )
+
+
+READING = "Reading"
+Series = Annotated[
+    str, option("series", metavar="all|largest|UID", panel=READING, help="Which DICOM series.")
+]
+Prefer = Annotated[
+    str | None,
+    option(
+        "prefer",
+        metavar="sform|qform",
+        panel=READING,
+        help="Which of two disagreeing NIfTI transforms holds.",
+    ),
+]
+AssumeAffine = Annotated[
+    bool, option("assume-affine", panel=READING, help="Accept NIfTI files without orientation.")
+]
+AllowGaps = Annotated[bool, option("allow-gaps", panel=READING, help="Interpolate missing DICOM slices.")]
+MaxVoxels = Annotated[int, option("max-voxels", metavar="N", panel=READING, help="Refuse larger volumes.")]
+Identifiers = Annotated[
+    str,
+    option("identifiers", metavar="none|uids", panel=READING, help="Whether series UIDs appear in results."),
+]
 
 
 def comma_list(values: Sequence[str]) -> list[str]:
