@@ -89,18 +89,22 @@ def to_hu(array: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[str, ...]
         )
     low, high = float(hu.min()), float(hu.max())
     if low == high:
+        nothing = bad == hu.size
         raise ScanError(
-            f"{name} is constant: every voxel is {low:g}.",
+            f"{name} holds no finite voxel." if nothing else f"{name} is constant: every voxel is {low:g}.",
             hint="Give a scan with an image in it.",
             code="constant",
         )
+    return hu, (*warnings, *doubts(low, high))
+
+
+def doubts(low: float, high: float) -> tuple[str, ...]:
+    """Warnings that values from `low` to `high` may be no HU."""
     if low > _HIGHEST_AIR_HU:
-        warnings.append(
-            f"values-not-hu: the smallest value is {low:g}; a CT in HU holds air, at about -1000."
-        )
+        return (f"values-not-hu: the smallest value is {low:g}; a CT in HU holds air, at about -1000.",)
     if low < _POSSIBLE_HU[0] or high > _POSSIBLE_HU[1]:
-        warnings.append(f"values-not-hu: the values run from {low:g} to {high:g}, beyond what HU can be.")
-    return hu, tuple(warnings)
+        return (f"values-not-hu: the values run from {low:g} to {high:g}, beyond what HU can be.",)
+    return ()
 
 
 def _exact(array: NDArray[Any]) -> tuple[NDArray[Any], int]:

@@ -130,14 +130,14 @@ def test_hu_beyond_int16_are_kept_in_float32(tmp_path: Path) -> None:
         ({"RescaleSlope": ""}, "no-rescale"),
         ({"RescaleType": "US"}, "rescale-type"),
         ({"RescaleType": "HU_MOD"}, "rescale-type"),
-        ({"RescaleIntercept": 2000}, "no-air"),
+        ({"RescaleIntercept": 2000}, "values-not-hu"),
     ],
 )
 def test_values_that_may_be_no_hu_are_warned_about(tmp_path: Path, tags: dict, warning: str) -> None:
     make_series(tmp_path, **tags)
     found = codes(read(tmp_path))
     assert warning in found
-    assert set(found) <= {warning, "no-air"}
+    assert set(found) <= {warning, "values-not-hu"}
 
 
 def test_warnings_never_quote_a_tag(tmp_path: Path) -> None:
@@ -393,3 +393,35 @@ def test_a_file_that_changed_since_it_was_found_is_refused(tmp_path: Path) -> No
     with pytest.raises(ScanError, match=paths[3].name) as caught:
         read_series(scan, ReadOptions())
     assert caught.value.code == "dicom-changed"
+
+
+def test_a_file_that_changed_only_in_what_is_not_read_is_read_all_the_same(tmp_path: Path) -> None:
+    from hirescam_cli.io.dicom import read_series
+    from hirescam_cli.io.scan import ReadOptions
+    from tests.io.dicom_case import only
+
+    paths = make_series(tmp_path)
+    scan = only(tmp_path)
+    ds = pydicom.dcmread(paths[3])
+    ds.PatientComments = "moves the pixels further back in the file"
+    ds.save_as(paths[3])
+    assert_volume(read_series(scan, ReadOptions()), chest(), expected_affine_ras())
+
+
+@pytest.mark.parametrize("copies", [0, 12])
+def test_any_number_of_threads_reads_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copies: int
+) -> None:
+    hu = np.tile(chest(), (1, 1, 4))
+    hu[3, 4, 20] = 3000
+    edit = padded(np.uint16, 4095, PixelPaddingValue=("US", 4095))
+    make_series(tmp_path, hu, dtype=np.uint16, series_uid="1.2.3", edit=edit)
+    make_series(tmp_path, hu[:, :, :copies], dtype=np.uint16, series_uid="1.2.3", prefix="copy", edit=edit)
+    volumes = []
+    for threads in ("1", "2", "5"):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        volumes.append(read(tmp_path))
+    assert codes(volumes[0]) == [*(["duplicate-slices"] if copies else []), "pixel-padding"]
+    for other in volumes[1:]:
+        assert other.provenance == volumes[0].provenance
+        assert_volume(other, volumes[0].array_ijk, volumes[0].affine_ras)

@@ -39,7 +39,7 @@ WHOLE = [
     Series("acrin_flt_torso_dcm", warnings=("pixel-padding",)),
     Series("cip_chest64/dicom"),
     Series("dcmqi_ct3slice", "0*.dcm", ("pixel-padding",)),
-    Series("slicer_cthead64_dcm", warnings=("rescale-type", "no-air")),
+    Series("slicer_cthead64_dcm", warnings=("rescale-type", "values-not-hu")),
     Series("sts_003/dicom"),
     Series("totalseg_ct/dicom"),
     Series("odd_dicom", "CT_small.dcm"),
@@ -231,7 +231,7 @@ def test_legacy_converted_and_supplemental_palette(real_data: Path) -> None:
     legacy = read_real(real_data, Series("odd_dicom", "legacy_converted_*.dcm"))
     assert legacy.provenance.kind == "dicom-enhanced"
     assert legacy.array_ijk.shape == (23, 38, 3)
-    assert "no-air" in codes(legacy)
+    assert "values-not-hu" in codes(legacy)
     assert read_real(real_data, Series("odd_dicom", "eCT_Supplemental.dcm")).array_ijk.shape == (512, 512, 2)
 
 

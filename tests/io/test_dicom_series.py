@@ -136,7 +136,7 @@ def test_a_mask_of_16_bits_stored_as_ct_is_left_out(tmp_path: Path, series: str,
     make_series(tmp_path, labels, intercept=0, series_uid="1.2.3", **rescale)
     scans, ignored = find(tmp_path, series=series)
     assert (scans, [item.code for item in ignored]) == ([], ["label-map"])
-    assert "no-air" in codes(read(tmp_path, series="1.2.3"))
+    assert "values-not-hu" in codes(read(tmp_path, series="1.2.3"))
 
 
 def test_ct_without_a_rescale_is_no_mask(tmp_path: Path) -> None:

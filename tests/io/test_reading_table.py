@@ -314,7 +314,7 @@ DICOM_ROWS = [
 
 REAL_ROWS = [
     Row("real torso", real("acrin_flt_torso_dcm"), read=("pixel-padding",)),
-    Row("real head not in HU", real("slicer_cthead64_dcm"), read=("no-air", "rescale-type")),
+    Row("real head not in HU", real("slicer_cthead64_dcm"), read=("rescale-type", "values-not-hu")),
     Row("real soft-tissue sarcoma", real("sts_003/dicom"), read=()),
     Row("real JPEG 2000 without SOP class", real("totalseg_ct/dicom"), read=()),
     Row("real gaps", real("lego_phantom_10slices_dcm"), refused=("dicom-gaps", "90.00 mm")),

@@ -80,7 +80,7 @@ def _by_class(header: Header) -> tuple[str, str] | None:
             return code, what
     if modality in _OTHER_MODALITIES:
         return _OTHER_MODALITIES[modality]
-    if sop_class is None and not modality and not header.has_pixels:
+    if sop_class is None and not modality and header.pixels is None:
         return "dicom-broken", "broken: it ends before it says what it is"
     if sop_class is None and not modality:
         return "not-ct", "not marked as CT: it has neither a SOP class nor a modality"
@@ -100,7 +100,7 @@ def _by_image_type(header: Header) -> tuple[str, str] | None:
 
 def _by_pixels(header: Header) -> tuple[str, str] | None:
     pixel_format = header.pixel_format
-    if pixel_format is None or not header.has_pixels:
+    if pixel_format is None or header.pixels is None:
         return "dicom-broken", "a CT image without pixels: the file is cut short or damaged"
     if pixel_format.samples != 1 or not pixel_format.photometric.upper().startswith("MONOCHROME"):
         return "not-an-image", "a colour image, not a CT slice"

@@ -16,14 +16,15 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import IO, Any
 
 import gdcm
 import pydicom
 from pydicom import config
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
-from pydicom.tag import Tag
+from pydicom.tag import BaseTag, Tag
 
 from hirescam_cli.errors import ScanError
 
@@ -56,23 +57,50 @@ def quiet() -> Iterator[None]:
         config.settings.reading_validation_mode = mode
 
 
-@dataclass(frozen=True)
+class Elements:
+    """The elements of a data set by the number of their tag: look-ups in a `Dataset` are slow."""
+
+    __slots__ = ("_dataset", "_found", "meta")
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+        self._found = {int(tag): element for tag, element in dataset.items()}
+        meta = getattr(dataset, "file_meta", None)
+        self.meta = None if meta is None else Elements(meta)
+
+    def get(self, tag: int) -> RawDataElement | DataElement | None:
+        """The element as it was read, None where there is none."""
+        return self._found.get(tag)
+
+    def items_of(self, tag: int) -> list[Elements]:
+        """The items of the sequence `tag`; empty where it is absent or no sequence."""
+        if tag not in self._found:
+            return []
+        try:
+            value = self._dataset[tag].value
+        except Exception:  # a damaged sequence counts as absent
+            return []
+        if not isinstance(value, Sequence):
+            return []
+        return [Elements(item) for item in value if isinstance(item, Dataset)]
+
+
+@dataclass(frozen=True, slots=True)
 class PixelElement:
-    """Where Pixel Data lie: `offset` of the value in `Parsed.stream`, its `length` (None: encapsulated)."""
+    """Where Pixel Data lie: `offset` of the value in the (inflated) file, its `length` (None: encapsulated)."""
 
     offset: int
     length: int | None
+    big_endian: bool
 
 
 @dataclass(frozen=True)
 class Parsed:
-    """A parsed file: the elements before its pixels, its (inflated) bytes, their size, where pixels are."""
+    """A parsed file: the elements before its pixels, its (inflated) bytes, where its pixels are."""
 
-    dataset: Dataset
+    elements: Elements
     stream: IO[bytes]
-    size: int
     transfer_syntax: str | None
-    big_endian: bool
     pixels: PixelElement | None
 
 
@@ -88,13 +116,14 @@ def parse(stream: IO[bytes], tags: Sequence[int]) -> Parsed:
             stream.seek(deflated_from)
             stream = io.BytesIO(_inflate(stream))
         stream.seek(0)
-        dataset = _read(stream, tags)
-        meta = getattr(dataset, "file_meta", None)
-        syntax = text(meta, 0x00020010) if deflated_from is None else DEFLATED
+        dataset = pydicom.dcmread(
+            stream, stop_before_pixels=True, force=True, specific_tags=[_tag(tag) for tag in tags]
+        )
+        found = Elements(dataset)
+        syntax = text(found.meta, 0x00020010) if deflated_from is None else DEFLATED
         implicit, little = dataset.original_encoding
         big_endian = syntax == BIG_ENDIAN or (syntax is None and little is False)
-        pixels = _pixel_element(stream, bool(implicit), ">" if big_endian else "<")
-        size = stream.seek(0, io.SEEK_END)
+        pixels = _pixel_element(stream, bool(implicit), big_endian)
     except ScanError:
         raise
     except Exception as error:
@@ -102,13 +131,12 @@ def parse(stream: IO[bytes], tags: Sequence[int]) -> Parsed:
         raise ScanError(
             "the DICOM elements are damaged.", code="dicom-broken", hint="Fetch the file again."
         ) from error
-    return Parsed(dataset, stream, size, syntax, big_endian, pixels)
+    return Parsed(found, stream, syntax, pixels)
 
 
-def _read(stream: IO[bytes], tags: Sequence[int]) -> Dataset:
-    return pydicom.dcmread(
-        stream, stop_before_pixels=True, force=True, specific_tags=[Tag(tag) for tag in tags]
-    )
+@cache
+def _tag(tag: int) -> BaseTag:
+    return Tag(tag)
 
 
 def _deflated_from(head: bytes) -> int | None:
@@ -134,8 +162,8 @@ def _inflate(stream: IO[bytes]) -> bytes:
     return inflated
 
 
-def _pixel_element(stream: IO[bytes], implicit: bool, endian: str) -> PixelElement | None:
-    start = stream.tell()
+def _pixel_element(stream: IO[bytes], implicit: bool, big_endian: bool) -> PixelElement | None:
+    start, endian = stream.tell(), ">" if big_endian else "<"
     head = stream.read(12)
     if len(head) < 12 or struct.unpack_from(f"{endian}HH", head) != _PIXEL_DATA:
         return None
@@ -145,23 +173,21 @@ def _pixel_element(stream: IO[bytes], implicit: bool, endian: str) -> PixelEleme
         offset, (length,) = start + 12, struct.unpack_from(f"{endian}I", head, 8)
     else:
         return None
-    return PixelElement(offset, None if length == UNDEFINED_LENGTH else length)
+    return PixelElement(offset, None if length == UNDEFINED_LENGTH else length, big_endian)
 
 
-def raw(dataset: Dataset | None, tag: int) -> Any:
+def raw(elements: Elements | None, tag: int) -> Any:
     """An element's value: bytes as stored, or what pydicom made of it; None where absent or empty."""
-    if dataset is None or tag not in dataset:
+    element = None if elements is None else elements.get(tag)
+    if element is None:
         return None
-    try:
-        value = dataset.get_item(tag).value
-    except Exception:  # a deferred or damaged element counts as absent
-        return None
+    value = element.value
     return None if value is None or (isinstance(value, bytes | str) and not value) else value
 
 
-def texts(dataset: Dataset | None, tag: int) -> tuple[str, ...]:
+def texts(elements: Elements | None, tag: int) -> tuple[str, ...]:
     """The strings of an element, trimmed."""
-    value = raw(dataset, tag)
+    value = raw(elements, tag)
     if value is None:
         return ()
     if isinstance(value, bytes):
@@ -170,23 +196,23 @@ def texts(dataset: Dataset | None, tag: int) -> tuple[str, ...]:
     return tuple(part.strip(" \0\t\r\n") for part in parts)
 
 
-def text(dataset: Dataset | None, tag: int) -> str | None:
+def text(elements: Elements | None, tag: int) -> str | None:
     """The first string of an element, or None where it is empty."""
-    parts = texts(dataset, tag)
+    parts = texts(elements, tag)
     return parts[0] if parts and parts[0] else None
 
 
-def numbers(dataset: Dataset | None, tag: int) -> tuple[float, ...] | None:
+def numbers(elements: Elements | None, tag: int) -> tuple[float, ...] | None:
     """The finite numbers of an element with a decimal-string or floating-point value, or None."""
-    value = raw(dataset, tag)
+    value = raw(elements, tag)
     if value is None:
         return None
     try:
-        if isinstance(value, bytes) and _vr(dataset, tag) in ("FD", "FL"):
-            kind = _endian(dataset, tag) + ("d" if _vr(dataset, tag) == "FD" else "f")
+        if isinstance(value, bytes) and _vr(elements, tag) in ("FD", "FL"):
+            kind = _endian(elements, tag) + ("d" if _vr(elements, tag) == "FD" else "f")
             found = tuple(float(v[0]) for v in struct.iter_unpack(kind, value))
         elif isinstance(value, bytes | str):
-            found = tuple(float(part) for part in texts(dataset, tag))
+            found = tuple(float(part) for part in texts(elements, tag))
         else:
             found = tuple(float(part) for part in _listed(value))
     except (ValueError, TypeError, struct.error, OverflowError):
@@ -194,59 +220,58 @@ def numbers(dataset: Dataset | None, tag: int) -> tuple[float, ...] | None:
     return found if found and all(math.isfinite(v) for v in found) else None
 
 
-def number(dataset: Dataset | None, tag: int) -> float | None:
+def number(elements: Elements | None, tag: int) -> float | None:
     """The first number of an element, or None."""
-    found = numbers(dataset, tag)
+    found = numbers(elements, tag)
     return found[0] if found else None
 
 
-def integer(dataset: Dataset | None, tag: int) -> int | None:
+def integer(elements: Elements | None, tag: int) -> int | None:
     """The first whole number of an element that is binary (US, SS, UL, SL) or an integer string, or None.
 
     Two bytes are read as unsigned whatever the VR says: the callers know what sign they mean.
     """
-    value = raw(dataset, tag)
+    value = raw(elements, tag)
     if value is None:
         return None
     try:
         if isinstance(value, bytes):
-            if _vr(dataset, tag) in ("IS", "DS"):
-                return int(float(texts(dataset, tag)[0]))
-            size = "I" if _vr(dataset, tag) in ("UL", "SL") else "H"
-            return int(struct.unpack_from(_endian(dataset, tag) + size, value)[0])
+            if _vr(elements, tag) in ("IS", "DS"):
+                return int(float(texts(elements, tag)[0]))
+            size = "I" if _vr(elements, tag) in ("UL", "SL") else "H"
+            return int(struct.unpack_from(_endian(elements, tag) + size, value)[0])
         return int(_listed(value)[0])
     except (ValueError, TypeError, struct.error, OverflowError, IndexError):
         return None
 
 
-def items(dataset: Dataset | None, tag: int) -> list[Dataset]:
+def items(elements: Elements | None, tag: int) -> list[Elements]:
     """The items of a sequence; empty where it is absent or no sequence."""
-    if dataset is None or tag not in dataset:
-        return []
-    try:
-        value = dataset[tag].value
-    except Exception:  # a damaged sequence counts as absent
-        return []
-    return [item for item in value if isinstance(item, Dataset)] if isinstance(value, Sequence) else []
+    return [] if elements is None else elements.items_of(tag)
 
 
 def _listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, Sequence) and not isinstance(value, str | bytes) else [value]
 
 
-def _vr(dataset: Dataset | None, tag: int) -> str:
+def _vr(elements: Elements | None, tag: int) -> str:
     """The element's VR; the dictionary's where the file gives none or UN."""
-    element = dataset.get_item(tag) if dataset is not None else None
+    element = elements.get(tag) if elements is not None else None
     given = str(element.VR) if element is not None and element.VR else "UN"
     if given != "UN":
         return given
+    return _dictionary_vr(tag)
+
+
+@cache
+def _dictionary_vr(tag: int) -> str:
     try:
         return str(pydicom.datadict.dictionary_VR(tag))
     except KeyError:
         return "UN"
 
 
-def _endian(dataset: Dataset | None, tag: int) -> str:
-    element = dataset.get_item(tag) if dataset is not None else None
+def _endian(elements: Elements | None, tag: int) -> str:
+    element = elements.get(tag) if elements is not None else None
     little = element.is_little_endian if isinstance(element, RawDataElement) else True
     return "<" if little else ">"

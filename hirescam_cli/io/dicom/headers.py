@@ -6,6 +6,7 @@ RAS.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 import struct
@@ -14,10 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from pydicom.dataset import Dataset
-
 from hirescam_cli.errors import ScanError
 from hirescam_cli.io.dicom import elements
+from hirescam_cli.io.dicom.elements import Elements, PixelElement
 from hirescam_cli.io.dicom.sources import Source, SourceReader
 from hirescam_cli.io.scan import Ignored
 
@@ -78,7 +78,11 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """An instance: UIDs, class, encoding, frames. Nothing of the patient."""
+    """An instance: UIDs, class, encoding, frames, where its pixels are. Nothing of the patient.
+
+    `frames`: those wanted of the `frame_count` that the file holds. `beginning`: BLAKE2b of all bytes before the
+    pixels, None if they are deflated: a file that still begins so need not be parsed again.
+    """
 
     source: Source
     study_uid: str | None
@@ -91,9 +95,11 @@ class Header:
     transfer_syntax: str | None
     pixel_format: PixelFormat | None
     number: int | None
-    has_pixels: bool
+    pixels: PixelElement | None
+    beginning: bytes | None
     has_modality_lut: bool
     multi_frame: bool
+    frame_count: int
     frames: tuple[Frame, ...]
 
 
@@ -171,7 +177,7 @@ def read_header(reader: SourceReader, source: Source) -> Header | None:
         return None
     try:
         parsed = elements.parse(io.BytesIO(head), TAGS)
-        other = elements.text(parsed.dataset, 0x00080060) not in (None, "CT")
+        other = elements.text(parsed.elements, 0x00080060) not in (None, "CT")
         cut_short = parsed.pixels is None and len(head) == _HEAD_BYTES and not other
     except ScanError:
         if len(head) < _HEAD_BYTES:
@@ -184,13 +190,14 @@ def read_header(reader: SourceReader, source: Source) -> Header | None:
 
 def header_of(parsed: elements.Parsed, source: Source) -> Header:
     """The `Header` of a parsed file. Raises ScanError "dicom-broken"."""
-    ds = parsed.dataset
+    ds = parsed.elements
     syntax = parsed.transfer_syntax or elements.text(ds, 0x00020010)
     groups = elements.items(ds, _GROUPS_PER_FRAME)
     count = elements.integer(ds, 0x00280008)
     if groups and count is not None and count != len(groups):
         raise ScanError(f"{count} frames are promised and {len(groups)} described.", code="dicom-broken")
-    media_class = elements.text(getattr(ds, "file_meta", None), 0x00020002)
+    frames = _frames(ds, groups)
+    media_class = elements.text(ds.meta, 0x00020002)
     return Header(
         source=source,
         study_uid=elements.text(ds, 0x0020000D),
@@ -203,14 +210,28 @@ def header_of(parsed: elements.Parsed, source: Source) -> Header:
         transfer_syntax=syntax,
         pixel_format=_pixel_format(ds),
         number=elements.integer(ds, 0x00200013),
-        has_pixels=parsed.pixels is not None,
+        pixels=parsed.pixels,
+        beginning=_beginning(parsed),
         has_modality_lut=bool(elements.items(ds, 0x00283000)),
         multi_frame=bool(groups),
-        frames=_frames(ds, groups),
+        frame_count=len(frames),
+        frames=frames,
     )
 
 
-def _pixel_format(ds: Dataset) -> PixelFormat | None:
+def digest_of_beginning(beginning: bytes) -> bytes:
+    """What `Header.beginning` holds of these bytes."""
+    return hashlib.blake2b(beginning, digest_size=16).digest()
+
+
+def _beginning(parsed: elements.Parsed) -> bytes | None:
+    if parsed.pixels is None or parsed.transfer_syntax == elements.DEFLATED:
+        return None
+    parsed.stream.seek(0)
+    return digest_of_beginning(parsed.stream.read(parsed.pixels.offset))
+
+
+def _pixel_format(ds: Elements) -> PixelFormat | None:
     rows, columns = elements.integer(ds, 0x00280010), elements.integer(ds, 0x00280011)
     allocated = elements.integer(ds, 0x00280100)
     if not rows or not columns or not allocated:
@@ -231,7 +252,7 @@ def _pixel_format(ds: Dataset) -> PixelFormat | None:
     )
 
 
-def _frames(ds: Dataset, groups: Sequence[Dataset]) -> tuple[Frame, ...]:
+def _frames(ds: Elements, groups: Sequence[Elements]) -> tuple[Frame, ...]:
     if not groups:
         count = elements.integer(ds, 0x00280008) or 1
         return tuple(_classic_frame(ds, index) for index in range(min(count, MAX_FRAMES)))
@@ -241,7 +262,7 @@ def _frames(ds: Dataset, groups: Sequence[Dataset]) -> tuple[Frame, ...]:
     )
 
 
-def _classic_frame(ds: Dataset, index: int) -> Frame:
+def _classic_frame(ds: Elements, index: int) -> Frame:
     return Frame(
         index=index,
         position=_vector(ds, 0x00200032, 3),
@@ -261,10 +282,10 @@ def _classic_frame(ds: Dataset, index: int) -> Frame:
     )
 
 
-def _enhanced_frame(ds: Dataset, index: int, groups: Sequence[Dataset]) -> Frame:
+def _enhanced_frame(ds: Elements, index: int, groups: Sequence[Elements]) -> Frame:
     """A frame's functional groups: its own before the shared ones, before the top level of the data set."""
 
-    def macro(tag: int) -> Dataset | None:
+    def macro(tag: int) -> Elements | None:
         return next((found[0] for group in groups if (found := elements.items(group, tag))), None)
 
     position = _vector(macro(0x00209113), 0x00200032, 3)
@@ -295,14 +316,14 @@ def _enhanced_frame(ds: Dataset, index: int, groups: Sequence[Dataset]) -> Frame
     )
 
 
-def _vector(ds: Dataset | None, tag: int, length: int) -> tuple[float, ...] | None:
+def _vector(ds: Elements | None, tag: int, length: int) -> tuple[float, ...] | None:
     """`length` numbers of a possible size (a kilometre at most), or None."""
     found = elements.numbers(ds, tag)
     possible = found is not None and len(found) == length and max(map(abs, found)) <= 1e6
     return found if possible else None
 
 
-def _rescale(ds: Dataset | None) -> Rescale:
+def _rescale(ds: Elements | None) -> Rescale:
     """Slope, intercept and type; infinite for what is no number, so that it is refused later."""
 
     def value(tag: int) -> float | None:

@@ -11,10 +11,7 @@ from numpy.typing import NDArray
 
 from hirescam_cli.errors import ScanError
 from hirescam_cli.io.dicom.headers import PixelFormat, Rescale
-
-AIR_HU = -1024
-# Every CT holds something at least as dark as this: air or lung. Values that never go below it are no HU.
-DARKEST_HU = -500
+from hirescam_cli.io.values import AIR_HU, doubts
 
 
 @dataclass
@@ -26,6 +23,14 @@ class Tally:
     lowest: float = math.inf
     highest: float = -math.inf
     signs: int = 0
+
+    def add(self, other: Tally) -> None:
+        """Take in what was done to other voxels of the same volume."""
+        self.padded += other.padded
+        self.below_air += other.below_air
+        self.lowest = min(self.lowest, other.lowest)
+        self.highest = max(self.highest, other.highest)
+        self.signs += other.signs
 
     def warnings(self, rescales: set[Rescale]) -> list[str]:
         """The corrections made, and the signs that the values may be no HU."""
@@ -44,11 +49,7 @@ class Tally:
             )
         if any(kind not in (None, "HU") for _, _, kind in rescales):
             notes.append("rescale-type: the rescale type is not HU; values may be no HU.")
-        if self.lowest > DARKEST_HU:
-            notes.append(
-                f"no-air: the lowest value is {self.lowest:g}, above {DARKEST_HU} HU; values may be no HU."
-            )
-        return notes
+        return [*notes, *doubts(self.lowest, self.highest)]
 
 
 def linear_rescale(rescale: Rescale, name: str) -> tuple[float, float]:
@@ -78,7 +79,8 @@ def is_whole(rescale: tuple[float, float]) -> bool:
 def hounsfield(
     raw: NDArray[np.generic], pixel_format: PixelFormat, rescale: tuple[float, float], tally: Tally
 ) -> NDArray[np.generic]:
-    """HU [row, column] of a raw frame: whole numbers where slope and intercept are whole, else float32.
+    """HU [row, column] of a raw frame: the smallest integers from int16 on that hold them where slope and
+    intercept are whole, else float32. May be a view of `raw`.
 
     Padding is masked in the stored values and becomes air (-1024 HU). So does anything below -1024 HU, which
     no matter has: padding that no tag declares (-2000, -3024). MONOCHROME1 tells a viewer to invert; HU stay
@@ -88,33 +90,55 @@ def hounsfield(
     padding = padding_mask(raw, stored, pixel_format)
     hu: NDArray[Any]
     if is_whole(rescale):
-        hu = stored if rescale[0] == 1 else stored * int(rescale[0])
-        if rescale[1]:
-            hu = hu + int(rescale[1])
+        hu, lowest, highest = _whole_hounsfield(stored, int(rescale[0]), int(rescale[1]))
     else:
         hu = (stored * rescale[0] + rescale[1]).astype(np.float32)
+        lowest, highest = float(hu.min()), float(hu.max())
     if padding is not None and (count := int(np.count_nonzero(padding))):
         tally.padded += count
-        hu[padding] = AIR_HU
-    if hu.min() < AIR_HU:
+        hu = np.where(padding, hu.dtype.type(AIR_HU), hu)
+        lowest, highest = float(hu.min()), float(hu.max())
+    if lowest < AIR_HU:
         tally.below_air += int(np.count_nonzero(hu < AIR_HU))
         hu = np.maximum(hu, AIR_HU)
-    tally.lowest = min(tally.lowest, float(hu.min()))
-    tally.highest = max(tally.highest, float(hu.max()))
-    return hu
+    lowest, highest = max(lowest, AIR_HU), max(highest, AIR_HU)
+    tally.lowest, tally.highest = min(tally.lowest, lowest), max(tally.highest, highest)
+    return hu if hu.dtype.kind == "f" else hu.astype(_narrowest(lowest, highest), copy=False)
 
 
-def stored_values(raw: NDArray[np.generic], pixel_format: PixelFormat) -> NDArray[np.signedinteger]:
+def _whole_hounsfield(
+    stored: NDArray[np.integer], slope: int, intercept: int
+) -> tuple[NDArray[Any], float, float]:
+    """slope * stored + intercept in integers wide enough for every step, its minimum and its maximum."""
+    ends = [slope * int(stored.min()), slope * int(stored.max())]
+    shifted = [end + intercept for end in ends]
+    numbers = (slope, intercept, *ends, *shifted)
+    hu: NDArray[Any] = stored.astype(_narrowest(*numbers), copy=False)
+    if slope != 1:
+        hu = hu * slope
+    if intercept:
+        hu = hu + intercept
+    return hu, float(min(shifted)), float(max(shifted))
+
+
+def _narrowest(*numbers: float) -> type[np.signedinteger]:
+    """The smallest signed integers from int16 on that hold all of these whole numbers."""
+    bits = max(int(number).bit_length() for number in numbers)
+    return np.int16 if bits < 16 else np.int32 if bits < 32 else np.int64
+
+
+def stored_values(raw: NDArray[np.generic], pixel_format: PixelFormat) -> NDArray[np.integer]:
     """The stored values of raw pixels: the bits from the high bit down, signed, and nothing else.
 
     Bits above or below the stored ones hold overlays or leftovers in old files and are no part of the value.
+    May be a view of `raw`.
     """
     allocated, bits = pixel_format.bits_allocated, pixel_format.bits_stored
-    wide = np.int32 if allocated < 32 else np.int64
-    values: NDArray[np.signedinteger] = raw.astype(wide)
     if bits == allocated:
-        return values
-    values >>= pixel_format.high_bit + 1 - bits
+        return raw.astype(raw.dtype.newbyteorder("="), copy=False)
+    values: NDArray[np.signedinteger] = raw.astype(f"=i{raw.dtype.itemsize}")
+    if shift := pixel_format.high_bit + 1 - bits:
+        values >>= shift
     values &= (1 << bits) - 1
     if pixel_format.signed:
         sign = 1 << (bits - 1)
@@ -124,7 +148,7 @@ def stored_values(raw: NDArray[np.generic], pixel_format: PixelFormat) -> NDArra
 
 
 def padding_mask(
-    raw: NDArray[np.generic], stored: NDArray[np.signedinteger], pixel_format: PixelFormat
+    raw: NDArray[np.generic], stored: NDArray[np.integer], pixel_format: PixelFormat
 ) -> NDArray[np.bool_] | None:
     """Where pixels are padding: Pixel Padding Value, or the range up to its limit; None without the tag.
 

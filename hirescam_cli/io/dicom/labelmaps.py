@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from hirescam_cli.errors import ScanError
 from hirescam_cli.io.dicom import elements
-from hirescam_cli.io.dicom.headers import TAGS, Header
+from hirescam_cli.io.dicom.headers import Header
 from hirescam_cli.io.dicom.hounsfield import stored_values
-from hirescam_cli.io.dicom.pixels import check_format, stored_frames
+from hirescam_cli.io.dicom.pixels import check_format, opened_instance, stored_frames
 from hirescam_cli.io.dicom.sources import SourceReader
 
 # More different values than any set of organs has; a CT slice has more.
@@ -30,8 +30,10 @@ def is_label_map(headers: Sequence[Header]) -> bool:
     values: set[int] = set()
     try:
         for stored in _stored_slices(headers):
+            if stored.min() < 0:
+                return False
             different = np.unique(stored)
-            if different[0] < 0 or different.size > _MOST_LABELS:
+            if different.size > _MOST_LABELS:
                 return False
             values.update(different.tolist())
             if len(values) > _MOST_LABELS:
@@ -41,13 +43,13 @@ def is_label_map(headers: Sequence[Header]) -> bool:
     return len(values) > 1
 
 
-def _stored_slices(headers: Sequence[Header]) -> Iterator[NDArray[np.signedinteger]]:
+def _stored_slices(headers: Sequence[Header]) -> Iterator[NDArray[np.integer]]:
     with elements.quiet(), SourceReader() as reader:
         for header in headers:
             pixel_format = check_format(header)
             with reader.seekable(header.source) as stream:
-                parsed = elements.parse(stream, TAGS)
                 wanted = {frame.index for frame in header.frames}
-                for index, raw in enumerate(stored_frames(parsed, header, max(wanted) + 1)):
+                instance = opened_instance(stream, header)
+                for index, raw in enumerate(stored_frames(instance)):
                     if index in wanted:
                         yield stored_values(raw, pixel_format)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import IO
 
 import gdcm
 import numpy as np
@@ -16,8 +18,14 @@ from pydicom.uid import UID, JPEG2000TransferSyntaxes, UID_dictionary
 
 from hirescam_cli.errors import ScanError
 from hirescam_cli.io.dicom import elements
-from hirescam_cli.io.dicom.elements import Parsed
-from hirescam_cli.io.dicom.headers import EXTENDED_OFFSETS, Header, PixelFormat
+from hirescam_cli.io.dicom.headers import (
+    EXTENDED_OFFSETS,
+    TAGS,
+    Header,
+    PixelFormat,
+    digest_of_beginning,
+    header_of,
+)
 
 _IMPLICIT, _EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 _MAX_TRAILING_BYTES = 1 << 20
@@ -42,7 +50,7 @@ _PLUGINS = {
 
 def readable(transfer_syntax: str | None) -> bool:
     """Whether pixels in a transfer syntax can be decoded (None: a file that names none, uncompressed)."""
-    return transfer_syntax is None or transfer_syntax in _NATIVE or transfer_syntax in _PLUGINS
+    return is_native(transfer_syntax) or transfer_syntax in _PLUGINS
 
 
 def check_format(header: Header) -> PixelFormat:
@@ -58,7 +66,7 @@ def check_format(header: Header) -> PixelFormat:
         )
     if header.has_modality_lut:
         raise _refused(name, "has a Modality LUT instead of a rescale slope and intercept")
-    if found is None or not header.has_pixels:
+    if found is None or header.pixels is None:
         raise _refused(name, "has no pixels")
     if found.samples != 1:
         raise _refused(name, f"has {found.samples} samples per pixel, expected 1")
@@ -75,37 +83,80 @@ def _refused(name: str, what: str, code: str = "dicom-pixels") -> ScanError:
     return ScanError(f"{name} {what}.", code=code, hint="Fetch the file again from its source.")
 
 
-def stored_frames(parsed: Parsed, header: Header, total: int) -> Iterator[NDArray[np.generic]]:
-    """The raw arrays [row, column] of an instance's `total` frames, integers of the bits allocated.
+@dataclass(frozen=True)
+class Instance:
+    """A file opened for its pixels: its (inflated) bytes, its header, its Extended Offset Table if it has one."""
 
-    They are signed or unsigned as the header says, or signed where a JPEG 2000 codestream knows better.
+    stream: IO[bytes]
+    header: Header
+    extended_offsets: tuple[bytes, bytes] | None
+
+
+def opened_instance(stream: IO[bytes], header: Header) -> Instance:
+    """The file whose `header` was read before, a seekable stream at its beginning, ready for `stored_frames`.
+
+    Parsed again only if it does not begin with the same bytes, or if its pixels are compressed. Call it within
+    `elements.quiet`. Raises ScanError "dicom-changed" if it is not what it was, "dicom-broken".
+    """
+    if header.pixels is not None and header.beginning is not None and is_native(header.transfer_syntax):
+        beginning = stream.read(header.pixels.offset)
+        if digest_of_beginning(beginning) == header.beginning:
+            return Instance(stream, header, None)
+        stream.seek(0)
+    name = header.source.name
+    try:
+        parsed = elements.parse(stream, TAGS)
+        now = header_of(parsed, header.source)
+    except ScanError as error:
+        raise ScanError(f"{name}: {error.message}", code=error.code, hint=error.hint) from error
+    if now.series_uid != header.series_uid or any(
+        now.frames[frame.index : frame.index + 1] != (frame,) for frame in header.frames
+    ):
+        raise ScanError(
+            f"{name} changed while it was being read.",
+            code="dicom-changed",
+            hint="Run again when it is at rest.",
+        )
+    table = [elements.raw(parsed.elements, tag) for tag in EXTENDED_OFFSETS]
+    offsets = (table[0], table[1]) if all(isinstance(part, bytes) for part in table) else None
+    return Instance(parsed.stream, now, offsets)
+
+
+def stored_frames(instance: Instance) -> Iterator[NDArray[np.generic]]:
+    """The raw arrays [row, column] of all frames of a file, integers of the bits allocated.
+
+    They are signed or unsigned as the header says, or signed where a JPEG 2000 codestream knows better. They may
+    be read-only.
 
     Raises ScanError "dicom-truncated" or "dicom-decode" where a frame does not decode to exactly its size.
     """
-    pixel_format = check_format(header)
-    if header.transfer_syntax is None or header.transfer_syntax in _NATIVE:
-        yield from _native_frames(parsed, header, pixel_format, total)
+    pixel_format = check_format(instance.header)
+    if is_native(instance.header.transfer_syntax):
+        yield from _native_frames(instance, pixel_format)
     else:
-        yield from _encapsulated_frames(parsed, header, pixel_format, total)
+        yield from _encapsulated_frames(instance, pixel_format)
 
 
-def _native_frames(
-    parsed: Parsed, header: Header, pixel_format: PixelFormat, total: int
-) -> Iterator[NDArray[np.generic]]:
-    element, name = parsed.pixels, header.source.name
+def is_native(transfer_syntax: str | None) -> bool:
+    """Whether pixels in a transfer syntax are not compressed (None: a file that names none)."""
+    return transfer_syntax is None or transfer_syntax in _NATIVE
+
+
+def _native_frames(instance: Instance, pixel_format: PixelFormat) -> Iterator[NDArray[np.generic]]:
+    header, stream = instance.header, instance.stream
+    element, name, total = header.pixels, header.source.name, header.frame_count
     assert element is not None
     if element.length is None:
         raise _refused(
             name, "has compressed pixels but names an uncompressed transfer syntax", "dicom-decode"
         )
     kind = ("i" if pixel_format.signed else "u") + str(pixel_format.bits_allocated // 8)
-    dtype = np.dtype(kind).newbyteorder(">" if parsed.big_endian else "<")
+    dtype = np.dtype(kind).newbyteorder(">" if element.big_endian else "<")
     size = pixel_format.rows * pixel_format.columns
     expected = size * dtype.itemsize * total
-    available = min(element.length, parsed.size - element.offset)
+    available = min(element.length, stream.seek(0, os.SEEK_END) - element.offset)
     if available < expected:
         raise _refused(name, f"holds {available} bytes of pixels, expected {expected}", "dicom-truncated")
-    stream = parsed.stream
     stream.seek(element.offset + expected)
     if any(stream.read(min(element.length - expected, _MAX_TRAILING_BYTES))[1:]):
         raise _refused(name, f"holds {element.length} bytes of pixels, expected {expected}", "dicom-pixels")
@@ -115,19 +166,19 @@ def _native_frames(
         yield frame.reshape(pixel_format.rows, pixel_format.columns)
 
 
-def _encapsulated_frames(
-    parsed: Parsed, header: Header, pixel_format: PixelFormat, total: int
-) -> Iterator[NDArray[np.generic]]:
-    element, name = parsed.pixels, header.source.name
+def _encapsulated_frames(instance: Instance, pixel_format: PixelFormat) -> Iterator[NDArray[np.generic]]:
+    header = instance.header
+    element, name, total = header.pixels, header.source.name, header.frame_count
     assert element is not None
     if element.length is not None:
         raise _refused(name, "names a compressed transfer syntax but has uncompressed pixels", "dicom-decode")
-    table = [elements.raw(parsed.dataset, tag) for tag in EXTENDED_OFFSETS]
-    offsets = (table[0], table[1]) if all(isinstance(part, bytes) for part in table) else None
-    parsed.stream.seek(element.offset)
+    instance.stream.seek(element.offset)
+    frames = generate_frames(
+        instance.stream, number_of_frames=total, extended_offsets=instance.extended_offsets
+    )
     count = 0
     try:
-        for encoded in generate_frames(parsed.stream, number_of_frames=total, extended_offsets=offsets):
+        for encoded in frames:
             if count == total:
                 break
             with _silenced_stderr() if _PLUGINS[header.transfer_syntax or ""] == "gdcm" else nullcontext():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import IO
@@ -13,16 +14,19 @@ from hirescam_cli.errors import ScanError
 from hirescam_cli.io.dicom import elements
 from hirescam_cli.io.dicom.geometry import Stack, stack_of
 from hirescam_cli.io.dicom.grouping import Plane
-from hirescam_cli.io.dicom.headers import TAGS, Header, header_of
+from hirescam_cli.io.dicom.headers import Header
 from hirescam_cli.io.dicom.hounsfield import Tally, hounsfield, is_whole, linear_rescale
-from hirescam_cli.io.dicom.pixels import check_format, stored_frames
+from hirescam_cli.io.dicom.pixels import check_format, is_native, opened_instance, stored_frames
 from hirescam_cli.io.dicom.resampling import resample_stack
 from hirescam_cli.io.dicom.sources import SourceReader
 from hirescam_cli.io.fingerprint import combine, digest_of_stream
 from hirescam_cli.io.scan import ReadOptions, Scan
+from hirescam_cli.threads import available, in_threads
 from hirescam_cli.volume import Provenance, Volume
 
 Array = NDArray[np.generic]
+
+_FEWEST_A_THREAD = 8
 
 
 def read_series(scan: Scan, options: ReadOptions) -> Volume:
@@ -41,9 +45,9 @@ def read_series(scan: Scan, options: ReadOptions) -> Volume:
     array_kji, digests, notes = decoder.run(headers)
     if stack.resample_normal or stack.resample_plane:
         array_kji = resample_stack(array_kji, stack)
-    if array_kji.min() == array_kji.max():
+    if decoder.is_constant:
         raise ScanError(
-            f"{scan.name} has the same value in every voxel.",
+            f"{scan.name} is constant: every voxel has the same value.",
             code="constant",
             hint="Give a scan with an image in it.",
         )
@@ -86,12 +90,13 @@ class _Decoder:
         self._scan = scan
         self._tally = Tally()
         self._copies = 0
+        self._lock = threading.Lock()
         self._rank = {
             (id(plane.header), plane.frame.index): rank
             for rank, place in enumerate(stack.order)
             for plane in place
         }
-        self._filled = np.zeros(len(stack.order), dtype=bool)
+        self._filled: list[str | None] = [None] * len(stack.order)
         pixel_format = check_format(scan.selector[0])
         frames = [plane.frame.rescale for place in stack.order for plane in place]
         self._rescales = {rescale: linear_rescale(rescale, scan.name) for rescale in dict.fromkeys(frames)}
@@ -106,17 +111,16 @@ class _Decoder:
                 hint="Give the process more memory.",
             ) from error
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether every voxel has the same value."""
+        return self._tally.lowest == self._tally.highest
+
     def run(self, headers: Sequence[Header]) -> tuple[Array, list[str], list[str]]:
         """The array, the digests of the files and the warnings."""
-        digests = []
-        with elements.quiet(), SourceReader() as reader:
-            for header in headers:
-                with reader.seekable(header.source) as stream:
-                    digests.append(digest_of_stream(stream))
-                    stream.seek(0)
-                    for index, hu in self._frames(stream, header):
-                        self._place(self._rank[id(header), index], hu, header)
-        if not self._filled.all():
+        with elements.quiet():
+            digests = [digest for part in in_threads(self._part, _shares(headers)) for digest in part]
+        if not all(self._filled):
             raise ScanError(f"{self._scan.name} has slices without pixels.", code="dicom-truncated")
         notes = self._tally.warnings(set(self._rescales))
         if self._copies:
@@ -124,45 +128,55 @@ class _Decoder:
             notes.insert(0, f"duplicate-slices: {slices} there twice with the same pixels.")
         return self._array, digests, notes
 
-    def _frames(self, stream: IO[bytes], header: Header) -> Iterator[tuple[int, Array]]:
+    def _part(self, headers: Sequence[Header]) -> list[str]:
+        """Put the slices of some files in their places; returns the files' digests."""
+        digests, tally = [], Tally()
+        with SourceReader() as reader:
+            for header in headers:
+                with reader.seekable(header.source) as stream:
+                    digests.append(digest_of_stream(stream))
+                    stream.seek(0)
+                    for index, hu in self._frames(stream, header, tally):
+                        self._place(self._rank[id(header), index], hu, header)
+        with self._lock:
+            self._tally.add(tally)
+        return digests
+
+    def _frames(self, stream: IO[bytes], header: Header, tally: Tally) -> Iterator[tuple[int, Array]]:
         """The wanted frames of a file, as their index and HU. The file must still be what discovery saw."""
-        name = header.source.name
-        try:
-            parsed = elements.parse(stream, TAGS)
-            now = header_of(parsed, header.source)
-        except ScanError as error:
-            raise ScanError(f"{name}: {error.message}", code=error.code, hint=error.hint) from error
+        instance = opened_instance(stream, header)
         wanted = {frame.index: frame for frame in header.frames}
-        if now.series_uid != header.series_uid or any(
-            now.frames[i : i + 1] != (f,) for i, f in wanted.items()
-        ):
-            raise ScanError(
-                f"{name} changed while it was being read.",
-                code="dicom-changed",
-                hint="Run again when it is at rest.",
-            )
-        pixel_format = check_format(now)
-        for index, raw in enumerate(stored_frames(parsed, now, len(now.frames))):
+        pixel_format = check_format(instance.header)
+        for index, raw in enumerate(stored_frames(instance)):
             if index not in wanted:
                 continue
             as_is = pixel_format.signed or raw.dtype.kind == "u"
-            self._tally.signs += not as_is
+            tally.signs += not as_is
             read_as = pixel_format if as_is else replace(pixel_format, signed=True)
-            yield index, hounsfield(raw, read_as, self._rescales[wanted[index].rescale], self._tally)
+            yield index, hounsfield(raw, read_as, self._rescales[wanted[index].rescale], tally)
 
     def _place(self, rank: int, hu: Array, header: Header) -> None:
         """Put a slice where it belongs, or compare it with the one that is there."""
-        if self._array.dtype == np.int16 and self._tally.highest > np.iinfo(np.int16).max:
-            self._array = self._array.astype(np.float32)
-        if not self._filled[rank]:
-            self._array[rank] = hu
-            self._filled[rank] = True
-        elif np.array_equal(self._array[rank], hu.astype(self._array.dtype)):
-            self._copies += 1
-        else:
-            raise ScanError(
-                f"{self._scan.name} has two slices of different content at one position, one of them "
-                f"{header.source.name}.",
-                code="dicom-mixed",
-                hint="The series mixes volumes that no tag tells apart; export them as series of their own.",
-            )
+        with self._lock:
+            if self._array.dtype == np.int16 and hu.dtype != np.int16:
+                self._array = self._array.astype(np.float32)
+            there, name = self._filled[rank], header.source.name
+            if there is None:
+                self._array[rank] = hu
+                self._filled[rank] = name
+            elif np.array_equal(self._array[rank], hu.astype(self._array.dtype)):
+                self._copies += 1
+            else:
+                raise ScanError(
+                    f"{self._scan.name} has two slices of different content at one position, one of them "
+                    f"{max(there, name)}.",
+                    code="dicom-mixed",
+                    hint="The series mixes volumes that no tag tells apart; export them as series of their own.",
+                )
+
+
+def _shares(headers: Sequence[Header]) -> list[Sequence[Header]]:
+    """The files in one share for each thread; in a single one where decoders do the work, one at a time."""
+    threads = available() if all(is_native(header.transfer_syntax) for header in headers) else 1
+    size = max(_FEWEST_A_THREAD, -(-len(headers) // threads))
+    return [headers[start : start + size] for start in range(0, len(headers), size)]

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from hirescam_cli.geometry.resample import linear_matrix
 from hirescam_cli.io.dicom.geometry import Stack
-from hirescam_cli.io.dicom.hounsfield import AIR_HU
+from hirescam_cli.io.values import AIR_HU
 
 
 def resample_stack(array_kji: NDArray[np.generic], stack: Stack) -> NDArray[np.float32]:
