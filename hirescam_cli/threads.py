@@ -28,12 +28,9 @@ def available() -> int:
     return os.cpu_count() or 1
 
 
-def in_threads(work: Callable[[Item], Result], items: Iterable[Item], *, waiting: int = 0) -> list[Result]:
-    """`work` of each item, in order. After an exception nothing more is begun, and the first one is raised.
-
-    `waiting`: threads more than `available`, for work that also waits for a disk.
-    """
-    todo, count = list(items), available() + waiting
+def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """`work` of each item, in order. After an exception nothing more is begun, and the first one is raised."""
+    todo, count = list(items), available()
     if count == 1 or len(todo) < 2:
         return [work(item) for item in todo]
     pool = ThreadPoolExecutor(min(count, len(todo)), thread_name_prefix="hirescam")

@@ -6,14 +6,14 @@ field but hirescam's own name, and the same bytes for the same content.
 
 from __future__ import annotations
 
-import os
+import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import nibabel
 import numpy as np
-from isal import igzip
+from isal import isal_zlib
 from numpy.typing import NDArray
 
 from hirescam_cli.geometry import Affine, Grid
@@ -23,6 +23,8 @@ from hirescam_cli.geometry.resample import aligned_axes, linear_matrix, resample
 Buffer: TypeAlias = bytes | memoryview
 
 DEFAULT_COMPRESSION = 1
+_GZIP_WBITS = 16 + isal_zlib.MAX_WBITS
+_GZIP_MEMORY = 9
 _SLAB = 4
 _PRODUCT = 1 << 18
 _INT8_MAX = 127
@@ -37,20 +39,21 @@ def write_cams(path: Path, cams_lsyx: NDArray[np.float32], affine_ras: Affine, *
     _write(path, header, [data.tobytes(order="F")], compress)
 
 
-def write_map(path: Path, cam_syx: NDArray[np.float32], affine_ras: Affine, *, compress: int) -> None:
-    """One label's exact signed map [s, y, x] in float32 on its own grid."""
+def write_map(path: Path, cam_syx: NDArray[np.float32], affine_ras: Affine, *, compress: int) -> Path:
+    """One label's exact signed map [s, y, x] in float32 on its own grid; returns `path`."""
     header = _header(cam_syx.shape, affine_ras, np.float32)
     header["cal_max"] = max(0.0, float(cam_syx.max()))
     _write(path, header, [cam_syx.astype("<f4").tobytes(order="F")], compress)
+    return path
 
 
 def write_overlay(
     path: Path, cam_syx: NDArray[np.float32], affine_ras: Affine, target: Grid, *, compress: int
-) -> None:
+) -> Path:
     """A map [s, y, x] (cell to RAS mm: `affine_ras`) interpolated onto the scan's grid, in signed 8 bits.
 
-    The slope gives logit units; 0 means no evidence or, outside the map's cells, that the network saw nothing
-    there.
+    Returns `path`. The slope gives logit units; 0 means no evidence or, outside the map's cells, that the network
+    saw nothing there.
     """
     # The slope is stored in float32: quantise with the value that readers will multiply by.
     slope = np.float32(np.abs(cam_syx).max() / _INT8_MAX)
@@ -60,6 +63,7 @@ def write_overlay(
     header["scl_slope"], header["scl_inter"] = slope, 0.0
     header["cal_max"] = max(0.0, float(cam_syx.max()))
     _write(path, header, _quantised(cam_syx / slope, affine_ras, target), compress)
+    return path
 
 
 def _quantised(scaled_syx: NDArray[np.float32], affine_ras: Affine, target: Grid) -> Iterator[Buffer]:
@@ -126,19 +130,15 @@ def _header(shape: tuple[int, ...], affine_ras: Affine, dtype: Any) -> Any:
 
 
 def _write(path: Path, header: Any, chunks: Iterable[Buffer], compress: int) -> None:
-    """Write a file and wait until the disk holds it, so that publishing a case has nothing left to wait for."""
     start = header.binaryblock
     start += bytes(int(header["vox_offset"]) - len(start))
     with path.open("wb") as raw:
         if path.suffix != ".gz":
             raw.write(start)
             raw.writelines(chunks)
-        else:
-            with igzip.IGzipFile(
-                filename="", mode="wb", compresslevel=compress, fileobj=raw, mtime=0
-            ) as stream:
-                stream.write(start)
-                for chunk in chunks:
-                    stream.write(chunk)
-        raw.flush()
-        os.fsync(raw.fileno())
+            return
+        # The header that isal writes holds neither a name nor a time.
+        gzip = isal_zlib.compressobj(compress, wbits=_GZIP_WBITS, memLevel=_GZIP_MEMORY)
+        for chunk in itertools.chain((start,), chunks):
+            raw.write(gzip.compress(chunk))
+        raw.write(gzip.flush())

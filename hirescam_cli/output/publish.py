@@ -88,7 +88,7 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.rename(temporary, path)
-        _sync(path.parent)
+        sync_file(path.parent)
     except OSError as error:
         raise output_error(error, path.name) from error
     finally:
@@ -160,18 +160,19 @@ class CaseFolder:
             os.rename(self.folder, self.final)
         elif not _exchange(self.folder, self.final):
             _swap(self.folder, self.final)
-        _sync(self.final.parent)
+        sync_file(self.final.parent)
 
 
 def sync_tree(folder: Path) -> None:
     """Force every file and folder below and including `folder` to the disk."""
     for root, _folders, files in os.walk(folder, topdown=False):
         for name in files:
-            _sync(Path(root) / name)
-        _sync(Path(root))
+            sync_file(Path(root) / name)
+        sync_file(Path(root))
 
 
-def _sync(path: Path) -> None:
+def sync_file(path: Path) -> None:
+    """Wait until the disk holds a file or folder."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -236,7 +237,7 @@ def _sweep_folder(parent: Path, names: dict[str, str]) -> int:
         path, final = parent / entry, parent / names[match["stem"]]
         if match["kind"] == "old" and not os.path.lexists(final):
             os.rename(path, final)
-            _sync(parent)
+            sync_file(parent)
         elif not _held(path):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
             removed += 1

@@ -118,7 +118,7 @@ def test_outputs_are_read_back_and_hashed(tmp_path: Path) -> None:
 
 def test_everything_is_synced_before_it_is_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
-    real_sync, real_rename = publish._sync, os.rename
+    real_sync, real_rename = publish.sync_file, os.rename
 
     def sync(path: Path) -> None:
         calls.append("sync " + ("folder" if path.name.startswith(".") else path.name))
@@ -128,7 +128,7 @@ def test_everything_is_synced_before_it_is_renamed(tmp_path: Path, monkeypatch: 
         calls.append("rename")
         real_rename(old, new)
 
-    monkeypatch.setattr(publish, "_sync", sync)
+    monkeypatch.setattr(publish, "sync_file", sync)
     monkeypatch.setattr(os, "rename", rename)
     write_case(tmp_path / "out", "a", "one")
     assert sorted(calls[:2]) == ["sync map.nii.gz", "sync summary.json"]

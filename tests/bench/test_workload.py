@@ -166,7 +166,7 @@ def test_threads_follow_the_limit_and_leave_the_environment_alone(monkeypatch: p
         assert available() == 3
         with limited(1):
             assert available() == 1
-        assert in_threads(lambda n: n * n, range(5), waiting=2) == [0, 1, 4, 9, 16]
+        assert in_threads(lambda n: n * n, range(5)) == [0, 1, 4, 9, 16]
     assert "OMP_NUM_THREADS" not in os.environ
     assert available() == len(os.sched_getaffinity(0))
 
