@@ -18,14 +18,23 @@ from numpy.typing import NDArray
 from hirescam_cli.errors import ScanError
 from hirescam_cli.geometry import Affine, Grid, PadCrop, pad_crop, reorient, resampled
 from hirescam_cli.geometry import affine as affines
-from hirescam_cli.geometry.resample import Banded, apply_along, banded, bspline_matrix, linear_matrix
+from hirescam_cli.geometry.resample import (
+    Banded,
+    apply_along,
+    banded,
+    bspline_matrix,
+    linear_matrix,
+    windows,
+)
 from hirescam_cli.model.spec import Preparation
-from hirescam_cli.threads import in_threads
+from hirescam_cli.threads import in_threads, shares
 from hirescam_cli.volume import Volume
 
 NETWORK_AXES = "IPL"
 OBLIQUE_WARNING_DEGREES = 10.0
 _SLAB = 4
+_BLOCKS = 3
+_DEPTH = 96
 
 
 @dataclass(frozen=True)
@@ -151,30 +160,75 @@ def _resample(
         _matrix(size, ratio, rows, preparation.interpolation)
         for size, ratio, rows in zip(array_zyx.shape, ratios, kept, strict=True)
     )
-    first, last = (0, array_zyx.shape[0]) if z is None else z.columns
-    plane = np.empty((array_zyx.shape[0], len(kept[1]), len(kept[2])), dtype=np.float32)
     result = np.empty([len(rows) for rows in kept], dtype=np.int16)
+    steps = _steps(len(array_zyx), z)
+    planes = _Planes(array_zyx, y, x, (max(c.stop - c.start for _, c, _ in steps), *result.shape[1:]))
+    for rows, columns, weights in steps:
+        window, target = planes.window(columns), result[rows]
 
-    def in_plane(start: int) -> None:
-        slab = np.ascontiguousarray(array_zyx[start : min(start + _SLAB, last)], dtype=np.float32)
-        slab = slab if x is None else apply_along(slab, x, 2)
-        plane[start : start + len(slab)] = slab if y is None else apply_along(slab, y, 1)
+        def through(
+            starts: Sequence[int],
+            window: NDArray[np.float32] = window,
+            weights: Banded | None = weights,
+            target: NDArray[np.int16] = target,
+        ) -> None:
+            for start in starts:
+                slab = window[:, start : start + _SLAB]
+                hu = slab if weights is None else apply_along(slab, weights, 0)
+                target[:, start : start + _SLAB] = _whole_hu(hu, preparation)
 
-    def through(start: int) -> None:
-        slab = plane[:, start : start + _SLAB]
-        result[:, start : start + _SLAB] = _whole_hu(
-            slab if z is None else apply_along(slab, z, 0), preparation
-        )
-
-    in_threads(in_plane, range(first, last, _SLAB))
-    in_threads(through, range(0, plane.shape[1], _SLAB))
+        in_threads(through, shares(range(0, result.shape[1], _SLAB)))
     return result
+
+
+def _steps(size: int, z: Banded | None) -> list[tuple[slice, slice, Banded | None]]:
+    """Resampled slices, the slices of `size` that they need, and the weights between: few slices at a time."""
+    if z is not None:
+        return list(windows(z, _BLOCKS))
+    depth = [slice(start, min(start + _DEPTH, size)) for start in range(0, size, _DEPTH)]
+    return [(rows, rows, None) for rows in depth]
 
 
 def _whole_hu(hu: NDArray[np.float32], preparation: Preparation) -> NDArray[np.float32]:
     """Clip and round in place."""
     np.clip(hu, *preparation.hu_clip, out=hu)
     return np.rint(hu, out=hu)
+
+
+class _Planes:
+    """Slices resampled in their plane, in float32, of which `shape[0]` are held: a window that moves down a scan."""
+
+    def __init__(
+        self, array_zyx: NDArray[Any], y: Banded | None, x: Banded | None, shape: tuple[int, ...]
+    ) -> None:
+        self._array, self._y, self._x = array_zyx, y, x
+        self._held = np.empty(shape, dtype=np.float32)
+        self._there = slice(0, 0)
+
+    def window(self, wanted: slice) -> NDArray[np.float32]:
+        """The slices `wanted`, none of which lies above those of the call before; valid until the next call."""
+        begin, known = wanted.start, min(max(wanted.start, self._there.stop), wanted.stop)
+        for n in range(begin, known):
+            self._held[n - begin] = self._held[n - self._there.start]
+        self._there = wanted
+        in_threads(self._fill, shares(range(known, wanted.stop, _SLAB)))
+        return self._held[: wanted.stop - begin]
+
+    def _fill(self, starts: Sequence[int]) -> None:
+        _, height, width = self._array.shape
+        slab = np.empty((_SLAB, height, width), dtype=np.float32)
+        across = np.empty((_SLAB, height, self._held.shape[2]), dtype=np.float32)
+        for start in starts:
+            stop = min(start + _SLAB, self._there.stop)
+            count, source = stop - start, slab[: stop - start]
+            np.copyto(source, self._array[start:stop], casting="same_kind")
+            target = self._held[start - self._there.start : stop - self._there.start]
+            if self._x is not None:
+                source = apply_along(source, self._x, 2, across[:count])
+            if self._y is not None:
+                apply_along(source, self._y, 1, target)
+            else:
+                target[:] = source
 
 
 def _padding_value(

@@ -7,7 +7,7 @@ instead, which gives the same bits for any number of threads.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
@@ -38,6 +38,12 @@ def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Re
         return list(pool.map(work, todo))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def shares(items: Sequence[Item], smallest: int = 1) -> list[Sequence[Item]]:
+    """`items` in runs of at least `smallest`, at most one for each thread."""
+    size = max(smallest, -(-len(items) // available()))
+    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 @contextmanager

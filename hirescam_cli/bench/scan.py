@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import statistics
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +20,21 @@ from numpy.typing import NDArray
 from hirescam_cli.bench.network import engine
 from hirescam_cli.bench.table import Row, at_least, at_most
 from hirescam_cli.bench.timing import interleaved, ratio, seconds
-from hirescam_cli.bench.workload import Workload, scan_affine, synthetic_scan, write_scan
+from hirescam_cli.bench.workload import Workload, made_sparse, scan_affine, synthetic_scan, write_scan
 from hirescam_cli.errors import HirescamError
 from hirescam_cli.geometry.resample import resample_linear
 from hirescam_cli.io import discover
 from hirescam_cli.io.scan import InputPath, Scan
+from hirescam_cli.model.registry import Network
 from hirescam_cli.output.nifti import write_overlay
 from hirescam_cli.output.publish import CaseFolder
 from hirescam_cli.pipeline import Prepared, Session, explain_prepared, open_session, read_case, write_case
 from hirescam_cli.prepare import ModelInput, prepare
+from hirescam_cli.settings import Settings
 from hirescam_cli.volume import Provenance, Volume
 
 _MEGABYTE = 1e6
+_CALIBRATION = 12
 
 
 def _volume(workload: Workload) -> Volume:
@@ -143,36 +148,61 @@ def overlay_rows(workload: Workload) -> list[Row]:
 
 
 def scan_rows(workload: Workload) -> list[Row]:
-    """A whole scan, from the file to the published case folder, over the forward pass alone."""
-    session = open_session(workload.settings, workload.spec)
-    scan, alone = _found(workload.scan_path, workload), engine(workload)
-    prepared = read_case(scan, workload.spec, workload.settings)
-    model_input, per_group = prepared.model_input, workload.slices_per_group
+    """A whole scan, from the file to the published case folder, over the forward pass alone.
+
+    With maps as sparse as a trained network's, and with those of random weights: noise in every cell, than which
+    nothing is harder to compress.
+    """
+    scan = _found(workload.scan_path, workload)
+    model_input, per_group = (
+        read_case(scan, workload.spec, workload.settings).model_input,
+        workload.slices_per_group,
+    )
     hu = model_input.hu_zyx.reshape(-1, per_group, *model_input.hu_zyx.shape[1:])
     padding = model_input.padding_groups(per_group)
-    distinct = np.concatenate([hu[~padding], hu[padding][:1]])
-    del prepared, model_input, hu
+    some = np.flatnonzero(~padding)
+    some = some[np.linspace(0, len(some) - 1, min(len(some), _CALIBRATION)).astype(int)]
+    sparse = made_sparse(workload.network, engine(workload).values(hu, some).to("cpu"))
+    hu = np.concatenate([hu[~padding], hu[padding][:1]])
+    return [
+        *_whole_scan(workload, scan, hu, sparse, "", "maps as sparse as a trained network's"),
+        *_whole_scan(
+            workload, scan, hu, workload.network, "-dense", "maps of noise, the hardest to compress"
+        ),
+    ]
+
+
+def _whole_scan(
+    workload: Workload, scan: Scan, hu: NDArray[np.int16], network: Network, suffix: str, maps: str
+) -> list[Row]:
+    """Rows for a few and for all overlays, with one network; `hu`: the slice groups that have to be computed."""
+    weights = workload.checkpoint(network, f"scan{suffix}")
+    settings = replace(workload.settings, weights=weights)
+    session, alone = open_session(settings, workload.spec), engine(workload, network)
     few, many = workload.size.few, len(workload.spec.labels)
     parts: dict[int, dict[str, float]] = {}
 
     def whole(labels: int) -> Callable[[], object]:
         def work() -> None:
-            parts[labels] = _one_scan(workload, session, scan, labels)
+            parts[labels] = _one_scan(workload, session, scan, replace(settings, labels=f"top:{labels}"))
 
         return work
 
-    workload.say(f"a whole scan with {few} overlays, and with {many}")
-    alone.forward_only(distinct[: alone.chunk])
-    candidates = {"few": whole(few), "forward": lambda: alone.forward_only(distinct), "many": whole(many)}
-    times = interleaved(candidates, max(1, workload.size.rounds // 2))
+    workload.say(f"a whole scan with {few} overlays, and with {many}: {maps}")
+    alone.forward_only(hu[: alone.chunk])
+    candidates = {"few": whole(few), "forward": lambda: alone.forward_only(hu), "many": whole(many)}
+    # A new case each time: taking an old one away is no part of explaining a scan.
+    remove = partial(shutil.rmtree, workload.folder / "cases", ignore_errors=True)
+    times = interleaved(candidates, max(1, workload.size.rounds // 2), before=remove)
+    remove()
     forward = statistics.median(times["forward"])
     rows = []
     for name, count, goal in (("few", few, 1.25), ("many", many, 2.0)):
         split = ", ".join(f"{stage} {value:.2f}" for stage, value in parts[count].items())
         rows.append(
             Row(
-                f"scan-{name}",
-                f"A whole scan with {count} overlays, pictures off, over the forward pass alone",
+                f"scan-{name}{suffix}",
+                f"A whole scan with {count} overlays, pictures off, over the forward pass alone; {maps}",
                 "x",
                 ratio(times[name], times["forward"]),
                 workload.goal(at_most(goal)),
@@ -182,9 +212,8 @@ def scan_rows(workload: Workload) -> list[Row]:
     return rows
 
 
-def _one_scan(workload: Workload, session: Session, scan: Scan, labels: int) -> dict[str, float]:
+def _one_scan(workload: Workload, session: Session, scan: Scan, settings: Settings) -> dict[str, float]:
     """Read, prepare, explain, write and publish one scan; seconds by stage."""
-    settings = replace(workload.settings, labels=f"top:{labels}")
     prepared = read_case(scan, workload.spec, settings)
     explained = explain_prepared(session, prepared)
     case = CaseFolder(workload.folder / "cases", scan.case)

@@ -14,11 +14,19 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
-def interleaved(candidates: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each candidate in each round; in a round every candidate runs once, one after the other."""
+def interleaved(
+    candidates: Mapping[str, Callable[[], object]],
+    rounds: int,
+    before: Callable[[], object] = lambda: None,
+) -> dict[str, list[float]]:
+    """Seconds of each candidate in each round; in a round every candidate runs once, one after the other.
+
+    `before` runs before each, and its time does not count.
+    """
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(rounds):
         for name, work in candidates.items():
+            before()
             times[name].append(seconds(work))
     return times
 

@@ -7,7 +7,7 @@ that are oblique to each other. Positions are always continuous indices of the s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,14 +111,6 @@ class Banded:
     shape: tuple[int, int]
     blocks: tuple[tuple[slice, slice, NDArray[np.float32]], ...]
 
-    @property
-    def columns(self) -> tuple[int, int]:
-        """Range [start, stop) of the columns that any row needs."""
-        return (
-            min((columns.start for _, columns, _ in self.blocks), default=0),
-            max((columns.stop for _, columns, _ in self.blocks), default=0),
-        )
-
 
 def banded(matrix: Matrix) -> Banded:
     """Take a matrix apart once, for many calls of `apply_along`."""
@@ -129,16 +121,43 @@ def banded(matrix: Matrix) -> Banded:
     return Banded((matrix.shape[0], matrix.shape[1]), tuple(blocks))
 
 
-def apply_along(array: NDArray[np.float32], matrix: Matrix | Banded, axis: int) -> NDArray[np.float32]:
-    """Contract `matrix` [m, n] with axis `axis`, of n values, of a 3-D array; float32, C order.
+def windows(matrix: Banded, blocks: int) -> Iterator[tuple[slice, slice, Banded]]:
+    """Take a matrix that rises along its diagonal apart into runs of `blocks` of its blocks.
+
+    Yields (rows, columns, the weights of these rows for these columns), so that an axis too long to be held can
+    be worked through piece by piece, with the bits of the whole.
+    """
+    for start in range(0, len(matrix.blocks), blocks):
+        some = matrix.blocks[start : start + blocks]
+        rows = slice(some[0][0].start, some[-1][0].stop)
+        columns = slice(min(c.start for _, c, _ in some), max(c.stop for _, c, _ in some))
+        inner = tuple(
+            (
+                slice(r.start - rows.start, r.stop - rows.start),
+                slice(c.start - columns.start, c.stop - columns.start),
+                weights,
+            )
+            for r, c, weights in some
+        )
+        yield rows, columns, Banded((rows.stop - rows.start, columns.stop - columns.start), inner)
+
+
+def apply_along(
+    array: NDArray[np.float32], matrix: Matrix | Banded, axis: int, out: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """Contract `matrix` [m, n] with axis `axis`, of n values, of a 3-D array; float32, C order or into `out`.
 
     Computed in products of at most `_PRODUCT` multiply-adds, which BLAS leaves to the calling thread: its own
     threads cost more than they bring here, and slabs can be handed to threads instead.
     """
     bands = matrix if isinstance(matrix, Banded) else banded(matrix)
-    shape = list(array.shape)
-    shape[axis] = bands.shape[0]
-    result = np.zeros(shape, dtype=np.float32)
+    if out is None:
+        shape = list(array.shape)
+        shape[axis] = bands.shape[0]
+        out = np.empty(shape, dtype=np.float32)
+    result = out
+    if sum(rows.stop - rows.start for rows, _, _ in bands.blocks) < bands.shape[0]:
+        result.fill(0.0)
     order = ((1, 0, 2), (0, 1, 2), (0, 2, 1))[axis]
     source, target = array.transpose(order), result.transpose(order)
     for rows, columns, weights in bands.blocks:

@@ -15,8 +15,8 @@ from hirescam_cli.errors import UnavailableError, UsageError
 ELSEWHERE = {"gpu", "gpu-logits", "grad-cam-hirescam", "captum-gradcam", "captum-gradxact"}
 KEYS = ELSEWHERE | {
     "labels-over-forward", "forward-share", "roofline", "labels-over-backward", "growth-slices", "growth-labels",
-    "padding", "preparation", "preparation-difference", "overlay", "scan-few", "scan-many", "memory", "series",
-    "headers", "start-help", "start-model-list",
+    "padding", "preparation", "preparation-difference", "overlay", "scan-few", "scan-many",
+    "scan-few-dense", "scan-many-dense", "memory", "series", "headers", "start-help", "start-model-list",
 }  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from hirescam_cli.io.dicom.resampling import resample_stack
 from hirescam_cli.io.dicom.sources import SourceReader
 from hirescam_cli.io.fingerprint import combine, digest_of_stream
 from hirescam_cli.io.scan import ReadOptions, Scan
-from hirescam_cli.threads import available, in_threads
+from hirescam_cli.threads import in_threads, shares
 from hirescam_cli.volume import Provenance, Volume
 
 Array = NDArray[np.generic]
@@ -119,7 +119,7 @@ class _Decoder:
     def run(self, headers: Sequence[Header]) -> tuple[Array, list[str], list[str]]:
         """The array, the digests of the files and the warnings."""
         with elements.quiet():
-            digests = [digest for part in in_threads(self._part, _shares(headers)) for digest in part]
+            digests = [digest for part in in_threads(self._part, _parts(headers)) for digest in part]
         if not all(self._filled):
             raise ScanError(f"{self._scan.name} has slices without pixels.", code="dicom-truncated")
         notes = self._tally.warnings(set(self._rescales))
@@ -175,8 +175,7 @@ class _Decoder:
                 )
 
 
-def _shares(headers: Sequence[Header]) -> list[Sequence[Header]]:
-    """The files in one share for each thread; in a single one where decoders do the work, one at a time."""
-    threads = available() if all(is_native(header.transfer_syntax) for header in headers) else 1
-    size = max(_FEWEST_A_THREAD, -(-len(headers) // threads))
-    return [headers[start : start + size] for start in range(0, len(headers), size)]
+def _parts(headers: Sequence[Header]) -> list[Sequence[Header]]:
+    """The files in a part for each thread; in a single one where decoders do the work, one at a time."""
+    native = all(is_native(header.transfer_syntax) for header in headers)
+    return shares(headers, _FEWEST_A_THREAD if native else len(headers))
