@@ -20,6 +20,7 @@ from hirescam_cli.explain.engine import Engine, InputScale
 from hirescam_cli.model.registry import Network
 from hirescam_cli.settings import METHODS
 
+_SOME_GROUPS = 8
 _PEER_GROUPS = 2
 _PEER_LABELS = 2
 _GPU_MILLISECONDS = 15.0
@@ -84,14 +85,14 @@ def network_rows(workload: Workload) -> list[Row]:
     ]
     if workload.device.type == "cpu":
         rows += _roofline(workload, mine, hu)
-    return [*rows, _backward(workload, mine, hu[: 2 * mine.chunk]), *_growth(workload, mine, hu)]
+    return [*rows, _backward(workload, mine, hu[:_SOME_GROUPS]), *_growth(workload, mine, hu)]
 
 
 def _roofline(workload: Workload, mine: Engine, hu: NDArray[np.int16]) -> list[Row]:
     workload.say("the dense matrix rate of this machine")
     n = workload.size.matrix
     a, b = torch.rand(n, n), torch.rand(n, n)
-    some = hu[: 2 * mine.chunk]
+    some = hu[:_SOME_GROUPS]
     candidates: dict[str, Callable[[], object]] = {
         "torch": lambda: a @ b,
         "forward": lambda: mine.forward_only(some),

@@ -193,7 +193,7 @@ def _whole_scan(
     candidates = {"few": whole(few), "forward": lambda: alone.forward_only(hu), "many": whole(many)}
     # A new case each time: taking an old one away is no part of explaining a scan.
     remove = partial(shutil.rmtree, workload.folder / "cases", ignore_errors=True)
-    times = interleaved(candidates, max(1, workload.size.rounds // 2), before=remove)
+    times = interleaved(candidates, (workload.size.rounds + 1) // 2, before=remove)
     remove()
     forward = statistics.median(times["forward"])
     rows = []
