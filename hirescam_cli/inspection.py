@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,24 +47,34 @@ class Inspection:
 
 
 def inspect_inputs(
-    inputs: Sequence[InputPath], options: ReadOptions, spec: ModelSpec, identifiers: Identifiers = "uids"
+    inputs: Sequence[InputPath],
+    options: ReadOptions,
+    spec: ModelSpec,
+    identifiers: Identifiers = "uids",
+    say: Callable[[str], None] = lambda _text: None,
 ) -> Inspection:
-    """Find and read every scan; a scan that is refused keeps its place, with the error.
+    """Find and read every scan; a scan that is refused keeps its place, with the error. `say` is told what comes next.
 
     Raises NoInputError for a path that does not exist.
     """
+    say("searching")
     found = discover(inputs, options, identifiers)
-    scans = tuple(inspect_scans(found, options, spec, identifiers))
+    scans = tuple(inspect_scans(found, options, spec, identifiers, say))
     ignored = tuple({"name": item.name, "code": item.code, "reason": item.reason} for item in found.ignored)
     return Inspection(spec.name, scans, ignored)
 
 
 def inspect_scans(
-    found: Discovery, options: ReadOptions, spec: ModelSpec, identifiers: Identifiers
+    found: Discovery,
+    options: ReadOptions,
+    spec: ModelSpec,
+    identifiers: Identifiers,
+    say: Callable[[str], None] = lambda _text: None,
 ) -> Iterator[dict[str, Any]]:
     """The finding about each scan, one after the other; only one volume is in memory at a time."""
     names = Counter(scan.case for scan in found.scans)
-    for scan in found.scans:
+    for number, scan in enumerate(found.scans, 1):
+        say(f"reading {number} of {len(found.scans)}: {scan.name}")
         entry = _blank(scan, identifiers)
         try:
             entry |= _facts(read(scan, options), spec)

@@ -164,8 +164,10 @@ def _refuse_shared_cases(scans: tuple[Scan, ...]) -> None:
     by_case: dict[str, Scan] = {}
     for scan in scans:
         if scan.case in by_case:
+            first = by_case[scan.case].name
+            both = f"{first} and {scan.name}" if first != scan.name else f"Two inputs called {first}"
             raise UsageError(
-                f"{by_case[scan.case].name} and {scan.name} would both be written as case {scan.case}.",
+                f"{both} would both be written as case {scan.case}.",
                 hint="Give one of them a case name with id=path, or run them into two output folders.",
                 code="case-collision",
             )

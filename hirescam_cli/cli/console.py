@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 
 def stdout() -> Console:
@@ -22,6 +24,17 @@ def stdout() -> Console:
 def stderr() -> Console:
     """Everything else."""
     return Console(file=sys.stderr, highlight=False, emoji=False, soft_wrap=True)
+
+
+@contextmanager
+def working() -> Iterator[Callable[[str], None]]:
+    """Gives a function that shows on a terminal what is being done, in a line that goes away; elsewhere nothing."""
+    console = stderr()
+    if not console.is_terminal:
+        yield lambda _text: None
+        return
+    with console.status("") as status:
+        yield lambda text: status.update(Text(text, overflow="ellipsis", no_wrap=True))
 
 
 def print_json(document: Mapping[str, Any]) -> None:

@@ -59,6 +59,7 @@ def inspect_command(
     setup_streams(quiet=False, verbose=verbose)
     _check("prefer", prefer, (None, "sform", "qform"))
     _check("identifiers", identifiers, ("uids", "none"))
+    from hirescam_cli.cli.console import print_json, stdout, working
     from hirescam_cli.cli.inputs import parse_inputs
     from hirescam_cli.inspection import inspect_inputs
     from hirescam_cli.io.scan import ReadOptions
@@ -68,16 +69,13 @@ def inspect_command(
     check_series(series)
     read: Any = {"series": series, "prefer": prefer, "assume_affine": assume_affine, "allow_gaps": allow_gaps}
     chosen: Any = identifiers
-    found = inspect_inputs(
-        parse_inputs(inputs), ReadOptions(**read, max_voxels=max_voxels), load_spec(model), chosen
-    )
+    with working() as say:
+        found = inspect_inputs(
+            parse_inputs(inputs), ReadOptions(**read, max_voxels=max_voxels), load_spec(model), chosen, say
+        )
     if as_json:
-        from hirescam_cli.cli.console import print_json
-
         print_json(found.document())
     else:
-        from hirescam_cli.cli.console import stdout
-
         render(found, stdout())
     if found.exit_code != ExitCode.OK:
         raise typer.Exit(found.exit_code)

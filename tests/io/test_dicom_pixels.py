@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from pydicom.uid import (
 )
 
 from tests.io.dicom_case import assert_volume, codes, read, refused
-from tests.io.dicom_factory import chest, expected_affine_ras, make_series, set_pixels
+from tests.io.dicom_factory import chest, expected_affine_ras, make_htj2k_series, make_series, set_pixels
 
 SYNTAXES = [
     ImplicitVRLittleEndian,
@@ -45,24 +44,9 @@ def test_every_transfer_syntax_gives_the_same_voxels(tmp_path: Path, syntax: str
     assert_volume(read(tmp_path), chest(LARGE), expected_affine_ras())
 
 
-# High-throughput JPEG 2000 (reversible, by OpenJPH) of int16 ((13 row + 7 column) mod 2048) - 1024, 40 x 48.
-HTJ2K = (
-    "/0//UQApQAAAAAAwAAAAKAAAAAAAAAAAAAAAMAAAACgAAAAAAAAAAAABjwEB/1AACAACAAAACv9SAAwAAgABAAUEBEAB/1wAEyCI"
-    "kJCQkJCQkJCQkJCQiIiI/2QAFwABT3BlbkpQSCBWZXIgMC4yNi4zLv+QAAoAAAAAAMgAAf+TwAAqgA+45Yuv9QGDNADAABJAABGA"
-    "AEt0ABIzAMAAFRAABMB+34CP4It2AN3+A3dUAMAAFVAABWjee+/cAjpwAncAdDqdTqf0CN4Qgb64AMAAFdAABa7u7u7u7vP4p6en"
-    "p8J5ADjGGGOMMcb4/0wAAB79gAB79gAB7L8AwAAteAAF0AAkSZIkSZIk+f1/wKenp6enp6enp0J/ABgREREREREREREREf99cnv3"
-    "ye/fJ798nv3ye/fJ7LQB/9k="
-)
-
-
 @pytest.mark.parametrize("number", [201, 202, 203])
 def test_high_throughput_jpeg_2000(tmp_path: Path, number: int) -> None:
-    for path in make_series(tmp_path, chest(LARGE), intercept=0):
-        ds = pydicom.dcmread(path)
-        ds.file_meta.TransferSyntaxUID = f"1.2.840.10008.1.2.4.{number}"
-        ds.PixelData = pydicom.encaps.encapsulate([base64.b64decode(HTJ2K)])
-        ds["PixelData"].is_undefined_length = True
-        ds.save_as(path)
+    make_htj2k_series(tmp_path, number)
     row, column = np.meshgrid(np.arange(40), np.arange(48))
     expected = np.repeat(((13 * row + 7 * column) % 2048 - 1024)[..., None], 12, axis=2)
     assert_volume(read(tmp_path), expected, expected_affine_ras())
