@@ -23,7 +23,6 @@ from hirescam_cli.settings import METHODS
 _SOME_GROUPS = 8
 _PEER_GROUPS = 2
 _PEER_LABELS = 2
-_GPU_MILLISECONDS = 15.0
 
 
 def engine(workload: Workload, network: Network | None = None, *, precision: str = "fp32") -> Engine:
@@ -57,7 +56,7 @@ def flops_per_group(network: Network, group: Tensor) -> int:
     return total
 
 
-def _explain(engine: Engine, hu: NDArray[np.int16], padding: int = 0) -> Callable[[], object]:
+def explaining(engine: Engine, hu: NDArray[np.int16], padding: int = 0) -> Callable[[], object]:
     mask = np.zeros(len(hu), dtype=np.bool_)
     mask[len(hu) - padding :] = True
     return lambda: engine.explain(hu, mask, METHODS)
@@ -67,7 +66,7 @@ def network_rows(workload: Workload) -> list[Row]:
     """The forward pass beside the machine, all labels beside both, growth and padding."""
     mine, count, rounds = engine(workload), workload.size.groups, workload.size.rounds
     hu = workload.groups(count)
-    explain = _explain(mine, hu)
+    explain = explaining(mine, hu)
     workload.say("the network, forward and with all labels")
     mine.forward_only(hu[: mine.chunk])
     times = interleaved({"forward": lambda: mine.forward_only(hu), "all": explain}, rounds)
@@ -146,7 +145,7 @@ def _backward(workload: Workload, mine: Engine, hu: NDArray[np.int16]) -> Row:
         return work
 
     candidates = {str(n): one_label(n) for n in range(_PEER_LABELS)}
-    times = interleaved({**candidates, "all": _explain(mine, hu)}, workload.size.rounds)
+    times = interleaved({**candidates, "all": explaining(mine, hu)}, workload.size.rounds)
     theirs = [
         statistics.mean(turn) / _PEER_GROUPS for turn in zip(*(times[n] for n in candidates), strict=True)
     ]
@@ -172,13 +171,13 @@ def _growth(workload: Workload, mine: Engine, hu: NDArray[np.int16]) -> list[Row
     workload.say("growth with slices, labels and padding")
     count, rounds = len(hu), workload.size.rounds
     quarter = hu[: max(1, count // 4)]
-    by_slices = interleaved({"few": _explain(mine, quarter), "many": _explain(mine, hu)}, rounds)
+    by_slices = interleaved({"few": explaining(mine, quarter), "many": explaining(mine, hu)}, rounds)
     one = engine(workload, _one_label(workload.network))
-    by_labels = interleaved({"one": _explain(one, quarter), "all": _explain(mine, quarter)}, rounds)
+    by_labels = interleaved({"one": explaining(one, quarter), "all": explaining(mine, quarter)}, rounds)
     padded = np.concatenate([quarter, np.broadcast_to(hu[:1], (3 * count, *hu.shape[1:]))])
     single = np.concatenate([quarter, hu[:1]])
     by_padding = interleaved(
-        {"one": _explain(mine, single, 1), "many": _explain(mine, padded, 3 * count)}, rounds
+        {"one": explaining(mine, single, 1), "many": explaining(mine, padded, 3 * count)}, rounds
     )
     labels, factor = len(workload.spec.labels), count / len(quarter)
     return [
@@ -258,7 +257,7 @@ PEERS: dict[str, tuple[str, Callable[[], Callable[[nn.Module, nn.Module, Tensor,
 def peer_rows(workload: Workload) -> list[Row]:
     """Libraries that explain one label at a time, where they are installed."""
     mine, hu = engine(workload), workload.groups(_PEER_GROUPS)
-    explain = _explain(mine, hu)
+    explain = explaining(mine, hu)
     explain()
     rows = []
     for key, (name, load) in PEERS.items():
@@ -284,28 +283,3 @@ def peer_rows(workload: Workload) -> list[Row]:
         detail = f"measured on {_PEER_LABELS} labels and {_PEER_GROUPS} groups, scaled; plain PyTorch network"
         rows.append(Row(key, what, "x faster", ratio(times["peer"], times["mine"]) * scale, None, detail))
     return rows
-
-
-def gpu_rows(workload: Workload) -> list[Row]:
-    """The network part of a whole scan on a CUDA GPU in half precision, where there is one."""
-    what = "Network part of a scan on the GPU, trunk in fp16"
-    close = "Largest difference of a logit, fp16 trunk against fp32"
-    goals = at_most(_GPU_MILLISECONDS), at_most(0.01)
-    if workload.device.type != "cuda":
-        why = "no CUDA device in this run"
-        return [
-            Row("gpu", what, "ms", None, goals[0], why),
-            Row("gpu-logits", close, "", None, goals[1], why),
-        ]
-    groups = workload.groups(workload.spec.preparation.slices // workload.slices_per_group)
-    half, full = engine(workload, precision="fp16"), engine(workload)
-    none = np.zeros(len(groups), dtype=np.bool_)
-    exact = full.explain(groups, none, ("hirescam",))
-    fast = half.explain(groups, none, ("hirescam",))
-    times = interleaved({"half": _explain(half, groups)}, 4 * workload.size.rounds)["half"]
-    milliseconds = 1e3 * statistics.median(times)
-    difference = float(np.abs(fast.logits - exact.logits).max())
-    return [
-        Row("gpu", what, "ms", milliseconds, goals[0], f"{len(groups)} groups, both methods"),
-        Row("gpu-logits", close, "", difference, goals[1], "random weights"),
-    ]

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hirescam_cli.bench.network import gpu_rows, network_rows, peer_rows
+from hirescam_cli.bench.gpu import gpu_rows
+from hirescam_cli.bench.network import network_rows, peer_rows
 from hirescam_cli.bench.scan import memory_rows, overlay_rows, preparation_rows, scan_rows
 from hirescam_cli.bench.start import reading_rows, start_rows
 from hirescam_cli.bench.table import Row

@@ -179,13 +179,15 @@ class _Parts:
             except torch.cuda.OutOfMemoryError:
                 if chunk == 1:
                     raise
-                self.engine.chunk = chunk // 2
-                torch.cuda.empty_cache()
-                self.fallbacks.append(
-                    f"out of GPU memory: chunks of {chunk // 2} slice groups instead of {chunk}"
-                )
+            else:
+                start += chunk
                 continue
-            start += chunk
+            # Only here, after the exception is gone, does nothing hold what the chunk had allocated.
+            self.engine.chunk = chunk // 2
+            torch.cuda.empty_cache()
+            self.fallbacks.append(
+                f"out of GPU memory: chunks of {chunk // 2} slice groups instead of {chunk}"
+            )
 
     def _chunk(self, hu: NDArray[np.int16], groups: NDArray[np.int64], start: int) -> None:
         engine = self.engine
