@@ -26,7 +26,7 @@ def test_no_growth_over_many_scans(tmp_path: Path) -> None:
     found = scan._found(workload.scan_path, workload)
     process, resident = psutil.Process(os.getpid()), []
     for _ in range(SCANS):
-        scan._one_scan(workload, session, found, workload.size.few)
+        scan._one_scan(workload, session, found, workload.settings)
         gc.collect()
         resident.append(process.memory_info().rss / 1e6)
     # One scan of this size takes 15 MB of maps, voxels and network input: a leak of any of them would show.
