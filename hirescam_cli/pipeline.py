@@ -28,7 +28,7 @@ from hirescam_cli.output.illustrate import Illustration, illustrate
 from hirescam_cli.output.names import label_slugs
 from hirescam_cli.output.nifti import write_cams
 from hirescam_cli.output.overlays import write_overlays
-from hirescam_cli.output.publish import hash_outputs
+from hirescam_cli.output.publish import Written, hash_outputs
 from hirescam_cli.output.view import CaseView
 from hirescam_cli.prepare import ModelInput, prepare
 from hirescam_cli.settings import LabelChoice, Settings
@@ -181,8 +181,9 @@ def write_case(
     for method, cams in explained.explanation.cams.items():
         affine_ras = explained.affines_ras[facts.placement]
         write_cams(folder / f"{method}.cams.nii.gz", cams, affine_ras, compress=settings.compress)
+    overlays: dict[Path, Written] = {}
     if "nifti" in settings.formats:
-        write_overlays(
+        overlays = write_overlays(
             folder,
             view,
             chosen,
@@ -192,7 +193,7 @@ def write_case(
             compress=settings.compress,
         )
     illustrate(folder, view, Illustration(settings.formats, signed=settings.signed), chosen, slugs)
-    document["outputs"] = hash_outputs(folder)
+    document["outputs"] = hash_outputs(folder, overlays)
     seconds = document["run"]["seconds"]
     seconds["write"] = time.perf_counter() - begin
     seconds["total"] = sum(value for key, value in seconds.items() if key != "total")

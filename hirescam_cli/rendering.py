@@ -19,7 +19,7 @@ from hirescam_cli.output import summary
 from hirescam_cli.output.illustrate import Illustration, illustrate
 from hirescam_cli.output.names import label_slugs
 from hirescam_cli.output.overlays import write_overlays
-from hirescam_cli.output.publish import CaseFolder, hash_outputs
+from hirescam_cli.output.publish import CaseFolder, Written, hash_outputs
 from hirescam_cli.output.reload import FinishedCase, load_case
 from hirescam_cli.settings import LabelChoice
 from hirescam_cli.volume import Volume
@@ -89,13 +89,14 @@ def render_case(folder: Path, library: ScanLibrary, options: RenderOptions) -> d
     with CaseFolder(folder.parent, folder.name) as new:
         for existing in document["outputs"]:
             _keep(folder / existing["path"], new / existing["path"])
+        overlays: dict[Path, Written] = {}
         if "nifti" in options.formats:
-            write_overlays(
+            overlays = write_overlays(
                 new, view, chosen, slugs, grid=options.grid, placement=placement, compress=options.compress
             )
         wanted = Illustration(options.formats, options.signed, options.smooth, placement)
         illustrate(new, view, wanted, chosen, slugs)
-        document["outputs"] = hash_outputs(new)
+        document["outputs"] = hash_outputs(new, overlays)
         summary.write(new, document)
     return document
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 from hirescam_cli.output.nifti import write_map, write_overlay
-from hirescam_cli.output.publish import sync_file
+from hirescam_cli.output.publish import Written, settled
 from hirescam_cli.output.view import CaseView
 from hirescam_cli.threads import in_threads
 
@@ -22,10 +22,10 @@ def write_overlays(
     grid: str,
     placement: str,
     compress: int,
-) -> None:
+) -> dict[Path, Written]:
     """Write the overlays of `labels` for every method of the view: `grid` "scan" (8 bits), "cam" (exact) or "both".
 
-    Several are written at once, and all are on the disk when it returns. The overlay's file name is entered in the
+    Several are written at once, and all are settled when it returns. The overlay's file name is entered in the
     view's summary. Under another placement than the case's own the placement is part of the name.
     """
     affine_ras = view.affines_ras[placement]
@@ -45,8 +45,12 @@ def write_overlays(
                 tasks.append(
                     partial(write_overlay, path, cam, affine_ras, view.volume.grid, compress=compress)
                 )
-    # A thread of its own waits for the disk while others interpolate and compress.
-    with ThreadPoolExecutor(1, thread_name_prefix="hirescam-sync") as disk:
-        synced = in_threads(lambda task: disk.submit(sync_file, task()), tasks)
-    for file in synced:
-        file.result()
+    # A thread of its own waits for the disk and reads back, while others interpolate and compress.
+    with ThreadPoolExecutor(1, thread_name_prefix="hirescam-settle") as disk:
+
+        def run(task: Callable[[], Path]) -> tuple[Path, Future[Written]]:
+            path = task()
+            return path, disk.submit(settled, path)
+
+        files = in_threads(run, tasks)
+    return {path: written.result() for path, written in files}

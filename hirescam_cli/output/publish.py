@@ -16,8 +16,9 @@ import re
 import secrets
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -56,22 +57,53 @@ def output_error(error: OSError, name: str) -> HirescamError:
     )
 
 
-def hash_outputs(folder: Path) -> list[dict[str, Any]]:
-    """Read every file below `folder` but the summary back: [{path (relative), sha256, bytes}], by path."""
+@dataclass(frozen=True)
+class Written:
+    """A file that was read back: hex SHA-256 and size in bytes."""
+
+    sha256: str
+    size: int
+
+
+def settled(path: Path) -> Written:
+    """Wait until the disk holds a file, read it back, and let the system forget it.
+
+    Overlays of a run are read by nobody soon; kept in memory they would push out the scans that come next.
+    """
+    sync_file(path)
+    written = _read_back(path)
+    if hasattr(os, "posix_fadvise"):
+        with path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return written
+
+
+def hash_outputs(folder: Path, known: Mapping[Path, Written] | None = None) -> list[dict[str, Any]]:
+    """Every file below `folder` but the summary: [{path (relative), sha256, bytes}], by path.
+
+    Each is read back here, except those in `known`, which were before.
+    """
+    known = known or {}
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / SUMMARY]
+    fresh = [path for path in paths if path not in known]
+    written = dict(known) | dict(zip(fresh, in_threads(_read_back, fresh), strict=True))
     return [
-        {"path": path.relative_to(folder).as_posix(), "sha256": digest, "bytes": size}
-        for path, (digest, size) in zip(paths, in_threads(_hash, paths), strict=True)
+        {
+            "path": path.relative_to(folder).as_posix(),
+            "sha256": written[path].sha256,
+            "bytes": written[path].size,
+        }
+        for path in paths
     ]
 
 
-def _hash(path: Path) -> tuple[str, int]:
+def _read_back(path: Path) -> Written:
     digest, size = hashlib.sha256(), 0
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
             size += len(chunk)
-    return digest.hexdigest(), size
+    return Written(digest.hexdigest(), size)
 
 
 @contextmanager

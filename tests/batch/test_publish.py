@@ -135,6 +135,26 @@ def test_everything_is_synced_before_it_is_renamed(tmp_path: Path, monkeypatch: 
     assert calls[2:] == ["sync folder", "rename", "sync out"]
 
 
+def test_a_settled_file_is_on_the_disk_and_hashed_but_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, other = tmp_path / "a.nii.gz", tmp_path / "b.png"
+    path.write_bytes(b"overlay")
+    other.write_bytes(b"picture")
+    synced: list[str] = []
+    real = publish.sync_file
+    monkeypatch.setattr(publish, "sync_file", lambda path: (synced.append(path.name), real(path)))
+    written = publish.settled(path)
+    assert synced == ["a.nii.gz"]
+    assert written == publish.Written(hashlib.sha256(b"overlay").hexdigest(), 7)
+    assert hash_outputs(tmp_path, {path: written}) == hash_outputs(tmp_path)
+    read: list[str] = []
+    back = publish._read_back
+    monkeypatch.setattr(publish, "_read_back", lambda path: (read.append(path.name), back(path))[1])
+    assert [entry["path"] for entry in hash_outputs(tmp_path, {path: written})] == ["a.nii.gz", "b.png"]
+    assert read == ["b.png"]
+
+
 CREATE, DURING = (OutputCreateError, 73), (OutputIOError, 74)
 ERRORS = [
     *[(number, *CREATE) for number in (errno.EACCES, errno.EROFS, errno.ENOENT, errno.ENOTDIR)],
