@@ -114,6 +114,27 @@ def test_the_size_of_chunks_does_not_matter(network: AxialNet, hu: Any, layer: s
         assert_close(parts.slice_scores, whole.slice_scores)
 
 
+@pytest.mark.parametrize(("small", "front"), [(1 << 30, 0), (50_000, 5), (1, 8)])
+def test_the_front_of_the_trunk_works_on_pieces_and_nothing_changes(
+    monkeypatch: pytest.MonkeyPatch, network: AxialNet, hu: Any, small: int, front: int
+) -> None:
+    """Width 2: 353 kB a group after the first convolution, 88 kB after pooling and layer 1, 45 kB after layer 2."""
+    fine, coarse, logits = by_autograd(network, SCALE(torch.from_numpy(hu)), "conv2d.7")
+    monkeypatch.setattr(engine_module, "_SMALL_BYTES_A_GROUP", small)
+    engine = Engine(network, target_layer="conv2d.7", scale=SCALE, chunk=GROUPS)
+    seen: list[int] = []
+    trunk = engine.network.trunk
+    assert isinstance(trunk, engine_module._InPieces)
+    trunk.sequence[0].register_forward_hook(lambda _module, _inputs, output: seen.append(len(output)))
+    found = engine.explain(hu, np.zeros(GROUPS, dtype=bool), BOTH)
+    assert_close(found.cams["hirescam"], fine)
+    assert_close(found.cams["gradcam"], coarse)
+    assert_close(found.logits, logits)
+    assert trunk._front == front
+    # The one group that is measured with, then pieces of two, or all at once.
+    assert seen == ([1, 2, 2, 1] if front else [1, GROUPS])
+
+
 @pytest.mark.parametrize("layer", ["conv2d.7", "conv2d.5"])
 def test_a_second_run_gives_the_same_bits(network: AxialNet, hu: Any, layer: str) -> None:
     engine = Engine(network, target_layer=layer, scale=SCALE, chunk=2)
