@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+import psutil
 import pytest
 
 from hirescam_cli import pipeline
 from hirescam_cli.batch import RunOptions, plan
-from hirescam_cli.batch.options import processors
 from hirescam_cli.batch.run import run
 from hirescam_cli.batch.stages import Stages
 from hirescam_cli.io import InputPath, ReadOptions, discover
@@ -21,6 +20,7 @@ from hirescam_cli.settings import Settings
 
 SCANS = 20
 ALLOWED = 1.15
+BUSY_PERCENT = 25.0
 
 
 class Watch:
@@ -71,14 +71,14 @@ def test_a_run_takes_little_more_than_its_network(tmp_path: Path, record_propert
         open_session=watch.open_session, explain_prepared=watch.explain_prepared, write_case=watch.write_case
     )
     cases = plan(discover([InputPath(make_mid_size(tmp_path / "in"))], ReadOptions()), tmp_path / "out")
-    idle = os.getloadavg()[0] < processors()
+    others = psutil.cpu_percent(interval=1.0)
     result = run(cases, Settings(formats=("nifti",), device="cpu"), RunOptions(), stages=stages)
     wall = time.perf_counter() - watch.ready
     assert (result.done, len(watch.explain), len(watch.write)) == (SCANS, SCANS, SCANS)
     assert watch.first_read is not None
     ratio = wall / (sum(watch.explain) + watch.first_read + watch.write[-1])
     record_property("ratio", ratio)
-    print(f"{wall:.1f} s, {ratio:.3f} of the network's time, load {os.getloadavg()[0]:.1f}")
-    if not idle:
+    print(f"{wall:.1f} s, {ratio:.3f} of the network's time, {others:.0f} % of the processors taken before")
+    if others > BUSY_PERCENT:
         pytest.skip(f"other work is going on: the ratio was {ratio:.3f}")
     assert ratio <= ALLOWED
