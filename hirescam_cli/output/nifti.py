@@ -26,7 +26,9 @@ DEFAULT_COMPRESSION = 1
 _GZIP_WBITS = 16 + isal_zlib.MAX_WBITS
 _GZIP_MEMORY = 9
 _SLAB = 4
-_PRODUCT = 1 << 18
+_EQUAL_ROWS = 8
+_FEWEST_ROWS = 64
+_MOST_ROWS = 128
 _INT8_MAX = 127
 _SHEAR_TOLERANCE = 1e-5
 
@@ -87,26 +89,54 @@ def _quantised(scaled_syx: NDArray[np.float32], affine_ras: Affine, target: Grid
     along_i = np.ascontiguousarray(np.transpose(scaled_syx, source[::-1]) @ w_i.T)
     cells_k, cells_j, width = along_i.shape
     along_k = along_i.reshape(cells_k, -1)
-    # BLAS leaves small products to the calling thread; several overlays are written at once instead.
-    step = max(1, _PRODUCT // (cells_j * width))
-    floats = np.empty((_SLAB, target.shape[1], width), dtype=np.float32)
-    whole = np.empty(floats.shape, dtype=np.int8)
+    blocks = list(_row_blocks(w_j))
+    floats = np.empty((_SLAB, max(len(weights) for _, _, weights in blocks), width), dtype=np.float32)
+    whole = np.empty((_SLAB, target.shape[1], width), dtype=np.int8)
     for start in range(0, target.shape[2], _SLAB):
-        rows = w_k[start : start + _SLAB]
-        needed = np.flatnonzero(rows.any(axis=0))
-        values = floats[: len(rows)]
+        weights_k = w_k[start : start + _SLAB]
+        needed = np.flatnonzero(weights_k.any(axis=0))
+        slab = whole[: len(weights_k)]
         if needed.size:
             cells = slice(int(needed[0]), int(needed[-1]) + 1)
-            lines = (rows[:, cells] @ along_k[cells]).reshape(len(rows), cells_j, width)
-            for j in range(0, len(w_j), step):
-                np.matmul(w_j[j : j + step], lines, out=values[:, j : j + step])
+            lines = (weights_k[:, cells] @ along_k[cells]).reshape(len(slab), cells_j, width)
+            for rows, columns, weights in blocks:
+                values = np.matmul(weights, lines[:, columns], out=floats[: len(slab), : len(weights)])
+                _int8(values, slab[:, rows])
         else:
-            values.fill(0.0)
-        yield _int8(values, whole[: len(rows)]).data
+            slab.fill(0)
+        yield slab.data
+
+
+def _row_blocks(weights: NDArray[np.float32]) -> Iterator[tuple[slice, slice, NDArray[np.float32]]]:
+    """An interpolation matrix in blocks of rows that need few of the columns: (rows, columns, their weights).
+
+    A run of equal rows (the outer half cells, or where there is no cell) comes as a block with a single row of
+    weights. The blocks are so small that BLAS leaves their products to the calling thread: several overlays are
+    written at once instead.
+    """
+    size = len(weights)
+    first = (weights != 0).argmax(axis=1)
+    starts = np.r_[0, np.flatnonzero((weights[1:] != weights[:-1]).any(axis=1)) + 1]
+    lengths = np.diff(np.r_[starts, size])
+    equal_rows = np.repeat(starts + lengths, lengths) - np.arange(size)
+    begin = 0
+    while begin < size:
+        stop, alike = begin + 1, equal_rows[begin] >= _EQUAL_ROWS
+        if alike:
+            stop = begin + int(equal_rows[begin])
+        while not alike and stop < size and equal_rows[stop] < _EQUAL_ROWS and stop - begin < _MOST_ROWS:
+            if stop - begin >= _FEWEST_ROWS and first[stop] != first[stop - 1]:
+                break
+            stop += 1
+        part = weights[begin : begin + 1] if alike else weights[begin:stop]
+        used = np.flatnonzero(part.any(axis=0))
+        columns = slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0, 1)
+        yield slice(begin, stop), columns, np.ascontiguousarray(part[:, columns])
+        begin = stop
 
 
 def _int8(values: NDArray[np.float32], out: NDArray[np.int8]) -> NDArray[np.int8]:
-    """Round `values`, in place, and put them into `out`."""
+    """Round `values`, in place, and put them into `out`, a single row into all of its rows."""
     np.copyto(out, np.rint(values, out=values), casting="unsafe")
     return out
 

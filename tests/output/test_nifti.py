@@ -15,7 +15,8 @@ from scipy import ndimage
 
 from hirescam_cli.geometry import Affine, Grid
 from hirescam_cli.geometry import affine as affines
-from hirescam_cli.output.nifti import write_cams, write_map, write_overlay
+from hirescam_cli.geometry.resample import linear_matrix
+from hirescam_cli.output.nifti import _row_blocks, write_cams, write_map, write_overlay
 from tests.geometry.worlds import ORIENTATIONS, affine_of, rotated
 
 # The network's input: 12 slices of 420 x 420 voxels of 0.8 mm; its last layer has 4 x 6 x 6 cells.
@@ -211,3 +212,40 @@ def test_a_scan_too_long_for_nifti_1_is_written_as_nifti_2(tmp_path: Path) -> No
     image: Any = nibabel.load(tmp_path / "o.nii.gz")
     assert isinstance(image, nibabel.Nifti2Image)
     assert image.shape == grid.shape
+
+
+@pytest.mark.parametrize(
+    ("cells", "positions"),
+    [
+        (6, np.arange(512) / 85.3 - 0.5),  # outer half cells, where all rows are equal
+        (6, np.arange(-200, 700) / 85.3),  # and rows beyond all cells
+        (6, np.arange(40) / 85.3 + 2.2),
+        (6, -np.arange(900) / 200.0 + 5.0),
+        (105, np.arange(512) / 4.9 - 0.5),
+        (1, np.arange(30) / 60.0),
+        (7, np.full(5, 30.0)),
+    ],
+)
+def test_blocks_of_rows_make_up_the_matrix(cells: int, positions: Any) -> None:
+    weights = linear_matrix(cells, positions).astype(np.float32)
+    rebuilt = np.full_like(weights, np.nan)
+    end = 0
+    for rows, columns, part in _row_blocks(weights):
+        assert rows.start == end
+        assert len(part) in (1, rows.stop - rows.start)
+        assert len(part) <= 128
+        rebuilt[rows] = 0.0
+        rebuilt[rows, columns] = part
+        end = rows.stop
+    np.testing.assert_array_equal(rebuilt, weights)
+    assert end == len(positions)
+
+
+def test_blocks_need_few_columns() -> None:
+    weights = linear_matrix(6, np.arange(512) / 85.3 - 0.5).astype(np.float32)
+    found = [(rows.stop - rows.start, len(part), part.shape[1]) for rows, _, part in _row_blocks(weights)]
+    outer, inner = [found[0], found[-1]], found[1:-1]
+    assert [(rows, many) for rows, many, _ in outer] == [(43, 1), (42, 1)]
+    assert len(inner) == 5
+    assert all(rows == many and rows in (85, 86) for rows, many, _ in inner)
+    assert max(columns for _, _, columns in found) == 2
