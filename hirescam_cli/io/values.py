@@ -100,11 +100,14 @@ def to_hu(array: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[str, ...]
 
 def doubts(low: float, high: float) -> tuple[str, ...]:
     """Warnings that values from `low` to `high` may be no HU."""
+    warnings = []
     if low > _HIGHEST_AIR_HU:
-        return (f"values-not-hu: the smallest value is {low:g}; a CT in HU holds air, at about -1000.",)
+        warnings.append(
+            f"values-not-hu: the smallest value is {low:g}; a CT in HU holds air, at about -1000."
+        )
     if low < _POSSIBLE_HU[0] or high > _POSSIBLE_HU[1]:
-        return (f"values-not-hu: the values run from {low:g} to {high:g}, beyond what HU can be.",)
-    return ()
+        warnings.append(f"values-not-hu: the values run from {low:g} to {high:g}, beyond what HU can be.")
+    return tuple(warnings)
 
 
 def _exact(array: NDArray[Any]) -> tuple[NDArray[Any], int]:

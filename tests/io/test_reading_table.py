@@ -237,6 +237,7 @@ NIFTI_ROWS = [
     Row("nifti constant", nifti(array=np.full((5, 5, 5), 7, np.int16)), refused=("constant", "7")),
     Row("nifti no air", nifti(array=np.abs(chest_hu())), read=("values-not-hu",)),
     Row("nifti beyond HU", nifti(array=voxel(60_000.0)), read=("values-not-hu",)),
+    Row("nifti beyond HU without air", nifti(array=np.abs(voxel(60_000.0))), read=("values-not-hu",) * 2),
     Row("nifti RGB", nifti(datatype=128, bitpix=24), refused=("voxel-type", "RGB24")),
     Row("nifti complex", nifti(datatype=32, bitpix=64), refused=("voxel-type", "complex64")),
     Row("nifti gz cut", damaged(lambda data: data[:-200]), refused=("nifti-damaged", "too early")),
