@@ -57,6 +57,7 @@ def flops_per_group(network: Network, group: Tensor) -> int:
 
 
 def explaining(engine: Engine, hu: NDArray[np.int16], padding: int = 0) -> Callable[[], object]:
+    """Explaining groups with every method, to be timed; the last `padding` of them are padding."""
     mask = np.zeros(len(hu), dtype=np.bool_)
     mask[len(hu) - padding :] = True
     return lambda: engine.explain(hu, mask, METHODS)

@@ -154,10 +154,8 @@ def scan_rows(workload: Workload) -> list[Row]:
     nothing is harder to compress.
     """
     scan = _found(workload.scan_path, workload)
-    model_input, per_group = (
-        read_case(scan, workload.spec, workload.settings).model_input,
-        workload.slices_per_group,
-    )
+    model_input = read_case(scan, workload.spec, workload.settings).model_input
+    per_group = workload.slices_per_group
     hu = model_input.hu_zyx.reshape(-1, per_group, *model_input.hu_zyx.shape[1:])
     padding = model_input.padding_groups(per_group)
     some = np.flatnonzero(~padding)

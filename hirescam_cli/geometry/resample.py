@@ -155,17 +155,16 @@ def apply_along(
         shape = list(array.shape)
         shape[axis] = bands.shape[0]
         out = np.empty(shape, dtype=np.float32)
-    result = out
     if sum(rows.stop - rows.start for rows, _, _ in bands.blocks) < bands.shape[0]:
-        result.fill(0.0)
+        out.fill(0.0)
     order = ((1, 0, 2), (0, 1, 2), (0, 2, 1))[axis]
-    source, target = array.transpose(order), result.transpose(order)
+    source, target = array.transpose(order), out.transpose(order)
     for rows, columns, weights in bands.blocks:
         step = max(1, _PRODUCT // weights.size)
         for start in range(0, source.shape[2], step):
             part = slice(start, start + step)
             np.matmul(weights, source[:, columns, part], out=target[:, rows, part])
-    return result
+    return out
 
 
 def apply_separable(array: NDArray[Any], matrices: Sequence[Matrix]) -> NDArray[np.float32]:

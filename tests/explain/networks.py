@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hirescam_cli.explain.engine import InputScale
+from hirescam_cli.explain.engine import Engine, InputScale
+from hirescam_cli.explain.explanation import Explanation
 from hirescam_cli.model.axialnet import AxialNet
 
 SCALE = InputScale((-1000.0, 200.0), 0.449)
+BOTH = ("hirescam", "gradcam")
+GROUPS = 5
 
 
 def unit(n: int, k: int) -> NDArray[np.float64]:
@@ -71,3 +76,25 @@ def by_autograd(network: AxialNet, values: Tensor, layer: str) -> tuple[Tensor, 
         fine.append((gradient * activation).sum(dim=1).detach())
         coarse.append((alpha[None, :, None, None] * activation).sum(dim=1).detach())
     return torch.stack(fine), torch.stack(coarse), logits.detach()
+
+
+def run(
+    network: AxialNet,
+    hu: NDArray[np.int16],
+    layer: str = "conv2d.7",
+    *,
+    padding: Sequence[bool] | None = None,
+    methods: Sequence[str] = BOTH,
+    **options: Any,
+) -> Explanation:
+    """Explain groups of HU with an engine of its own; `options` are the engine's."""
+    engine = Engine(network, target_layer=layer, scale=SCALE, **options)
+    groups = np.zeros(len(hu), dtype=bool) if padding is None else np.asarray(padding)
+    return engine.explain(hu, groups, methods)
+
+
+def assert_close(found: NDArray[Any], expected: NDArray[Any] | Tensor, tolerance: float = 1e-5) -> None:
+    """Equal shapes, and no difference above `tolerance` of the largest expected value."""
+    expected = np.asarray(expected)
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()

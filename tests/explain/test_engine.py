@@ -14,45 +14,19 @@ from torch import Tensor, nn
 from hirescam_cli.errors import HirescamError, ModelError
 from hirescam_cli.explain import engine as engine_module
 from hirescam_cli.explain.engine import Engine, InputScale
-from hirescam_cli.explain.explanation import Explanation
 from hirescam_cli.model.axialnet import AxialNet
 from hirescam_cli.output.evidence import certificate
-from tests.explain.networks import SCALE, by_autograd, fill, groups_of_hu, tiny
-
-BOTH = ("hirescam", "gradcam")
-GROUPS = 5
-
-
-@pytest.fixture(scope="module")
-def network() -> AxialNet:
-    return tiny()
-
-
-@pytest.fixture(scope="module")
-def hu() -> np.ndarray[Any, np.dtype[np.int16]]:
-    return groups_of_hu(GROUPS)
-
-
-def run(
-    network: AxialNet,
-    hu: np.ndarray[Any, np.dtype[np.int16]],
-    layer: str = "conv2d.7",
-    *,
-    padding: Sequence[bool] | None = None,
-    methods: Sequence[str] = BOTH,
-    **options: Any,
-) -> Explanation:
-    engine = Engine(network, target_layer=layer, scale=SCALE, **options)
-    groups = np.zeros(len(hu), dtype=bool) if padding is None else np.asarray(padding)
-    return engine.explain(hu, groups, methods)
-
-
-def assert_close(
-    found: np.ndarray[Any, Any], expected: np.ndarray[Any, Any] | Tensor, tolerance: float = 1e-5
-) -> None:
-    expected = np.asarray(expected)
-    assert found.shape == expected.shape
-    assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
+from tests.explain.networks import (
+    BOTH,
+    GROUPS,
+    SCALE,
+    assert_close,
+    by_autograd,
+    fill,
+    groups_of_hu,
+    run,
+    tiny,
+)
 
 
 def test_the_scale_clamps_scales_and_subtracts() -> None:
