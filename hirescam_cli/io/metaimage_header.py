@@ -10,11 +10,12 @@ import numpy as np
 from hirescam_cli.errors import ScanError
 from hirescam_cli.geometry import Affine
 from hirescam_cli.geometry import affine as affines
-from hirescam_cli.io.itk_header import (
+from hirescam_cli.io.text_header import (
     Encoding,
-    ItkHeader,
+    TextHeader,
     beside,
     damaged,
+    head_of,
     numbers,
     shown,
     sizes,
@@ -45,8 +46,9 @@ _LAST = "ElementDataFile"
 _LOCAL = ("LOCAL", "Local", "local")
 
 
-def parse(path: Path, head: bytes, name: str, options: ReadOptions) -> ItkHeader:
+def parse(path: Path, name: str, options: ReadOptions) -> TextHeader:
     """Check the header at the beginning of a MetaImage file. Raises ScanError."""
+    head = head_of(path, name)
     fields, end = _fields(head, name)
     shape = three(sizes(fields.get("DimSize", ""), "DimSize", name), name)
     if fields.get("NDims") != "3":
@@ -62,7 +64,7 @@ def parse(path: Path, head: bytes, name: str, options: ReadOptions) -> ItkHeader
     offset = end if data in _LOCAL else _header_size(fields, name)
     compressed = _flag(fields, "CompressedData", False)
     encoding: Encoding = "zlib" if compressed else "raw"
-    return ItkHeader(files, shape, _dtype(fields, name), encoding, offset, affine, warnings)
+    return TextHeader(files, shape, _dtype(fields, name), encoding, offset, affine, warnings)
 
 
 def data_file(head: bytes) -> str | None:

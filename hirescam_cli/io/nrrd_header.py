@@ -11,11 +11,12 @@ import numpy as np
 from hirescam_cli.errors import ScanError
 from hirescam_cli.geometry import Affine
 from hirescam_cli.geometry import affine as affines
-from hirescam_cli.io.itk_header import (
+from hirescam_cli.io.text_header import (
     Encoding,
-    ItkHeader,
+    TextHeader,
     beside,
     damaged,
+    head_of,
     numbers,
     shown,
     sizes,
@@ -70,8 +71,9 @@ _OTHER_UNITS = ("cm", "m", "um", "nm", "inches", "in")
 _VECTOR = re.compile(r"\(([^()]*)\)")
 
 
-def parse(path: Path, head: bytes, name: str, options: ReadOptions) -> ItkHeader:
+def parse(path: Path, name: str, options: ReadOptions) -> TextHeader:
     """Check the header at the beginning of a NRRD file. Raises ScanError."""
+    head = head_of(path, name)
     fields, end = _fields(head, name)
     shape = three(sizes(fields.get("sizes", ""), "sizes", name), name)
     if fields.get("dimension", "3").strip() != "3":
@@ -94,7 +96,7 @@ def parse(path: Path, head: bytes, name: str, options: ReadOptions) -> ItkHeader
     files = (path,) if data is None else (path, beside(path, data, name))
     skip = _skip(fields, name)
     offset = skip if data is not None else end + skip
-    return ItkHeader(files, shape, dtype, encoding, offset, affine, warnings)
+    return TextHeader(files, shape, dtype, encoding, offset, affine, warnings)
 
 
 def data_file(head: bytes) -> str | None:
