@@ -128,9 +128,7 @@ class _Input:
     def add(self, entry: InputFormat | None, path: Path) -> None:
         """Add the scan of a file; without a format, one that fails when it is read."""
         kind, files = ("unknown", (path,)) if entry is None else (entry.kind, entry.files(path))
-        self.found.scans.append(
-            Scan(kind, self.case(path), relative_name(path, self.root), files, self.root)
-        )
+        self.found.scans.append(Scan(kind, self.case(path), relative_name(path, self.root), files, self.root))
 
     def series(self) -> None:
         """Group the DICOM files and archives that were found."""
@@ -228,9 +226,7 @@ def _is_a_damaged_image(item: Ignored, path: Path) -> bool:
 def _may_be_a_slice(path: Path) -> bool:
     """Whether a file that is not an image is empty or bears DICOM's ending."""
     try:
-        return path.is_file() and (
-            path.stat().st_size == 0 or promised_format(path.name) is dicom.SERIES
-        )
+        return path.is_file() and (path.stat().st_size == 0 or promised_format(path.name) is dicom.SERIES)
     except OSError:
         return False
 

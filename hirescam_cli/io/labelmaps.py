@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from hirescam_cli.errors import ScanError
 from hirescam_cli.io.bytesource import Readable
-from hirescam_cli.io.input_format import LeftOut
 from hirescam_cli.io.gzipped import GzipError
+from hirescam_cli.io.input_format import LeftOut
 
 StoredValues = Iterator[NDArray[Any]]
 """The voxels of a volume as stored, piece by piece."""

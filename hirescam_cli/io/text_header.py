@@ -17,6 +17,7 @@ from hirescam_cli.errors import ScanError
 from hirescam_cli.geometry import Affine
 
 LONGEST_HEADER = 1 << 20
+MOST_LINES = 10_000
 
 Encoding = Literal["raw", "gzip", "zlib"]
 
@@ -42,9 +43,7 @@ class TextHeader:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-def with_data(
-    path: Path, data_file: Callable[[bytes], str | None], *, detached: str
-) -> tuple[Path, ...]:
+def with_data(path: Path, data_file: Callable[[bytes], str | None], *, detached: str) -> tuple[Path, ...]:
     """The header, and the file of voxels beside it if its name ends in `detached` and `data_file` finds one in it."""
     if not path.name.lower().endswith(detached):
         return (path,)
@@ -72,6 +71,14 @@ def unreadable(name: str, error: OSError) -> ScanError:
         hint="Check the file and its permissions.",
         code="unreadable-file",
     )
+
+
+def text_of(line: bytes, name: str) -> str:
+    """A line of a header. Raises ScanError where it holds control characters, which no two readers treat alike."""
+    text = line.decode("utf-8", "replace")
+    if any(ord(character) < 32 and character != "\t" for character in text):
+        raise damaged(name, "a line of the header holds control characters")
+    return text
 
 
 def is_plain_name(name: str) -> bool:

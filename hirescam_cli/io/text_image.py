@@ -88,9 +88,7 @@ def stored_values(header: TextHeader) -> StoredValues:
 
 
 @contextmanager
-def _voxel_stream(
-    header: TextHeader, chunk: int = _STEP, limit: int | None = None
-) -> Iterator[Readable]:
+def _voxel_stream(header: TextHeader, chunk: int = _STEP, limit: int | None = None) -> Iterator[Readable]:
     """The decompressed voxels of a file, in order; `chunk` and `limit` are those of a `GzipReader`."""
     with header.files[-1].open("rb") as file:
         file.seek(header.offset)

@@ -66,7 +66,8 @@ def check_geometry(affine_ras: Affine, shape: tuple[int, ...], name: str) -> tup
     farthest = float(np.abs(affine_ras[:3, 3]).max())
     if farthest > _FARTHEST_MM:
         raise _bad_affine(
-            name, f"puts the first voxel {farthest:.4g} mm from the origin, expected at most {_FARTHEST_MM:g} mm"
+            name,
+            f"puts the first voxel {farthest:.4g} mm from the origin, expected at most {_FARTHEST_MM:g} mm",
         )
     shear = affines.shear_cosine(affine_ras)
     if shear <= _SHEAR_COSINE:
@@ -81,9 +82,7 @@ def _bad_affine(name: str, what: str) -> ScanError:
     )
 
 
-def padded_to_air(
-    array: NDArray[Any], declared: NDArray[np.bool_] | None = None
-) -> tuple[NDArray[Any], int]:
+def padded_to_air(array: NDArray[Any], declared: NDArray[np.bool_] | None = None) -> tuple[NDArray[Any], int]:
     """HU of which all that is below -1024, as no matter is, or `declared` as padding is -1024; and how many voxels.
 
     Padding is not tissue, and is air before anything is resampled. The array itself where there is none.

@@ -285,7 +285,8 @@ def test_mutated_headers_are_read_as_simpleitk_does_or_refused(tmp_path: Path, s
             assert error.hint  # noqa: PT017
             continue
         image = sitk.ReadImage(str(path))
-        assert np.array_equal(sitk.GetArrayFromImage(image).transpose(2, 1, 0), volume.array_ijk), data[:400]
+        theirs = np.maximum(sitk.GetArrayFromImage(image).astype(float), -1024).transpose(2, 1, 0)
+        assert np.array_equal(theirs, volume.array_ijk), data[:400]
         corner = [n - 1 for n in volume.array_ijk.shape]
         lps = np.array(image.TransformIndexToPhysicalPoint([int(n) for n in corner]))
         assert np.allclose(lps * [-1, -1, 1], (volume.affine_ras @ [*corner, 1])[:3], atol=1e-2)

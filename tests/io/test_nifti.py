@@ -361,9 +361,6 @@ def test_promises_beyond_the_file_are_refused_before_memory_is_taken(tmp_path: P
     huge = [3, 30_000, 30_000, 30_000, 1, 1, 1, 1]
     path = make_nifti(tmp_path / "a.nii.gz", version=version, dim=huge)
     assert refused(path).code == "too-many-voxels"
-    assert refused(path, max_voxels=1 << 60).code == "bad-affine"
-    fine = affine(spacing=(0.02, 0.02, 0.02))
-    path = make_nifti(tmp_path / "b.nii.gz", None, fine, version=version, dim=huge)
     assert refused(path, max_voxels=1 << 60).code == "nifti-damaged"
 
 

@@ -327,12 +327,12 @@ REAL_ROWS = [
     Row("real soft-tissue sarcoma", real("sts_003/dicom"), read=()),
     Row("real JPEG 2000 without SOP class", real("totalseg_ct/dicom"), read=()),
     Row("real gaps", real("lego_phantom_10slices_dcm"), refused=("dicom-gaps", "90.00 mm")),
-    Row("real nifti, qform 0", real("totalseg_aorta/ct_cropped.nii.gz"), read=("units-unknown",)),
+    Row("real nifti, qform 0", real("totalseg_aorta/ct_cropped.nii.gz"), read=("pixel-padding", "units-unknown",)),
     Row("real nifti, sform 0", real("sts_003/CT_image.nii.gz"), read=()),
-    Row("real nifti int32", real("totalseg_ct/example_ct.nii.gz"), read=("units-unknown",)),
+    Row("real nifti int32", real("totalseg_ct/example_ct.nii.gz"), read=("pixel-padding", "units-unknown",)),
     Row("real nrrd", real("cip_chest64/ct-64.nrrd"), read=()),
     Row("real nrrd oblique", real("cip_chest64/ct-64-transformed.nrrd"), read=()),
-    Row("real mha", real("elastix_lung/3DCT_lung.mha"), read=()),
+    Row("real mha", real("elastix_lung/3DCT_lung.mha"), read=("pixel-padding",)),
     Row("real empty mask", real("totalseg_aorta/renal_arteries.nii.gz"), refused=("constant", "0")),
     Row("real hdr without img", real("nifti_nibabel/nifti1.hdr"), refused=("nifti-pair", ".img")),
     Row("real 4-D oblique", real("nifti_nibabel/example4d.nii.gz"), refused=("several-volumes", "2 volumes")),
@@ -340,7 +340,7 @@ REAL_ROWS = [
     Row("real vectors", real("nifti_odd/V1.nii.gz"), refused=("several-volumes", "3 volumes")),
     Row("real colours", real("nifti_odd/ct_perfusion.nii.gz"), refused=("voxel-type", "RGB24")),
     Row("real no transform, big-endian", real("nifti_odd/minimal.nii.gz"), refused=("no-affine", "both 0")),
-    Row("real masks", real("totalseg_aorta"), read=("units-unknown",), ignored=("label-map",) * 6),
+    Row("real masks", real("totalseg_aorta"), read=("pixel-padding", "units-unknown",), ignored=("label-map",) * 6),
 ]  # fmt: skip
 
 TABLE = NIFTI_ROWS + OTHER_ROWS + DICOM_ROWS

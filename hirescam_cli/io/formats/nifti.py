@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hirescam_cli.io.input_format import Head, InputFormat, LeftOut, head_of
 from hirescam_cli.io.formats.pairs import is_header_name, is_pair_name, pair_of
+from hirescam_cli.io.input_format import Head, InputFormat, LeftOut, head_of
 from hirescam_cli.io.labelmaps import MASK, StoredValues, is_label_map
 from hirescam_cli.io.scan import ReadOptions, Scan
 from hirescam_cli.volume import Volume
