@@ -32,11 +32,12 @@ class Tally:
 
     def warnings(self, rescales: set[Rescale]) -> list[str]:
         """The corrections made, and the signs that the values may be no HU."""
-        notes = list(padding_warnings(self.padded))
+        notes = []
         if self.signs:
             notes.append(
                 "pixel-sign: pixels marked as unsigned are signed in their codestream; read as signed."
             )
+        notes += padding_warnings(self.padded)
         if any(slope is None or intercept is None for slope, intercept, _ in rescales):
             notes.append(
                 "no-rescale: rescale slope or intercept missing; 1 and 0 were used, values may be no HU."
