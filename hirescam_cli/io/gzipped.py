@@ -116,7 +116,7 @@ def _said(error: BadGzipFile) -> str:
 def inflated_start(data: bytes, count: int) -> bytes:
     """Up to `count` of the bytes with which a gzip file that begins with `data` begins, for telling what it is.
 
-    Nothing is checked and nothing but `data` is read; a stream that does not inflate gives what came before.
+    Nothing but `data` is read, so the end of a stream may be missing; a damaged member gives what came before it.
     """
     found = b""
     while len(found) < count and data:
