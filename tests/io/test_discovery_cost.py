@@ -1,9 +1,8 @@
-"""What discovery may cost: a header's worth a file, whatever the file promises or hides; and links to nowhere."""
+"""What discovery may cost: a header's worth a file, whatever the file promises or hides."""
 
 from __future__ import annotations
 
 import gzip
-import os
 import struct
 import time
 import zipfile
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hirescam_cli.errors import NoInputError, ScanError
+from hirescam_cli.errors import ScanError
 from hirescam_cli.io import Discovery, InputPath, ReadOptions, discover, read
 from hirescam_cli.io.gzipped import GzipError, GzipReader, inflated_start
 from tests.io.itk_factory import make_meta, make_nrrd, make_radchest
@@ -188,32 +187,3 @@ def test_faults_of_a_gzip_header(header: bytes, what: str) -> None:
 
     with pytest.raises(GzipError, match=what):
         GzipReader(io.BytesIO(header + gzip.compress(b"abc")[10:])).drain()
-
-
-@pytest.mark.parametrize("name", ["loop", "loop.nii", "a.dcm"])
-def test_a_link_to_itself_is_left_out_and_the_rest_is_found(tmp_path: Path, name: str) -> None:
-    root = tmp_path / "in"
-    make_nifti(root / "sub" / "scan.nii")
-    (root / "sub" / name).symlink_to(name)
-    (root / "first").symlink_to("second")
-    (root / "second").symlink_to("first")
-    found = discover([InputPath(root)], ReadOptions())
-    assert [scan.case for scan in found.scans] == ["sub/scan"]
-    assert {item.name: item.code for item in found.ignored} == {
-        f"sub/{name}": "special-file", "first": "special-file", "second": "special-file",
-    }  # fmt: skip
-    assert f"sub/{name} is a link that leads to itself, or that cannot be followed." in {
-        item.reason for item in found.ignored
-    }
-
-
-def test_a_link_to_itself_as_an_input(tmp_path: Path) -> None:
-    link = tmp_path / "loop.nii"
-    link.symlink_to(link.name)
-    with pytest.raises(NoInputError):
-        discover([InputPath(link)], ReadOptions())
-    (scan,) = discover([InputPath(link, listed=True)], ReadOptions()).scans
-    with pytest.raises(ScanError) as caught:
-        read(scan, ReadOptions())
-    assert caught.value.code == "no-such-path"
-    assert os.path.islink(link)

@@ -14,32 +14,12 @@ import pytest
 import SimpleITK as sitk
 
 from hirescam_cli.errors import ScanError
-from hirescam_cli.io import InputPath, ReadOptions, discover, read
-from hirescam_cli.volume import Volume
 from tests.io.itk_factory import make_meta, make_nrrd, make_radchest
+from tests.io.loading import codes, load, refused
 from tests.io.nifti_factory import chest_hu
 
 # Both factories put voxel (0, 0, 0) at LPS (-10, 20, 30), axes to the left, back and head.
 EXPECTED = np.array([[-0.75, 0, 0, 10], [0, -0.5, 0, -20], [0, 0, 2.5, 30], [0, 0, 0, 1.0]])
-
-
-def load(path: Path, **options: Any) -> Volume:
-    chosen = ReadOptions(**options)
-    (scan,) = discover([InputPath(path)], chosen).scans
-    return read(scan, chosen)
-
-
-def refused(path: Path, **options: Any) -> ScanError:
-    with pytest.raises(ScanError) as caught:
-        load(path, **options)
-    assert caught.value.hint
-    assert path.name in caught.value.message
-    assert str(path.parent) not in str(caught.value)
-    return caught.value
-
-
-def codes(volume: Volume) -> list[str]:
-    return [warning.partition(":")[0] for warning in volume.provenance.warnings]
 
 
 @pytest.mark.parametrize(
