@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,6 +12,7 @@ from hirescam_cli.errors import HirescamError, NoInputError, ScanError, UsageErr
 from hirescam_cli.io.scan import Discovery, Ignored, Scan
 
 RESERVED = ("batch.json", "predictions.csv", "log.jsonl", "index.html", ".hirescam.lock")
+_APART = ".scan"
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,14 @@ def plan(
     part_id: int | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Plan:
-    """The plan of a run over what was found.
+    """The plan of a run over what was found; a case whose name hirescam keeps for its own files gets another.
 
     Parts come from `num_parts` and `part_id`, else from SLURM's array variables in `environ` (default: the
     process's). Raises NoInputError if nothing was found, ScanError if nothing of it is usable,
     UsageError for options or inputs that cannot be carried out.
     """
     part = _part(num_parts, part_id, os.environ if environ is None else environ)
-    scans = tuple(sorted(discovery.scans, key=lambda scan: scan.case))
+    scans = tuple(sorted(map(_kept_apart, discovery.scans), key=lambda scan: scan.case))
     if not scans:
         raise _nothing(discovery)
     _refuse_unsafe_names(scans)
@@ -143,19 +144,23 @@ def _slurm_part(environ: Mapping[str, str]) -> Part | None:
     return Part(index, count) if count > 1 else None
 
 
+def _kept_apart(scan: Scan) -> Scan:
+    """The scan, under another case name with a warning where its folder would be called as a file of the run."""
+    first, slash, rest = scan.case.partition("/")
+    if first.casefold() not in RESERVED:
+        return scan
+    case = f"{first}{_APART}{slash}{rest}"
+    warning = f"case-renamed: hirescam keeps the name {first} for its own file; the case is called {case}."
+    return replace(scan, case=case, warnings=(*scan.warnings, warning))
+
+
 def _refuse_unsafe_names(scans: Iterable[Scan]) -> None:
     for scan in scans:
         parts = PurePosixPath(scan.case).parts
         if not parts or ".." in parts or parts[0] == "/" or "\0" in scan.case:
             raise UsageError(
-                f"{scan.name} would be case {scan.case!r}, which is no path below the output folder.",
+                f"{scan.name} would be case {scan.case!r}, which is not a path below the output folder.",
                 hint="Give it a case name with id=path.",
-                code="case-name",
-            )
-        if scan.case in RESERVED:
-            raise UsageError(
-                f"{scan.name} would be written as case {scan.case!r}, a name that hirescam keeps for itself.",
-                hint="Give it another case name with id=path.",
                 code="case-name",
             )
 

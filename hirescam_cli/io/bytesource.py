@@ -14,6 +14,7 @@ from hirescam_cli.io.gzipped import MAX_RATIO, GzipReader
 
 GZIP_MAGIC = b"\x1f\x8b"
 
+_CHUNK = 1 << 20
 _STEP = 1 << 22
 
 
@@ -75,10 +76,13 @@ class PlainReader:
 
 
 @contextmanager
-def opened(path: Path, name: str) -> Iterator[tuple[ByteSource, int]]:
+def opened(
+    path: Path, name: str, *, chunk: int = _CHUNK, limit: int | None = None
+) -> Iterator[tuple[ByteSource, int]]:
     """Open a file, gzipped or not by its first bytes, with the most bytes that it can possibly hold.
 
-    A file that cannot be opened or read is a ScanError; a damaged stream raises GzipError.
+    `chunk` and `limit` are those of a `GzipReader`. A file that cannot be opened or read is a ScanError; a
+    damaged stream raises GzipError.
     """
     try:
         with path.open("rb") as file:
@@ -86,7 +90,7 @@ def opened(path: Path, name: str) -> Iterator[tuple[ByteSource, int]]:
             magic = file.read(2)
             file.seek(0)
             if magic == GZIP_MAGIC:
-                yield GzipReader(file), size * MAX_RATIO
+                yield GzipReader(file, chunk, limit), size * MAX_RATIO
             else:
                 yield PlainReader(file), size
     except OSError as error:

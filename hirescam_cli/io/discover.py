@@ -1,4 +1,8 @@
-"""Finding the scans under the INPUTs: by content, in a stable order, with a reason for what is none."""
+"""Finding the scans under the INPUTs: by content, in a stable order, with a reason for what is left out.
+
+Only headers are read here, but for a bounded look at the voxels of what may be a mask: nothing limits the time of
+discovery, as it does that of reading.
+"""
 
 from __future__ import annotations
 
@@ -8,23 +12,21 @@ from pathlib import Path, PurePosixPath
 
 from hirescam_cli.errors import NoInputError
 from hirescam_cli.io.dicom.naming import Identifiers
-from hirescam_cli.io.itk_header import data_file
-from hirescam_cli.io.labelmaps import is_label_map
+from hirescam_cli.io.formats import dicom, format_of, promised_format, split_ending
+from hirescam_cli.io.input_format import InputFormat
 from hirescam_cli.io.names import check_case, given_name, printable, relative_name
 from hirescam_cli.io.scan import Discovery, Ignored, InputPath, ReadOptions, Scan
-from hirescam_cli.io.sniff import promised_kind, sniff, split_extension
 from hirescam_cli.io.walk import walk
 
-_DICOM_EXTENSIONS = (".dcm", ".dicom", ".ima")
 _MAY_BE_A_SLICE = ("dicom-broken", "unreadable-file", "dicom-too-large")
 
 
 def discover(
     inputs: Sequence[InputPath], options: ReadOptions, identifiers: Identifiers = "uids"
 ) -> Discovery:
-    """Every scan under the INPUTs, by case, and everything else with the reason why it is none.
+    """Every scan under the INPUTs, by case, and everything else with the reason why it is left out.
 
-    A folder is searched recursively. A file given by itself that is no image becomes a scan of the kind
+    A folder is searched recursively. A file given by itself that is not an image becomes a scan of the kind
     "unknown", which fails when it is read. With the `identifiers` "uids" several series of one folder are
     told apart by their UID, with "none" by a hash of it. Raises NoInputError for a path that does not exist,
     UsageError for a bad `id=`.
@@ -82,20 +84,20 @@ class _Input:
 
     def file(self) -> None:
         try:
-            kind = _kind_of(self.root)
+            entry = _format_of(self.root)
         except OSError:
-            kind = None
-        if kind in ("dicom", "zip"):
+            entry = None
+        if entry is not None and entry.grouped:
             self.found.dicom.append(self.root)
             self.series()
         else:
-            self.add("radchest-npz" if kind == "npz" else kind or "unknown", self.root)
+            self.add(entry, self.root)
 
     def folder(self) -> None:
         visited = walk(self.root)
         self.found.ignored += visited.ignored
         known = set(visited.files)
-        parts = {part for path in visited.files if (part := _part_of_another(path, known)) is not None}
+        parts = {part for path in visited.files for part in _parts_of(path) if part in known}
         for path in visited.files:
             if path not in parts:
                 self.sort_in(path)
@@ -105,31 +107,28 @@ class _Input:
     def sort_in(self, path: Path) -> None:
         """Decide what one file of a folder is."""
         try:
-            kind = _kind_of(path)
+            entry = _format_of(path)
+            reason = entry and entry.left_out(entry.files(path))
         except OSError as error:
             self.leave_out(path, "unreadable-file", f"cannot be read: {error.strerror}")
             return
-        if kind is None or (kind == "nifti" and _only_named_so(path)):
-            self.leave_out(path, "not-an-image", "is no image of a kind that hirescam reads")
-        elif kind == "npz":
-            self.leave_out(path, "not-radchest", "holds no array named ct, as RAD-ChestCT's files do")
-        elif kind in ("dicom", "zip"):
+        if entry is None:
+            self.leave_out(path, "not-an-image", "is not an image of a kind that hirescam reads")
+        elif reason:
+            self.leave_out(path, reason.code, reason.reason)
+        elif entry.grouped:
             self.found.dicom.append(path)
-        elif is_label_map(_files_of(kind, path), kind):
-            self.leave_out(
-                path, "label-map", "holds few whole numbers and none below 0: a mask, not a CT in HU"
-            )
         else:
-            self.add(kind, path)
+            self.add(entry, path)
 
     def leave_out(self, path: Path, code: str, reason: str) -> None:
         name = relative_name(path, self.root)
         self.found.ignored.append(Ignored(name, code, f"{name} {reason}."))
 
-    def add(self, kind: str, path: Path) -> None:
-        self.found.scans.append(
-            Scan(kind, self.case(path), relative_name(path, self.root), _files_of(kind, path), self.root)
-        )
+    def add(self, entry: InputFormat | None, path: Path) -> None:
+        """Add the scan of a file; without a format, one that fails when it is read."""
+        kind, files = ("unknown", (path,)) if entry is None else (entry.kind, entry.files(path))
+        self.found.scans.append(Scan(kind, self.case(path), relative_name(path, self.root), files, self.root))
 
     def series(self) -> None:
         """Group the DICOM files and archives that were found."""
@@ -146,11 +145,11 @@ class _Input:
         names = [item.name for item in ignored]
         for path in self.found.dicom:
             named = path in told or _mentioned(relative_name(path, self.root), names)
-            if not named and sniff(path) == "zip":
+            if not named and format_of(path) is dicom.ARCHIVE:
                 self.leave_out(path, "not-an-image", "is an archive without any DICOM object")
 
     def damaged_alone(self) -> None:
-        """Damaged images that are no neighbours of a series become scans that fail, so that nobody misses them."""
+        """Damaged images that are not beside a series become scans that fail, so that nobody misses them."""
         base = self.root if self.root.is_dir() else self.root.parent
         series = [
             folder for scan in self.found.scans if scan.selector is not None for folder in _beside(scan, base)
@@ -192,7 +191,7 @@ class _Input:
         """Case name of a DICOM volume: as grouping named it, below the id that was given."""
         if self.prefix is None:
             return scan.case
-        own = self.root.resolve().name if self.root.is_dir() else split_extension(self.root.name)[0]
+        own = self.root.resolve().name if self.root.is_dir() else split_ending(self.root.name)[0]
         rest = scan.case[len(own) :]
         at_root = all(path.parent == self.root or path == self.root for path in scan.files)
         if at_root and scan.case.startswith(own) and (not rest or rest[0] in "/~"):
@@ -202,9 +201,9 @@ class _Input:
     def case(self, path: Path) -> str:
         """Case name of a file: its path below the INPUT without the extension, or the id that was given."""
         if path == self.root:
-            return self.prefix if self.prefix is not None else printable(split_extension(path.name)[0])
+            return self.prefix if self.prefix is not None else printable(split_ending(path.name)[0])
         below = path.relative_to(self.root)
-        case = printable((below.parent / split_extension(below.name)[0]).as_posix())
+        case = printable((below.parent / split_ending(below.name)[0]).as_posix())
         return case if self.prefix is None else f"{self.prefix}/{case}"
 
 
@@ -218,76 +217,39 @@ def _is_a_damaged_image(item: Ignored, path: Path) -> bool:
     """Whether a file that was left out is, by its bytes or its name, an image that should have been read."""
     if item.code in ("dicom-broken", "dicom-too-large", "zip-broken", "zip-too-large"):
         return path.is_file()
-    dicom = path.suffix.lower() in _DICOM_EXTENSIONS
+    promised = promised_format(path.name)
     if item.code == "unreadable-file":
-        return dicom or promised_kind(path.name) is not None
-    return item.code == "not-an-image" and dicom
+        return promised is not None
+    return item.code == "not-an-image" and promised is dicom.SERIES
 
 
 def _may_be_a_slice(path: Path) -> bool:
-    """Whether a file that is no image is empty or bears DICOM's extension."""
+    """Whether a file that is not an image is empty or bears DICOM's ending."""
     try:
-        return path.is_file() and (
-            path.stat().st_size == 0 or path.suffix.lower() in (".dcm", ".dicom", ".ima")
-        )
+        return path.is_file() and (path.stat().st_size == 0 or promised_format(path.name) is dicom.SERIES)
     except OSError:
         return False
 
 
-def _kind_of(path: Path) -> str | None:
-    """What a file is, by content; foreign content under a known extension is left to its reader to refuse."""
+def _format_of(path: Path) -> InputFormat | None:
+    """What a file is, by content; foreign content under a known ending is left to its reader to refuse."""
     if not path.is_file():
         return None
-    kind = sniff(path)
-    if kind is not None:
-        return kind
-    if split_extension(path.name)[1].startswith(".img") and len(_files_of("nifti", path)) == 2:
-        return "nifti"
-    from hirescam_cli.io.dicom import is_dicom
-
-    if is_dicom(path):
-        return "dicom"
-    promised = promised_kind(path.name)
-    return promised if promised not in ("dicom", "zip") else None
-
-
-def _only_named_so(path: Path) -> bool:
-    """Whether a file is NIfTI only by a name that other programs use for other things (`.hdr`, `.img`)."""
-    return split_extension(path.name)[1].startswith((".hdr", ".img")) and sniff(path) != "nifti"
+    entry = format_of(path)
+    if entry is not None:
+        return entry
+    promised = promised_format(path.name)
+    return None if promised is None or promised.grouped else promised
 
 
 def _mentioned(name: str, names: list[str]) -> bool:
     """Whether an archive or one of its entries is among the names of what was left out."""
-    stem = split_extension(name)[0]
+    stem = split_ending(name)[0]
     return any(other == name or other.startswith(f"{stem}/") for other in names)
 
 
-def _part_of_another(path: Path, known: set[Path]) -> Path | None:
-    """The file of voxels that belongs to the header at `path`, among the files of the folder."""
-    extension = split_extension(path.name)[1]
-    if extension in (".hdr", ".hdr.gz"):
-        return next((image for image in _partners(path) if image in known), None)
-    if extension in (".mhd", ".nhdr"):
-        name = data_file(path)
-        return path.parent / name if name is not None and path.parent / name in known else None
-    return None
-
-
-def _partners(path: Path) -> list[Path]:
-    """Where the `.img` of a `.hdr` (or the reverse) may be, the likeliest first."""
-    stem, extension = split_extension(path.name)
-    ends = (".img", ".img.gz", ".IMG") if extension.startswith(".hdr") else (".hdr", ".hdr.gz", ".HDR")
-    if extension.endswith(".gz"):
-        ends = (ends[1], ends[0], ends[2])
-    return [path.with_name(stem + end) for end in ends]
-
-
-def _files_of(kind: str, path: Path) -> tuple[Path, ...]:
-    """The files that a reader opens: the header first, then the voxels if they have a file of their own."""
-    extension = split_extension(path.name)[1]
-    if kind != "nifti" or not extension.startswith((".hdr", ".img")):
-        return (path,)
-    other = next((partner for partner in _partners(path) if partner.is_file()), None)
-    if other is None:
-        return (path,)
-    return (path, other) if extension.startswith(".hdr") else (other, path)
+def _parts_of(path: Path) -> tuple[Path, ...]:
+    """The further files of the scan whose header is, by its name, at `path`."""
+    promised = promised_format(path.name)
+    files = () if promised is None else promised.files(path)
+    return files[1:] if files and files[0] == path else ()

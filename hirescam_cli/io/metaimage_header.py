@@ -10,18 +10,21 @@ import numpy as np
 from hirescam_cli.errors import ScanError
 from hirescam_cli.geometry import Affine
 from hirescam_cli.geometry import affine as affines
-from hirescam_cli.io.itk_header import (
+from hirescam_cli.io.scan import ReadOptions
+from hirescam_cli.io.text_header import (
+    MOST_LINES,
     Encoding,
-    ItkHeader,
+    TextHeader,
     beside,
     damaged,
+    head_of,
     numbers,
     shown,
     sizes,
+    text_of,
     three,
     unusable_type,
 )
-from hirescam_cli.io.scan import ReadOptions
 from hirescam_cli.io.values import check_shape
 
 _TYPES = {
@@ -41,12 +44,15 @@ _TYPES = {
 _OTHER_TYPES = {"MET_NONE", "MET_ASCII_CHAR", "MET_STRING", "MET_FLOAT_MATRIX", "MET_OTHER"} | {
     f"{name}_ARRAY" for name in _TYPES
 }
+# Others' readers go on into the next line where one of these is too short.
+_VECTORS = {"CenterOfRotation", "ElementSize", "ElementSpacing", "Offset", "Origin", "Position"}
 _LAST = "ElementDataFile"
 _LOCAL = ("LOCAL", "Local", "local")
 
 
-def parse(path: Path, head: bytes, name: str, options: ReadOptions) -> ItkHeader:
+def parse(path: Path, name: str, options: ReadOptions) -> TextHeader:
     """Check the header at the beginning of a MetaImage file. Raises ScanError."""
+    head = head_of(path, name)
     fields, end = _fields(head, name)
     shape = three(sizes(fields.get("DimSize", ""), "DimSize", name), name)
     if fields.get("NDims") != "3":
@@ -56,13 +62,15 @@ def parse(path: Path, head: bytes, name: str, options: ReadOptions) -> ItkHeader
         raise unusable_type(name, "there are several channels a voxel")
     if not _flag(fields, "BinaryData", True):
         raise damaged(name, "the voxels are text, expected binary ones")
+    for key in _VECTORS & fields.keys():
+        numbers(fields[key], 3, key, name)
     affine, warnings = _affine(fields, name)
     data = fields[_LAST]
     files = (path,) if data in _LOCAL else (path, beside(path, data, name))
     offset = end if data in _LOCAL else _header_size(fields, name)
     compressed = _flag(fields, "CompressedData", False)
     encoding: Encoding = "zlib" if compressed else "raw"
-    return ItkHeader(files, shape, _dtype(fields, name), encoding, offset, affine, warnings)
+    return TextHeader(files, shape, _dtype(fields, name), encoding, offset, affine, warnings)
 
 
 def data_file(head: bytes) -> str | None:
@@ -78,22 +86,22 @@ def _fields(head: bytes, name: str) -> tuple[dict[str, str], int]:
     """Fields by name, and where the voxels of an attached header begin; ElementDataFile is the last field."""
     fields: dict[str, str] = {}
     position = 0
-    while _LAST not in fields:
+    for _ in range(MOST_LINES):
         stop = head.find(b"\n", position)
         line = head[position : stop if stop >= 0 else len(head)]
-        key, separator, value = line.decode("utf-8", "replace").partition("=")
+        key, separator, value = text_of(line.removesuffix(b"\r"), name).partition("=")
         if not separator and line.strip():
-            raise damaged(name, "a line of the header is no 'key = value'")
+            raise damaged(name, "a line of the header is not 'key = value'")
         if key.strip() in fields:
             raise damaged(name, "a field is given twice")
         if separator:
             fields[key.strip()] = value.strip()
+        position = stop + 1 if stop >= 0 else len(head)
+        if _LAST in fields:
+            return fields, position
         if stop < 0:
-            break
-        position = stop + 1
-    if _LAST not in fields:
-        raise damaged(name, "the header ends without ElementDataFile")
-    return fields, position
+            raise damaged(name, "the header ends without ElementDataFile")
+    raise damaged(name, f"the header has more than {MOST_LINES} lines")
 
 
 def _flag(fields: dict[str, str], key: str, default: bool) -> bool:

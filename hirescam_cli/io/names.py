@@ -1,4 +1,4 @@
-"""How scans are called: case names below the output folder and names in messages, safe to write anywhere."""
+"""What scans are called: case names below the output folder and names in messages, safe to write anywhere."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def printable(text: str) -> str:
 
 
 def relative_name(path: Path, root: Path) -> str:
-    """How messages call a file: its POSIX path below the INPUT `root`, or its own name if it is the INPUT."""
+    """What messages call a file: its POSIX path below the INPUT `root`, or its own name if it is the INPUT."""
     return printable(
         (path.name or path.resolve().name) if path == root else path.relative_to(root).as_posix()
     )
@@ -34,7 +34,7 @@ def check_case(case: str) -> str:
     )
     if wrong:
         raise UsageError(
-            f"The case name {printable(case)!r} is no plain relative path.",
+            f"The case name {printable(case)!r} is not a plain relative path.",
             hint="Use id=path with an id of letters, digits, dots and dashes; no leading slash, no '..'.",
             code="case-name",
         )
@@ -42,5 +42,5 @@ def check_case(case: str) -> str:
 
 
 def given_name(path: Path) -> str:
-    """How messages call an INPUT itself: as it was given, but never an absolute path."""
+    """What messages call an INPUT itself: as it was given, but never an absolute path."""
     return printable(path.name if path.is_absolute() else str(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from hirescam_cli.errors import ScanError
 from hirescam_cli.io.bytesource import ByteSource, opened, skip
 from hirescam_cli.io.fingerprint import combine
 from hirescam_cli.io.gzipped import GzipError
+from hirescam_cli.io.labelmaps import COMPRESSED_BYTES, FIRST_BYTES, StoredValues, pieces
 from hirescam_cli.io.nifti_header import LONGEST_HEADER, NiftiHeader, parse
 from hirescam_cli.io.scan import ReadOptions, Scan
 from hirescam_cli.io.values import to_hu
@@ -53,6 +55,32 @@ def read_nifti(scan: Scan, options: ReadOptions) -> Volume:
         header.affine_ras,
         Provenance(kind, combine(digests), None, header.warnings + trailing + doubts),
     )
+
+
+def stored_values(files: tuple[Path, ...]) -> StoredValues:
+    """The voxels as stored, piece by piece; none where they are scaled, as label maps never are.
+
+    Raises ScanError or GzipError where the files are damaged.
+    """
+    name = files[0].name
+    with opened(files[0], name, chunk=FIRST_BYTES, limit=COMPRESSED_BYTES) as (source, _):
+        start = source.read(LONGEST_HEADER)
+        header = parse(start, name, ReadOptions(prefer="sform", assume_affine=True))
+        if (header.slope, header.intercept) != (1.0, 0.0) or header.pair != (len(files) == 2):
+            return
+        if not header.pair:
+            _skip_to_voxels(source, header.offset - len(start))
+            yield from pieces(source, start[header.offset :], header.data_bytes, header.dtype)
+    if header.pair:
+        with opened(files[1], name, chunk=FIRST_BYTES, limit=COMPRESSED_BYTES) as (source, _):
+            _skip_to_voxels(source, header.offset)
+            yield from pieces(source, b"", header.data_bytes, header.dtype)
+
+
+def _skip_to_voxels(source: ByteSource, count: int) -> None:
+    if count > COMPRESSED_BYTES:
+        raise GzipError("has its voxels too far from its beginning")
+    skip(source, count)
 
 
 def _header(source: ByteSource, start: bytes, name: str, options: ReadOptions) -> NiftiHeader:

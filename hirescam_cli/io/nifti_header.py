@@ -20,7 +20,7 @@ from hirescam_cli.errors import ScanError
 from hirescam_cli.geometry import Affine
 from hirescam_cli.geometry import affine as affines
 from hirescam_cli.io.scan import ReadOptions
-from hirescam_cli.io.values import check_geometry, check_shape
+from hirescam_cli.io.values import check_shape
 
 LONGEST_HEADER = 540
 NAMES = {348: "NIfTI-1", 540: "NIfTI-2"}
@@ -113,7 +113,6 @@ class _Checker:
         offset = self.offset(pair)
         slope, intercept = self.scaling() if version != "ANALYZE" else (1.0, 0.0)
         affine = self.unit_mm() @ self.affine(version, shape, options)
-        self.warnings += check_geometry(affine, shape, self.name)
         return NiftiHeader(
             version, pair, shape, dtype, offset, slope, intercept, affine, tuple(self.warnings)
         )
@@ -264,7 +263,7 @@ class _Checker:
             sound = False
         if not sound:
             raise self.refuse(
-                "the qform is no rotation with positive spacings",
+                "the qform is not a rotation with positive spacings",
                 "Write the file again with a correct geometry.",
                 "bad-affine",
             )

@@ -11,18 +11,21 @@ import numpy as np
 from hirescam_cli.errors import ScanError
 from hirescam_cli.geometry import Affine
 from hirescam_cli.geometry import affine as affines
-from hirescam_cli.io.itk_header import (
+from hirescam_cli.io.scan import ReadOptions
+from hirescam_cli.io.text_header import (
+    MOST_LINES,
     Encoding,
-    ItkHeader,
+    TextHeader,
     beside,
     damaged,
+    head_of,
     numbers,
     shown,
     sizes,
+    text_of,
     three,
     unusable_type,
 )
-from hirescam_cli.io.scan import ReadOptions
 from hirescam_cli.io.values import check_shape
 
 _TYPES = {
@@ -67,14 +70,24 @@ _OTHER_SPACES = (
     "scanner-xyz-time", "3d-right-handed", "3d-left-handed", "rast", "last", "lpst",
 )  # fmt: skip
 _OTHER_UNITS = ("cm", "m", "um", "nm", "inches", "in")
+_MAGIC = re.compile(rb"NRRD000[1-5]\r?\n")
 _VECTOR = re.compile(r"\(([^()]*)\)")
+_VECTORS = re.compile(rf"(?:{_VECTOR.pattern}\s*)+")
+_FIELDS = {
+    "content", "number", "type", "block size", "dimension", "space", "space dimension", "sizes", "spacings",
+    "thicknesses", "axis mins", "axis maxs", "centers", "centerings", "labels", "units", "kinds", "min", "max",
+    "old min", "old max", "endian", "encoding", "line skip", "byte skip", "sample units", "space units",
+    "space origin", "space directions", "measurement frame", "data file",
+}  # fmt: skip
+_SPELLINGS = {spelling: field for field in _FIELDS for spelling in (field, field.replace(" ", ""))}
 
 
-def parse(path: Path, head: bytes, name: str, options: ReadOptions) -> ItkHeader:
+def parse(path: Path, name: str, options: ReadOptions) -> TextHeader:
     """Check the header at the beginning of a NRRD file. Raises ScanError."""
+    head = head_of(path, name)
     fields, end = _fields(head, name)
     shape = three(sizes(fields.get("sizes", ""), "sizes", name), name)
-    if fields.get("dimension", "3").strip() != "3":
+    if fields.get("dimension") != "3":
         raise damaged(name, "dimension and sizes disagree")
     check_shape(shape, name, options.max_voxels)
     kinds = [kind for kind in fields.get("kinds", "").lower().split() if kind not in _SPATIAL_KINDS]
@@ -90,42 +103,44 @@ def parse(path: Path, head: bytes, name: str, options: ReadOptions) -> ItkHeader
             code="encoding",
         )
     affine, warnings = _affine(fields, name)
-    data = data_file(head)
+    data = fields.get("data file")
     files = (path,) if data is None else (path, beside(path, data, name))
     skip = _skip(fields, name)
     offset = skip if data is not None else end + skip
-    return ItkHeader(files, shape, dtype, encoding, offset, affine, warnings)
+    return TextHeader(files, shape, dtype, encoding, offset, affine, warnings)
 
 
 def data_file(head: bytes) -> str | None:
-    """The data file that a header names, None if the voxels follow the header."""
-    for line in head.split(b"\n"):
-        key, _, value = line.rstrip(b"\r").partition(b": ")
-        if key.strip().lower().replace(b" ", b"") == b"datafile":
-            return value.decode("utf-8", "replace").strip()
-        if not line.strip():
-            break
-    return None
+    """The data file that a header names, None if the voxels follow the header or it is damaged."""
+    try:
+        return _fields(head, "")[0].get("data file")
+    except ScanError:
+        return None
 
 
 def _fields(head: bytes, name: str) -> tuple[dict[str, str], int]:
-    """Fields by lower-case name, and where the voxels of an attached header begin."""
+    """Fields by name, and where the voxels of an attached header begin. Keys and values of users are passed over."""
+    if not _MAGIC.match(head):
+        raise damaged(name, "the first line is not NRRD0001 to NRRD0005")
     fields: dict[str, str] = {}
-    position = 0
-    while True:
+    position = head.find(b"\n") + 1
+    for _ in range(MOST_LINES):
         stop = head.find(b"\n", position)
-        line = head[position : stop if stop >= 0 else len(head)].rstrip(b"\r")
+        line = head[position : stop if stop >= 0 else len(head)].removesuffix(b"\r")
         position = stop + 1 if stop >= 0 else len(head)
-        if not line or stop < 0:
-            break
-        text = line.decode("utf-8", "replace")
+        if not line:
+            return fields, position
+        text = text_of(line, name)
         key, separator, value = text.partition(": ")
-        if separator and not text.startswith("#") and ":=" not in key:
-            key = key.strip().lower()
-            if key in fields:
-                raise damaged(name, "a field is given twice")
-            fields[key] = value
-    return fields, position
+        if text.startswith("#") or ":=" in (key if separator else text):
+            continue
+        field = _SPELLINGS.get(key.lower())
+        if not separator or field is None:
+            raise damaged(name, "a line of the header is not one of the format's")
+        if field in fields:
+            raise damaged(name, "a field is given twice")
+        fields[field] = value.strip()
+    raise damaged(name, f"the header has more than {MOST_LINES} lines")
 
 
 def _dtype(fields: dict[str, str], name: str) -> np.dtype[Any]:
@@ -140,10 +155,9 @@ def _dtype(fields: dict[str, str], name: str) -> np.dtype[Any]:
 
 
 def _skip(fields: dict[str, str], name: str) -> int:
-    for key in ("line skip", "lineskip"):
-        if fields.get(key, "0").strip() != "0":
-            raise damaged(name, "lines are to be skipped before the voxels, which hirescam does not do")
-    text = fields.get("byte skip", fields.get("byteskip", "0")).strip()
+    if fields.get("line skip", "0") != "0":
+        raise damaged(name, "lines are to be skipped before the voxels, which hirescam does not do")
+    text = fields.get("byte skip", "0")
     if not text.isdecimal():
         raise damaged(name, "byte skip is not a number of bytes from 0 up")
     return int(text)
@@ -161,16 +175,24 @@ def _affine(fields: dict[str, str], name: str) -> tuple[Affine, tuple[str, ...]]
     units = {unit.strip('"').strip() for unit in fields.get("space units", "").split()} - {"mm", ""}
     if units:
         raise damaged(name, f"a space unit is {shown(min(units), _OTHER_UNITS)}, expected mm")
-    vectors = _VECTOR.findall(fields.get("space directions", ""))
+    vectors = _vectors(fields.get("space directions", ""))
     if len(vectors) != 3:
         raise damaged(name, "space directions are not three vectors")
-    columns = [numbers(vector.replace(",", " "), 3, "a space direction", name) for vector in vectors]
+    columns = [numbers(vector, 3, "a space direction", name) for vector in vectors]
     origin = [0.0, 0.0, 0.0]
     warnings: tuple[str, ...] = ()
     if "space origin" in fields:
-        found = _VECTOR.findall(fields["space origin"])
-        origin = numbers(found[0].replace(",", " ") if found else "", 3, "space origin", name)
+        found = _vectors(fields["space origin"])
+        if len(found) != 1:
+            raise damaged(name, "space origin is not one vector")
+        origin = numbers(found[0], 3, "space origin", name)
     else:
         warnings = ("origin-unknown: the header gives no origin; the first voxel is put at 0, 0, 0.",)
     to_ras = affines.scaling(_TO_RAS[space], [0.0, 0.0, 0.0])
     return to_ras @ affines.from_parts(np.array(columns).T, origin), warnings
+
+
+def _vectors(text: str) -> list[str]:
+    """The numbers in each bracket of a field, apart by blanks; no vector if anything is not as the format has it."""
+    found = _VECTOR.findall(text) if _VECTORS.fullmatch(text) else []
+    return [vector.replace(",", " ") for vector in found] if all(v.count(",") == 2 for v in found) else []

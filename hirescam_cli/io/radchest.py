@@ -23,7 +23,7 @@ from hirescam_cli.geometry import affine as affines
 from hirescam_cli.io.fingerprint import digest_of_file
 from hirescam_cli.io.gzipped import MAX_RATIO
 from hirescam_cli.io.scan import ReadOptions, Scan
-from hirescam_cli.io.values import check_geometry, check_shape, to_hu
+from hirescam_cli.io.values import check_shape, to_hu
 from hirescam_cli.volume import Provenance, Volume
 
 SPACING_MM = 0.8
@@ -55,12 +55,9 @@ def read_radchest(scan: Scan, options: ReadOptions) -> Volume:
             code="unreadable-file",
         ) from error
     affine = centred_affine(array.shape)
-    warnings = (
-        "origin-unknown: RAD-ChestCT files hold no position; the middle of the volume is put at 0, 0, 0.",
-        *check_geometry(affine, array.shape, scan.name),
-    )
-    hu, doubts = to_hu(array, scan.name)
-    return Volume(hu, affine, Provenance("radchest-npz", digest, None, warnings + doubts))
+    origin = "origin-unknown: RAD-ChestCT files hold no position; the middle of the volume is put at 0, 0, 0."
+    hu, notes = to_hu(array, scan.name)
+    return Volume(hu, affine, Provenance("radchest-npz", digest, None, (origin, *notes)))
 
 
 def centred_affine(shape: tuple[int, ...]) -> Affine:

@@ -2,40 +2,39 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from hirescam_cli.errors import ScanError
+from hirescam_cli.io.formats import format_of_kind, titles
 from hirescam_cli.io.scan import ReadOptions, Scan
+from hirescam_cli.io.values import check_geometry, check_shape
 from hirescam_cli.volume import Volume
 
 
 def read(scan: Scan, options: ReadOptions) -> Volume:
     """Read one scan in HU; every refusal is a ScanError that names the scan and says what to do."""
+    entry = format_of_kind(scan.kind)
+    if entry is None:
+        _refuse(scan)
     try:
-        return _read(scan, options).warned(*scan.warnings)
+        volume = entry.read(scan, options)
     except MemoryError as error:
         raise ScanError(
             f"{scan.name} does not fit into this machine's memory.",
             hint="Use a machine with more memory, or lower --max-voxels to refuse such files at once.",
             code="out-of-memory",
         ) from error
+    return _checked(volume, scan.name, options).warned(*scan.warnings)
 
 
-def _read(scan: Scan, options: ReadOptions) -> Volume:
-    if scan.kind in ("nifti", "analyze"):
-        from hirescam_cli.io.nifti import read_nifti
+def _checked(volume: Volume, name: str, options: ReadOptions) -> Volume:
+    """What holds for the volumes of every format: a size and a place that a scan of a person can have."""
+    check_shape(volume.array_ijk.shape, name, options.max_voxels)
+    return volume.warned(*check_geometry(volume.affine_ras, volume.array_ijk.shape, name))
 
-        return read_nifti(scan, options)
-    if scan.kind in ("nrrd", "metaimage"):
-        from hirescam_cli.io.itk import read_itk
 
-        return read_itk(scan, options)
-    if scan.kind == "radchest-npz":
-        from hirescam_cli.io.radchest import read_radchest
-
-        return read_radchest(scan, options)
-    if scan.kind in ("dicom", "dicom-enhanced"):
-        from hirescam_cli.io.dicom import read_series
-
-        return read_series(scan, options)
+def _refuse(scan: Scan) -> NoReturn:
+    """Raise the ScanError of a scan that no format reads."""
     if scan.kind == "refused":
         code, reason = scan.selector
         raise ScanError(
@@ -43,8 +42,8 @@ def _read(scan: Scan, options: ReadOptions) -> Volume:
         )
     _check_readable(scan)
     raise ScanError(
-        f"{scan.name} is no image of a kind that hirescam reads.",
-        hint="Give NIfTI, NRRD, MetaImage, RAD-ChestCT .npz or DICOM.",
+        f"{scan.name} is not an image of a kind that hirescam reads.",
+        hint=f"Give {titles()}.",
         code="not-an-image",
     )
 

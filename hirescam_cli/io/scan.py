@@ -59,7 +59,7 @@ class Scan:
 
 @dataclass(frozen=True)
 class Ignored:
-    """An object that is no scan to explain, and why: `name` as in `Scan`, `code` a slug, `reason` one sentence."""
+    """An object that is not a scan to explain, and why: `name` as in `Scan`, `code` a slug, `reason` one sentence."""
 
     name: str
     code: str
@@ -67,7 +67,7 @@ class Ignored:
 
     @property
     def is_image(self) -> bool:
-        """Whether this is an image at all, though none to explain: the difference between bad data and no input."""
+        """Whether this is an image at all, though not one to explain: the difference between bad data and no input."""
         return self.code not in _NO_IMAGE
 
 

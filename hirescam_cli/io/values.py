@@ -1,4 +1,4 @@
-"""What every reader does with voxel values: to HU in the smallest exact type, each correction warned of."""
+"""What every reader does with voxel values and geometry: one rule each, each correction warned of."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ MIN_AXIS = 2
 
 _SPACING_MM = (0.01, 100.0)
 _EXTENT_MM = 5000.0
+_FARTHEST_MM = 100_000.0
+_MOST_NONFINITE = 0.75
 _HIGHEST_AIR_HU = -500.0
 _POSSIBLE_HU = (-10_000.0, 30_000.0)
 _SHEAR_COSINE = 0.01
@@ -23,7 +25,7 @@ _BLOCK = 1 << 18
 
 
 def check_shape(shape: tuple[int, ...], name: str, max_voxels: int) -> None:
-    """Refuse what is no 3-D volume, has an axis of one voxel or exceeds `max_voxels`; takes no memory."""
+    """Refuse what is not a 3-D volume, has an axis of one voxel or exceeds `max_voxels`; takes no memory."""
     if len(shape) != 3:
         raise ScanError(
             f"{name} has {len(shape)} dimensions ({'x'.join(map(str, shape))}), expected a 3-D volume.",
@@ -61,6 +63,12 @@ def check_geometry(affine_ras: Affine, shape: tuple[int, ...], name: str) -> tup
         raise _bad_affine(
             name, f"gives a spacing of {text} mm and so a scan longer than {_EXTENT_MM / 1000:g} m"
         )
+    farthest = float(np.abs(affine_ras[:3, 3]).max())
+    if farthest > _FARTHEST_MM:
+        raise _bad_affine(
+            name,
+            f"puts the first voxel {farthest:.4g} mm from the origin, expected at most {_FARTHEST_MM:g} mm",
+        )
     shear = affines.shear_cosine(affine_ras)
     if shear <= _SHEAR_COSINE:
         return ()
@@ -74,32 +82,62 @@ def _bad_affine(name: str, what: str) -> ScanError:
     )
 
 
+def padded_to_air(array: NDArray[Any], declared: NDArray[np.bool_] | None = None) -> tuple[NDArray[Any], int]:
+    """HU of which all that is below -1024, as no matter is, or `declared` as padding is -1024; and how many voxels.
+
+    Padding is not tissue, and is air before anything is resampled. The array itself where there is none.
+    """
+    if declared is None and (array.size == 0 or not array.min() < AIR_HU):
+        return array, 0
+    padding = array < AIR_HU if declared is None else (array < AIR_HU) | declared
+    count = int(np.count_nonzero(padding))
+    return (np.where(padding, array.dtype.type(AIR_HU), array), count) if count else (array, 0)
+
+
+def padding_warnings(count: int) -> tuple[str, ...]:
+    """The warning of `padded_to_air` for the voxels of a whole volume; none for no voxels."""
+    if not count:
+        return ()
+    return (
+        f"pixel-padding: {count} voxels of padding (declared, or below {AIR_HU} HU) were set to {AIR_HU} HU.",
+    )
+
+
 def to_hu(array: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[str, ...]]:
     """HU values as int16 where that is exact, else float32, and what was corrected or is doubtful about them.
 
-    NaN and infinite voxels become air (-1024). Raises ScanError for a constant volume. An int16 array in
-    native byte order is returned as it is, not copied.
+    Voxels that are not finite, and padding, become air (-1024). Raises ScanError for a constant volume and for
+    one of which more than 75 % is not finite. An int16 array in native byte order without padding is returned
+    as it is, not copied.
     """
-    hu, bad = _exact(array)
+    hu, nonfinite, padded = _exact(array)
     warnings = []
-    if bad:
-        share = 100.0 * bad / hu.size
+    if nonfinite:
+        share = nonfinite / hu.size
+        if nonfinite == hu.size:
+            raise _constant(f"{name} holds no finite voxel.")
+        if share > _MOST_NONFINITE:
+            raise ScanError(
+                f"{name}: {nonfinite} of {hu.size} voxels are not finite, "
+                f"expected at most {_MOST_NONFINITE:.0%} of them.",
+                hint="Write the file again with the whole image.",
+                code="nonfinite-voxels",
+            )
         warnings.append(
-            f"nonfinite-voxels: {bad} voxels ({share:.2g} %) are not finite and count as air ({AIR_HU} HU)."
+            f"nonfinite-voxels: {nonfinite} voxels ({100 * share:.2g} %) are not finite and count as air ({AIR_HU} HU)."
         )
     low, high = float(hu.min()), float(hu.max())
     if low == high:
-        nothing = bad == hu.size
-        raise ScanError(
-            f"{name} holds no finite voxel." if nothing else f"{name} is constant: every voxel is {low:g}.",
-            hint="Give a scan with an image in it.",
-            code="constant",
-        )
-    return hu, (*warnings, *doubts(low, high))
+        raise _constant(f"{name} is constant: every voxel is {low:g}.")
+    return hu, (*warnings, *padding_warnings(padded), *doubts(low, high))
+
+
+def _constant(what: str) -> ScanError:
+    return ScanError(what, hint="Give a scan with an image in it.", code="constant")
 
 
 def doubts(low: float, high: float) -> tuple[str, ...]:
-    """Warnings that values from `low` to `high` may be no HU."""
+    """Warnings that values from `low` to `high` may not be HU."""
     warnings = []
     if low > _HIGHEST_AIR_HU:
         warnings.append(
@@ -110,42 +148,42 @@ def doubts(low: float, high: float) -> tuple[str, ...]:
     return tuple(warnings)
 
 
-def _exact(array: NDArray[Any]) -> tuple[NDArray[Any], int]:
-    """The array as int16 if nothing is lost, else as float32; and how many voxels were not finite."""
-    if array.dtype.kind in "iu":
-        limits = np.iinfo(np.int16)
-        if np.can_cast(array.dtype, np.int16) or (array.min() >= limits.min and array.max() <= limits.max):
-            return array.astype(np.int16, copy=False), 0
-        return array.astype(np.float32), 0
+def _exact(array: NDArray[Any]) -> tuple[NDArray[Any], int, int]:
+    """The array as int16 if nothing is lost, else as float32; how many voxels were not finite, how many padding."""
     flat = array.ravel(order="K")
     if not np.shares_memory(flat, array):
         array = np.ascontiguousarray(array)
         flat = array.ravel()
+    if array.dtype == np.int16 and array.dtype.isnative and not array.min() < AIR_HU:
+        return array, 0, 0
     order: Literal["C", "F"] = "C" if array.flags.c_contiguous else "F"
-    values, bad = _narrowed(flat)
-    return values.reshape(array.shape, order=order), bad
+    values, nonfinite, padded = _narrowed(flat)
+    return values.reshape(array.shape, order=order), nonfinite, padded
 
 
-def _narrowed(flat: NDArray[Any]) -> tuple[NDArray[Any], int]:
-    """`_exact` of a 1-D array of floats, block by block so that each stays in the processor's cache."""
+def _narrowed(flat: NDArray[Any]) -> tuple[NDArray[Any], int, int]:
+    """`_exact` of a 1-D array, block by block so that each stays in the processor's cache."""
     result: NDArray[Any] = np.empty(flat.size, dtype=np.int16)
-    bad = 0
+    nonfinite = padded = 0
     for start in range(0, flat.size, _BLOCK):
         block, strange = _finite(flat[start : start + _BLOCK])
-        bad += strange
+        block, padding = padded_to_air(block)
+        nonfinite, padded = nonfinite + strange, padded + padding
         if result.dtype == np.int16:
             with np.errstate(invalid="ignore"):
-                whole = block.astype(np.int16)
-            if np.array_equal(whole, block):
+                whole = block.astype(np.int16, copy=False)
+            if whole is block or np.array_equal(whole, block):
                 result[start : start + block.size] = whole
                 continue
             result = _widened(result, start)
         result[start : start + block.size] = block
-    return result, bad
+    return result, nonfinite, padded
 
 
-def _finite(block: NDArray[Any]) -> tuple[NDArray[np.float32], int]:
-    """The block as float32 with air for what is not finite, and how many voxels that are."""
+def _finite(block: NDArray[Any]) -> tuple[NDArray[Any], int]:
+    """The block with air for what is not finite, and how many voxels that are; floats become float32."""
+    if block.dtype.kind in "iu":
+        return block.astype(block.dtype.newbyteorder("="), copy=False), 0
     with np.errstate(over="ignore", invalid="ignore"):
         values = block.astype(np.float32, copy=False)
     finite = np.isfinite(values)

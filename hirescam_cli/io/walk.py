@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from hirescam_cli.io.names import relative_name
 from hirescam_cli.io.scan import Ignored
@@ -63,17 +64,29 @@ def _sort_in(entry: os.DirEntry[str], own: bool, found: Walk) -> Path | None:
         found.leave_out(path, "apple-double", "holds attributes that macOS keeps of another file")
     elif entry.name.startswith("."):
         found.leave_out(path, "hidden", "is hidden, and hidden files are not read")
-    elif entry.is_dir():
+    elif (kind := _kind(entry)) == "folder":
         return path
+    elif kind == "unreachable":
+        found.leave_out(path, "special-file", "is a link that leads to itself, or that cannot be followed")
     elif own:
         return None
     elif entry.name.endswith(".cams.nii.gz"):
         found.leave_out(path, "hirescam-output", "holds maps that hirescam wrote")
-    elif entry.is_file():
+    elif kind == "file":
         found.files.append(path)
     else:
-        found.leave_out(path, "special-file", "is no regular file, or a link to nowhere")
+        found.leave_out(path, "special-file", "is not a regular file, or a link to nowhere")
     return None
+
+
+def _kind(entry: os.DirEntry[str]) -> Literal["folder", "file", "special", "unreachable"]:
+    """What an entry is once links are followed."""
+    try:
+        if entry.is_dir():
+            return "folder"
+        return "file" if entry.is_file() else "special"
+    except OSError:
+        return "unreachable"
 
 
 def _is_case_folder(folder: Path) -> bool:

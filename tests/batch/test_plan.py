@@ -74,8 +74,32 @@ def test_a_case_inside_another_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "case", ["../a", "a/../../b", "/etc/a", "", "batch.json", "predictions.csv", ".hirescam.lock"]
+    ("case", "expected"),
+    [
+        ("batch.json", "batch.json.scan"),
+        ("predictions.csv/a", "predictions.csv.scan/a"),
+        (".hirescam.lock", ".hirescam.lock.scan"),
+        ("Index.HTML", "Index.HTML.scan"),
+        ("a/batch.json", "a/batch.json"),
+        ("batch.json5", "batch.json5"),
+    ],
 )
+def test_a_case_called_as_a_file_of_the_run_gets_another_name(
+    tmp_path: Path, case: str, expected: str
+) -> None:
+    renamed, other = plan(found(tmp_path / "in", case, "zz"), tmp_path / "out", environ={}).scans
+    assert (renamed.case, other.case) == (expected, "zz")
+    codes = [warning.partition(":")[0] for warning in renamed.warnings]
+    assert codes == (["case-renamed"] if case != expected else [])
+    assert renamed.name == f"{case}.nii.gz"
+
+
+def test_the_new_name_of_a_case_may_not_be_that_of_another(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"both be written as case batch\.json\.scan"):
+        plan(found(tmp_path / "in", "batch.json", "batch.json.scan"), tmp_path / "out", environ={})
+
+
+@pytest.mark.parametrize("case", ["../a", "a/../../b", "/etc/a", ""])
 def test_unsafe_case_names_are_refused(tmp_path: Path, case: str) -> None:
     root = tmp_path / "in"
     root.mkdir()

@@ -209,7 +209,9 @@ def test_padding_without_a_tag_is_set_to_air_with_a_warning(tmp_path: Path) -> N
     expected[-6:, -4:] = -1024
     volume = read(tmp_path)
     assert_volume(volume, expected, expected_affine_ras())
-    assert volume.provenance.warnings == ("below-air: 288 voxels below -1024 HU were set to -1024 HU.",)
+    assert volume.provenance.warnings == (
+        "pixel-padding: 288 voxels of padding (declared, or below -1024 HU) were set to -1024 HU.",
+    )
 
 
 def with_pattern(bits: int, high: int, signed: bool, junk: int) -> Any:

@@ -43,11 +43,11 @@ WHOLE = [
     Series("sts_003/dicom"),
     Series("totalseg_ct/dicom"),
     Series("odd_dicom", "CT_small.dcm"),
-    Series("odd_dicom", "693_J2KI.dcm", ("pixel-padding", "below-air")),
+    Series("odd_dicom", "693_J2KI.dcm", ("pixel-padding",)),
     Series("odd_dicom", "D_CLUNIE_CT1_RLE_FRAGS.dcm", ("pixel-padding",)),
     Series("odd_dicom", "bad_sequence.dcm"),
-    Series("odd_dicom", "J2K_pixelrep_mismatch.dcm", ("below-air",)),
-    Series("odd_dicom", "TOSHIBA_J2K_SIZ0_PixRep1.dcm", ("below-air",)),
+    Series("odd_dicom", "J2K_pixelrep_mismatch.dcm", ("pixel-padding",)),
+    Series("odd_dicom", "TOSHIBA_J2K_SIZ0_PixRep1.dcm", ("pixel-padding",)),
 ]
 
 

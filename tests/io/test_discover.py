@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 import zipfile
 from pathlib import Path
 
@@ -12,29 +9,14 @@ import numpy as np
 import pytest
 
 from hirescam_cli.errors import NoInputError, ScanError, UsageError
-from hirescam_cli.io import Discovery, InputPath, ReadOptions, discover, read
-from hirescam_cli.io.names import check_case, printable
+from hirescam_cli.io import Discovery, InputPath, ReadOptions, read
+from hirescam_cli.io.names import check_case
 from tests.io.dicom_factory import make_series, uid
 from tests.io.itk_factory import make_meta, make_nrrd, make_radchest
+from tests.io.loading import cases, find, reasons
 from tests.io.nifti_factory import chest_hu, make_nifti
 
 SERIES = ((16, 14, 12), (0.8, 0.7, 2.5))
-
-
-def find(*paths: Path | InputPath, **options: str) -> Discovery:
-    inputs = [path if isinstance(path, InputPath) else InputPath(path) for path in paths]
-    return discover(inputs, ReadOptions(), **options)  # type: ignore[arg-type]
-
-
-def cases(found: Discovery) -> dict[str, str]:
-    return {scan.case: scan.kind for scan in found.scans}
-
-
-def reasons(found: Discovery) -> dict[str, str]:
-    for item in found.ignored:
-        assert item.reason.startswith(item.name)
-        assert item.reason.endswith(".")
-    return {item.name: item.code for item in found.ignored}
 
 
 def small_series(folder: Path, **options: object) -> list[Path]:
@@ -220,75 +202,6 @@ def test_scans_that_look_a_little_like_masks_are_kept(tmp_path: Path) -> None:
     late[-1, -1, -1] = -5
     make_nifti(tmp_path / "late.nii.gz", late)
     assert list(cases(find(tmp_path))) == ["few", "fractions", "late", "ramp", "scaled"]
-
-
-def test_own_outputs_are_left_out(tmp_path: Path) -> None:
-    case = tmp_path / "out" / "a"
-    make_nifti(case / "hirescam.nodule.nii.gz")
-    make_nifti(case / "hirescam.cams.nii.gz")
-    (case / "summary.json").write_text(json.dumps({"schema_version": 1, "status": "ok", "case": "a"}))
-    make_nifti(case / "deeper" / "scan.nii.gz")
-    make_nifti(tmp_path / "loose.cams.nii.gz")
-    make_nifti(tmp_path / "other" / "scan.nii.gz")
-    (tmp_path / "other" / "summary.json").write_text('{"title": "of another program"}')
-    found = find(tmp_path)
-    assert list(cases(found)) == ["other/scan", "out/a/deeper/scan"]
-    assert reasons(found)["out/a"] == "hirescam-output"
-    assert reasons(found)["loose.cams.nii.gz"] == "hirescam-output"
-
-
-def test_hidden_files_and_apple_doubles(tmp_path: Path) -> None:
-    make_nifti(tmp_path / "a.nii")
-    shutil.copy(tmp_path / "a.nii", tmp_path / "._a.nii")
-    shutil.copy(tmp_path / "a.nii", tmp_path / ".hidden.nii")
-    make_nifti(tmp_path / ".git" / "b.nii")
-    make_nifti(tmp_path / "__MACOSX" / "c.nii")
-    found = find(tmp_path)
-    assert list(cases(found)) == ["a"]
-    assert reasons(found) == {
-        "._a.nii": "apple-double",
-        ".git": "hidden",
-        ".hidden.nii": "hidden",
-        "__MACOSX": "apple-double",
-    }
-
-
-def test_loops_of_links(tmp_path: Path) -> None:
-    make_nifti(tmp_path / "a" / "scan.nii")
-    (tmp_path / "a" / "loop").symlink_to(tmp_path, target_is_directory=True)
-    (tmp_path / "b").symlink_to(tmp_path / "a", target_is_directory=True)
-    (tmp_path / "dangling.nii").symlink_to(tmp_path / "nowhere")
-    found = find(tmp_path)
-    assert list(cases(found)) == ["a/scan"]
-    assert reasons(found) == {"a/loop": "seen-before", "b": "seen-before", "dangling.nii": "special-file"}
-
-
-@pytest.mark.timeout(20)
-def test_pipes_are_not_opened(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.nii")
-    assert reasons(find(tmp_path)) == {"pipe.nii": "special-file"}
-    (scan,) = find(tmp_path / "pipe.nii").scans
-    with pytest.raises(ScanError) as caught:
-        read(scan, ReadOptions())
-    assert caught.value.code == "not-an-image"
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_unreadable_files_and_folders(tmp_path: Path) -> None:
-    make_nifti(tmp_path / "a.nii").chmod(0)
-    (tmp_path / "folder").mkdir(mode=0)
-    found = find(tmp_path)
-    assert reasons(found) == {"a.nii": "unreadable-file", "folder": "unreadable-folder"}
-
-
-def test_names_that_are_no_text(tmp_path: Path) -> None:
-    raw = os.fsencode(tmp_path) + b"/bad\xff\x07name.nii"
-    os.rename(make_nifti(tmp_path / "a.nii"), raw)
-    (scan,) = find(tmp_path).scans
-    assert scan.case == "bad\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}name"
-    scan.case.encode("utf-8")
-    assert read(scan, ReadOptions()).array_ijk.shape == (12, 11, 10)
-    assert printable("a\u202eb") == "a\N{REPLACEMENT CHARACTER}b"
 
 
 def test_two_scans_of_one_name_are_both_found(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hirescam_cli.errors import ScanError
 from hirescam_cli.io.dicom.headers import PixelFormat, Rescale
-from hirescam_cli.io.values import AIR_HU, doubts
+from hirescam_cli.io.values import AIR_HU, doubts, padded_to_air, padding_warnings
 
 
 @dataclass
@@ -19,7 +19,6 @@ class Tally:
     """What was done to a volume's voxels on their way to HU."""
 
     padded: int = 0
-    below_air: int = 0
     lowest: float = math.inf
     highest: float = -math.inf
     signs: int = 0
@@ -27,7 +26,6 @@ class Tally:
     def add(self, other: Tally) -> None:
         """Take in what was done to other voxels of the same volume."""
         self.padded += other.padded
-        self.below_air += other.below_air
         self.lowest = min(self.lowest, other.lowest)
         self.highest = max(self.highest, other.highest)
         self.signs += other.signs
@@ -35,14 +33,11 @@ class Tally:
     def warnings(self, rescales: set[Rescale]) -> list[str]:
         """The corrections made, and the signs that the values may be no HU."""
         notes = []
-        if self.padded:
-            notes.append(f"pixel-padding: {self.padded} voxels of padding were set to air ({AIR_HU} HU).")
         if self.signs:
             notes.append(
                 "pixel-sign: pixels marked as unsigned are signed in their codestream; read as signed."
             )
-        if self.below_air:
-            notes.append(f"below-air: {self.below_air} voxels below {AIR_HU} HU were set to {AIR_HU} HU.")
+        notes += padding_warnings(self.padded)
         if any(slope is None or intercept is None for slope, intercept, _ in rescales):
             notes.append(
                 "no-rescale: rescale slope or intercept missing; 1 and 0 were used, values may be no HU."
@@ -94,14 +89,10 @@ def hounsfield(
     else:
         hu = (stored * rescale[0] + rescale[1]).astype(np.float32)
         lowest, highest = float(hu.min()), float(hu.max())
-    if padding is not None and (count := int(np.count_nonzero(padding))):
+    hu, count = padded_to_air(hu, padding) if padding is not None or lowest < AIR_HU else (hu, 0)
+    if count:
         tally.padded += count
-        hu = np.where(padding, hu.dtype.type(AIR_HU), hu)
         lowest, highest = float(hu.min()), float(hu.max())
-    if lowest < AIR_HU:
-        tally.below_air += int(np.count_nonzero(hu < AIR_HU))
-        hu = np.maximum(hu, AIR_HU)
-    lowest, highest = max(lowest, AIR_HU), max(highest, AIR_HU)
     tally.lowest, tally.highest = min(tally.lowest, lowest), max(tally.highest, highest)
     return hu if hu.dtype.kind == "f" else hu.astype(_narrowest(lowest, highest), copy=False)
 

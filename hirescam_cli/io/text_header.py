@@ -1,14 +1,12 @@
-"""What the header of a NRRD or MetaImage file promises, checked before anything in it is believed.
+"""What a text header (NRRD, MetaImage) promises, checked before anything in it is believed.
 
-SimpleITK fills missing voxels in silence, ignores units and follows data files anywhere; so size, kind and place
-of the voxels are checked here. Formats: https://teem.sourceforge.net/nrrd/format.html and
-https://itk.org/Wiki/ITK/MetaIO/Documentation.
+Formats: https://teem.sourceforge.net/nrrd/format.html and https://itk.org/Wiki/ITK/MetaIO/Documentation.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,15 +15,15 @@ import numpy as np
 
 from hirescam_cli.errors import ScanError
 from hirescam_cli.geometry import Affine
-from hirescam_cli.io.scan import ReadOptions
 
 LONGEST_HEADER = 1 << 20
+MOST_LINES = 10_000
 
 Encoding = Literal["raw", "gzip", "zlib"]
 
 
 @dataclass(frozen=True, eq=False)
-class ItkHeader:
+class TextHeader:
     """A header's promise: `shape` [3] voxels of `dtype`, encoded from byte `offset` of the file `data` on.
 
     `files`: header and data file, one where the voxels are in the header's file.
@@ -45,26 +43,16 @@ class ItkHeader:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-def parse(path: Path, kind: str, name: str, options: ReadOptions) -> ItkHeader:
-    """Check the header of a NRRD ("nrrd") or MetaImage ("metaimage") file. Raises ScanError."""
-    from hirescam_cli.io import metaimage_header, nrrd_header
-
-    head = head_of(path, name)
-    if kind == "nrrd":
-        return nrrd_header.parse(path, head, name, options)
-    return metaimage_header.parse(path, head, name, options)
-
-
-def data_file(path: Path) -> str | None:
-    """Name of the file of voxels beside a detached header (`.nhdr`, `.mhd`), if it names one."""
-    from hirescam_cli.io import metaimage_header, nrrd_header
-
+def with_data(path: Path, data_file: Callable[[bytes], str | None], *, detached: str) -> tuple[Path, ...]:
+    """The header, and the file of voxels beside it if its name ends in `detached` and `data_file` finds one in it."""
+    if not path.name.lower().endswith(detached):
+        return (path,)
     try:
-        head = head_of(path, path.name)
+        name = data_file(head_of(path, path.name))
     except ScanError:
-        return None
-    name = nrrd_header.data_file(head) if head[:4] == b"NRRD" else metaimage_header.data_file(head)
-    return name if name is not None and is_plain_name(name) else None
+        return (path,)
+    beside_it = name is not None and is_plain_name(name) and (path.parent / name).is_file()
+    return (path, path.parent / str(name)) if beside_it else (path,)
 
 
 def head_of(path: Path, name: str) -> bytes:
@@ -73,11 +61,24 @@ def head_of(path: Path, name: str) -> bytes:
         with path.open("rb") as file:
             return file.read(LONGEST_HEADER)
     except OSError as error:
-        raise ScanError(
-            f"{name} cannot be read: {error.strerror}.",
-            hint="Check the file and its permissions.",
-            code="unreadable-file",
-        ) from error
+        raise unreadable(name, error) from error
+
+
+def unreadable(name: str, error: OSError) -> ScanError:
+    """The error of a file that cannot be opened or read."""
+    return ScanError(
+        f"{name} cannot be read: {error.strerror}.",
+        hint="Check the file and its permissions.",
+        code="unreadable-file",
+    )
+
+
+def text_of(line: bytes, name: str) -> str:
+    """A line of a header. Raises ScanError where it holds control characters, which no two readers treat alike."""
+    text = line.decode("utf-8", "replace")
+    if any(ord(character) < 32 and character != "\t" for character in text):
+        raise damaged(name, "a line of the header holds control characters")
+    return text
 
 
 def is_plain_name(name: str) -> bool:
@@ -130,14 +131,14 @@ def three(shape: Sequence[int], name: str) -> tuple[int, int, int]:
     if len(shape) != 3:
         raise ScanError(
             f"{name} has {len(shape)} axes ({'x'.join(map(str, shape))}), expected one 3-D volume.",
-            hint="Give each volume as a file of its own; vectors and colours are no CT.",
+            hint="Give each volume as a file of its own; vectors and colours are not CT.",
             code="several-volumes" if len(shape) > 3 else "not-3d",
         )
     return (shape[0], shape[1], shape[2])
 
 
 def unusable_type(name: str, what: str) -> ScanError:
-    """The error of voxels that are no single numbers."""
+    """The error of voxels that are not single numbers."""
     return ScanError(
         f"{name}: {what}, expected one integer or floating-point number a voxel.",
         hint="Give the scan in HU, not a picture or a derived map.",
