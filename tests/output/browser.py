@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -94,14 +94,31 @@ class Browser:
         ]
 
 
+def _without_browser(reason: str) -> NoReturn:
+    if os.environ.get("HIRESCAM_TEST_BROWSER") == "required":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def _selenium() -> Any:
+    try:
+        from selenium import webdriver
+    except ImportError:
+        _without_browser("needs Selenium")
+    return webdriver
+
+
 @contextmanager
 def chromium(profile: Path, size: tuple[int, int] = (1280, 720), *, dark: bool = False) -> Iterator[Browser]:
-    """A browser with a page area of `size`; skips the test, saying so, where Chromium or Selenium lacks."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs Selenium")
+    """A browser with a page area of `size`.
+
+    Without Chromium the test is skipped, saying so; with HIRESCAM_TEST_BROWSER=required it fails.
+    """
+    webdriver = _selenium()
     binary = next(filter(None, map(shutil.which, _NAMES)), None)
     driver_path = shutil.which("chromedriver")
     if binary is None or driver_path is None:
-        pytest.skip("needs Chromium and chromedriver (Debian: chromium, chromium-driver)")
+        _without_browser("needs Chromium and chromedriver (Debian: chromium, chromium-driver)")
     options = webdriver.ChromeOptions()
     options.binary_location = binary
     for flag in (*_FLAGS, f"--user-data-dir={profile}", f"--window-size={size[0]},{size[1]}"):
