@@ -1,7 +1,7 @@
 """Finding the scans under the INPUTs: by content, in a stable order, with a reason for what is left out.
 
-Only headers are read here, but for a bounded look at the voxels of what may be a mask: nothing limits the time of
-discovery, as it does that of reading.
+Only headers and the first voxels are read here. What may be a mask is looked at further in another process, whose
+time is limited.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from pathlib import Path, PurePosixPath
 
 from hirescam_cli.errors import NoInputError
 from hirescam_cli.io.dicom.naming import Identifiers
-from hirescam_cli.io.formats import dicom, format_of, promised_format, split_ending
-from hirescam_cli.io.input_format import InputFormat
+from hirescam_cli.io.formats import dicom, format_of, is_mask, promised_format, split_ending
+from hirescam_cli.io.input_format import InputFormat, LeftOut
+from hirescam_cli.io.isolated import Isolated
+from hirescam_cli.io.labelmaps import MASK, at_first_sight
 from hirescam_cli.io.names import check_case, given_name, printable, relative_name
 from hirescam_cli.io.scan import Discovery, Ignored, InputPath, ReadOptions, Scan
 from hirescam_cli.io.walk import walk
@@ -33,10 +35,11 @@ def discover(
     """
     scans: list[Scan] = []
     ignored: list[Ignored] = []
-    for given in inputs:
-        found = _Input(given, options, identifiers).search()
-        scans += found.scans
-        ignored += found.ignored
+    with Isolated() as isolated:
+        for given in inputs:
+            found = _Input(given, options, identifiers, isolated).search()
+            scans += found.scans
+            ignored += found.ignored
     return Discovery(
         tuple(sorted(scans, key=lambda scan: (scan.case, scan.name))),
         tuple(sorted(ignored, key=lambda item: (item.name, item.code))),
@@ -55,12 +58,15 @@ class _Found:
 class _Input:
     """The search of one INPUT."""
 
-    def __init__(self, given: InputPath, options: ReadOptions, identifiers: Identifiers) -> None:
+    def __init__(
+        self, given: InputPath, options: ReadOptions, identifiers: Identifiers, isolated: Isolated
+    ) -> None:
         self.root = given.path
         self.listed = given.listed
         self.prefix = check_case(given.case) if given.case is not None else None
         self.options = options
         self.identifiers = identifiers
+        self.isolated = isolated
         self.found = _Found()
 
     def search(self) -> _Found:
@@ -108,7 +114,7 @@ class _Input:
         """Decide what one file of a folder is."""
         try:
             entry = _format_of(path)
-            reason = entry and entry.left_out(entry.files(path))
+            reason = entry and self.left_out_by(entry, entry.files(path))
         except OSError as error:
             self.leave_out(path, "unreadable-file", f"cannot be read: {error.strerror}")
             return
@@ -120,6 +126,16 @@ class _Input:
             self.found.dicom.append(path)
         else:
             self.add(entry, path)
+
+    def left_out_by(self, entry: InputFormat, files: tuple[Path, ...]) -> LeftOut | None:
+        """Why the format leaves a scan out: what its header says, or that it is a mask."""
+        reason, values = entry.left_out(files), entry.values
+        if reason is not None or values is None:
+            return reason
+        mask = at_first_sight(lambda: values(files))
+        if mask is None:
+            mask = self.isolated(is_mask, (entry.kind, files), False)
+        return MASK if mask else None
 
     def leave_out(self, path: Path, code: str, reason: str) -> None:
         name = relative_name(path, self.root)
@@ -134,7 +150,9 @@ class _Input:
         """Group the DICOM files and archives that were found."""
         from hirescam_cli.io.dicom import find_series
 
-        scans, ignored = find_series(self.root, self.found.dicom, self.options, identifiers=self.identifiers)
+        scans, ignored = find_series(
+            self.root, self.found.dicom, self.options, identifiers=self.identifiers, isolated=self.isolated
+        )
         self.found.ignored += ignored
         damaged = self.damaged_slices()
         self.found.scans += [

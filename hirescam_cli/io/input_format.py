@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hirescam_cli.io.bytesource import GZIP_MAGIC
 from hirescam_cli.io.gzipped import inflated_start
 from hirescam_cli.io.scan import ReadOptions, Scan
 from hirescam_cli.volume import Volume
+
+if TYPE_CHECKING:
+    from hirescam_cli.io.labelmaps import StoredValues
 
 START_BYTES = 4096
 _GZIP_BYTES = 16384
@@ -56,8 +60,10 @@ class InputFormat:
     `sniff(head)`: whether a file is of this format by its content; it must not read more than a header.
     `read(scan, options)`: the volume in HU (`values.to_hu` makes it so), or a ScanError.
     `files(path)`: all files of the scan that the file at `path` belongs to, the header's first.
-    `left_out(files)`: why a file found in a folder is not a scan (a mask, a file of another program); None
-    if it is one. It must end soon on any file, for nothing limits its time.
+    `left_out(files)`: why a file found in a folder is not a scan by its header (a file of another program);
+    None if it is one.
+    `values(files)`: its voxels as stored, piece by piece, a small one first, by which masks are told from scans;
+    None where a format holds no masks.
     `grouped`: many files make one scan; then `discover` gives them to the DICOM grouping.
     """
 
@@ -68,4 +74,5 @@ class InputFormat:
     read: Callable[[Scan, ReadOptions], Volume]
     files: Callable[[Path], tuple[Path, ...]] = alone
     left_out: Callable[[tuple[Path, ...]], LeftOut | None] = lambda _files: None
+    values: Callable[[tuple[Path, ...]], StoredValues] | None = None
     grouped: bool = False

@@ -10,9 +10,10 @@ from hirescam_cli.errors import ScanError
 from hirescam_cli.io.dicom.classify import is_derived_view, reason_to_ignore
 from hirescam_cli.io.dicom.grouping import MIN_SLICES, Plane, selected, slice_count, volumes_of
 from hirescam_cli.io.dicom.headers import Header, scan_headers
-from hirescam_cli.io.dicom.labelmaps import is_label_map
+from hirescam_cli.io.dicom.labelmaps import is_label_map, may_be_a_label_map
 from hirescam_cli.io.dicom.naming import Identifiers, SeriesPlace, case_names, common_folder
 from hirescam_cli.io.dicom.sources import Source, is_zip, zip_sources
+from hirescam_cli.io.isolated import Asking, directly
 from hirescam_cli.io.scan import Ignored, ReadOptions, Scan
 
 
@@ -26,13 +27,19 @@ class _Candidate:
 
 
 def find_series(
-    root: Path, folder_files: Iterable[Path], options: ReadOptions, *, identifiers: Identifiers = "uids"
+    root: Path,
+    folder_files: Iterable[Path],
+    options: ReadOptions,
+    *,
+    identifiers: Identifiers = "uids",
+    isolated: Asking = directly,
 ) -> tuple[list[Scan], list[Ignored]]:
     """The CT volumes among `folder_files` (below the INPUT `root`, or itself), and what is left out.
 
     Zip archives count as folders named by their stem. Files that are no DICOM are passed over in silence.
     Names do not depend on `options`; of these only `series` counts: "largest" is the volume of most slices,
     then of most voxels, of each study; a UID selects that series alone, be it short, a reformat or a mask.
+    `isolated`: how pixels are looked at that may belong to a mask.
     """
     base = root if root.is_dir() else root.parent
     sources, ignored = _sources(base, folder_files)
@@ -47,7 +54,7 @@ def find_series(
             ignored.append(reason)
     places = [place for headers in series.values() for place in _copies_apart(headers)]
     candidates = _candidates(root, places, identifiers)
-    scans, passed_over = _choose(candidates, options, identifiers)
+    scans, passed_over = _choose(candidates, options, identifiers, isolated)
     return sorted(scans, key=lambda scan: scan.case), ignored + passed_over
 
 
@@ -115,7 +122,7 @@ def _candidate(root: Path, planes: list[Plane], case: str) -> _Candidate:
 
 
 def _choose(
-    candidates: list[_Candidate], options: ReadOptions, identifiers: Identifiers
+    candidates: list[_Candidate], options: ReadOptions, identifiers: Identifiers, isolated: Asking
 ) -> tuple[list[Scan], list[Ignored]]:
     """The scans that `options.series` asks for; the others with their reasons."""
     by_name = options.series not in ("all", "largest")
@@ -124,7 +131,9 @@ def _choose(
     for candidate in candidates:
         scan = candidate.scan
         reason = (
-            _not_asked_for(candidate, options.series) if by_name else _not_worth_it(candidate, identifiers)
+            _not_asked_for(candidate, options.series)
+            if by_name
+            else _not_worth_it(candidate, identifiers, isolated)
         )
         if reason is None:
             usable.append(candidate)
@@ -151,7 +160,9 @@ def _not_asked_for(candidate: _Candidate, series: str) -> tuple[str, str] | None
     return "not-selected", "is not the series that was asked for"
 
 
-def _not_worth_it(candidate: _Candidate, identifiers: Identifiers) -> tuple[str, str] | None:
+def _not_worth_it(
+    candidate: _Candidate, identifiers: Identifiers, isolated: Asking
+) -> tuple[str, str] | None:
     uid = candidate.scan.series_uid if identifiers == "uids" and candidate.scan.series_uid else "UID"
     ask = f"--series {uid} explains it all the same"
     if candidate.derived:
@@ -159,6 +170,7 @@ def _not_worth_it(candidate: _Candidate, identifiers: Identifiers) -> tuple[str,
     if candidate.slices < MIN_SLICES:
         slices = "1 slice" if candidate.slices == 1 else f"{candidate.slices} slices"
         return "few-slices", f"has {slices}, fewer than {MIN_SLICES}; {ask}"
-    if is_label_map(candidate.scan.selector):
+    headers = candidate.scan.selector
+    if may_be_a_label_map(headers) and isolated(is_label_map, headers, False):
         return "label-map", f"holds few whole numbers and none below 0: a mask, not a CT in HU; {ask}"
     return None

@@ -18,15 +18,18 @@ from hirescam_cli.io.dicom.sources import SourceReader
 _MOST_LABELS = 256
 
 
+def may_be_a_label_map(headers: Sequence[Header]) -> bool:
+    """Whether a volume has no rescale, as its headers say: few scans have none."""
+    rescales = {frame.rescale[:2] for header in headers for frame in header.frames}
+    return all(slope in (None, 1.0) and intercept in (None, 0.0) for slope, intercept in rescales)
+
+
 def is_label_map(headers: Sequence[Header]) -> bool:
-    """Whether a volume has no rescale, no value below 0 and at most 256 different values.
+    """Whether a volume that `may_be_a_label_map` has no value below 0 and at most 256 different values.
 
     Decodes only as far as the first slice that says otherwise: mostly the first. A volume that cannot be decoded is
-    no label map: its reader will say what is wrong with it.
+    not a label map: its reader will say what is wrong with it.
     """
-    rescales = {frame.rescale[:2] for header in headers for frame in header.frames}
-    if not all(slope in (None, 1.0) and intercept in (None, 0.0) for slope, intercept in rescales):
-        return False
     values: set[int] = set()
     try:
         for stored in _stored_slices(headers):

@@ -13,6 +13,7 @@ from pathlib import Path
 from hirescam_cli.errors import UsageError
 from hirescam_cli.io.formats import dicom, metaimage, nifti, nrrd, radchest
 from hirescam_cli.io.input_format import Head, InputFormat, LeftOut, head_of
+from hirescam_cli.io.labelmaps import is_label_map
 
 __all__ = [
     "FORMATS",
@@ -24,6 +25,7 @@ __all__ = [
     "format_of_kind",
     "formats",
     "head_of",
+    "is_mask",
     "promised_format",
     "split_ending",
     "titles",
@@ -70,6 +72,14 @@ def format_of(path: Path) -> InputFormat | None:
     """What a file is by its content. Raises OSError where it cannot be read."""
     head = head_of(path)
     return next((entry for entry in formats() if entry.sniff(head)), None)
+
+
+def is_mask(scan: tuple[str, tuple[Path, ...]]) -> bool:
+    """Whether the files of a scan of a kind, (kind, files), hold a label map."""
+    kind, files = scan
+    entry = format_of_kind(kind)
+    values = None if entry is None else entry.values
+    return values is not None and is_label_map(lambda: values(files))
 
 
 def promised_format(name: str) -> InputFormat | None:

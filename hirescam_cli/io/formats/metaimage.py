@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from hirescam_cli.io.input_format import Head, InputFormat, LeftOut
-from hirescam_cli.io.labelmaps import MASK, StoredValues, is_label_map
+from hirescam_cli.io.input_format import Head, InputFormat
+from hirescam_cli.io.labelmaps import StoredValues
 from hirescam_cli.io.scan import ReadOptions, Scan
 from hirescam_cli.volume import Volume
 
@@ -25,15 +25,11 @@ def files(path: Path) -> tuple[Path, ...]:
     return text_header.with_data(path, metaimage_header.data_file, detached=".mhd")
 
 
-def left_out(files: tuple[Path, ...]) -> LeftOut | None:
-    """Masks."""
+def values(files: tuple[Path, ...]) -> StoredValues:
+    """The voxels as stored, piece by piece."""
+    from hirescam_cli.io import metaimage_header, text_image
 
-    def values() -> StoredValues:
-        from hirescam_cli.io import metaimage_header, text_image
-
-        return text_image.stored_values(metaimage_header.parse(files[0], files[0].name, ReadOptions()))
-
-    return MASK if is_label_map(values) else None
+    return text_image.stored_values(metaimage_header.parse(files[0], files[0].name, ReadOptions()))
 
 
 def read(scan: Scan, options: ReadOptions) -> Volume:
@@ -50,5 +46,5 @@ FORMAT = InputFormat(
     sniff=sniff,
     read=read,
     files=files,
-    left_out=left_out,
+    values=values,
 )

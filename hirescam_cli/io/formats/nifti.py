@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hirescam_cli.io.formats.pairs import is_header_name, is_pair_name, pair_of
 from hirescam_cli.io.input_format import Head, InputFormat, LeftOut, head_of
-from hirescam_cli.io.labelmaps import MASK, StoredValues, is_label_map
+from hirescam_cli.io.labelmaps import StoredValues
 from hirescam_cli.io.scan import ReadOptions, Scan
 from hirescam_cli.volume import Volume
 
@@ -25,16 +25,16 @@ def sniff_analyze(head: Head) -> bool:
 
 
 def left_out(files: tuple[Path, ...]) -> LeftOut | None:
-    """Masks; and `.hdr` and `.img` files of other programs, which use these endings too."""
-    if is_pair_name(files[0]) and _header_kind(head_of(files[0])) is None:
-        return _OF_ANOTHER_PROGRAM
+    """`.hdr` and `.img` files of other programs, which use these endings too."""
+    foreign = is_pair_name(files[0]) and _header_kind(head_of(files[0])) is None
+    return _OF_ANOTHER_PROGRAM if foreign else None
 
-    def values() -> StoredValues:
-        from hirescam_cli.io.nifti import stored_values
 
-        return stored_values(files)
+def values(files: tuple[Path, ...]) -> StoredValues:
+    """The voxels as stored, piece by piece."""
+    from hirescam_cli.io.nifti import stored_values
 
-    return MASK if is_label_map(values) else None
+    return stored_values(files)
 
 
 def read(scan: Scan, options: ReadOptions) -> Volume:
@@ -78,6 +78,7 @@ FORMAT = InputFormat(
     read=read,
     files=pair_of,
     left_out=left_out,
+    values=values,
 )
 ANALYZE = InputFormat(
     kind="analyze",
@@ -87,4 +88,5 @@ ANALYZE = InputFormat(
     read=read,
     files=pair_of,
     left_out=left_out,
+    values=values,
 )

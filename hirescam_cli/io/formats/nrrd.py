@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hirescam_cli.io.input_format import Head, InputFormat, LeftOut
-from hirescam_cli.io.labelmaps import MASK, StoredValues, is_label_map
+from hirescam_cli.io.input_format import Head, InputFormat
+from hirescam_cli.io.labelmaps import StoredValues
 from hirescam_cli.io.scan import ReadOptions, Scan
 from hirescam_cli.volume import Volume
 
@@ -22,15 +22,11 @@ def files(path: Path) -> tuple[Path, ...]:
     return text_header.with_data(path, nrrd_header.data_file, detached=".nhdr")
 
 
-def left_out(files: tuple[Path, ...]) -> LeftOut | None:
-    """Masks."""
+def values(files: tuple[Path, ...]) -> StoredValues:
+    """The voxels as stored, piece by piece."""
+    from hirescam_cli.io import nrrd_header, text_image
 
-    def values() -> StoredValues:
-        from hirescam_cli.io import nrrd_header, text_image
-
-        return text_image.stored_values(nrrd_header.parse(files[0], files[0].name, ReadOptions()))
-
-    return MASK if is_label_map(values) else None
+    return text_image.stored_values(nrrd_header.parse(files[0], files[0].name, ReadOptions()))
 
 
 def read(scan: Scan, options: ReadOptions) -> Volume:
@@ -47,5 +43,5 @@ FORMAT = InputFormat(
     sniff=sniff,
     read=read,
     files=files,
-    left_out=left_out,
+    values=values,
 )
