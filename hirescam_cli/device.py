@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from hirescam_cli.errors import UnavailableError, UsageError
+from hirescam_cli.errors import UnavailableError
+from hirescam_cli.options import check_choice
 
 
 def resolve_device(requested: str) -> tuple[torch.device, tuple[str, ...]]:
@@ -16,13 +17,8 @@ def resolve_device(requested: str) -> tuple[torch.device, tuple[str, ...]]:
         if torch.cuda.is_available():
             return torch.device("cuda:0"), ()
         return torch.device("cpu"), ("device auto: no CUDA device, the CPU is used",)
+    check_choice("device", requested)
     kind, _, index = requested.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (index and (kind != "cuda" or not index.isdecimal())):
-        raise UsageError(
-            f"--device {requested!r} is unknown.",
-            hint="Choose from auto, cpu, cuda, cuda:N, mps.",
-            code="device-unknown",
-        )
     if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if int(index or 0) >= count:

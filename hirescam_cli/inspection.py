@@ -10,8 +10,8 @@ from typing import Any
 from hirescam_cli.errors import ExitCode, HirescamError
 from hirescam_cli.geometry import affine as affines
 from hirescam_cli.io import Discovery, Ignored, InputPath, ReadOptions, Scan, discover, read
-from hirescam_cli.io.dicom.naming import Identifiers
 from hirescam_cli.model.spec import ModelSpec
+from hirescam_cli.options import Identifiers
 from hirescam_cli.prepare import coverage
 from hirescam_cli.volume import Volume
 

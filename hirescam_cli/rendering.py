@@ -21,7 +21,7 @@ from hirescam_cli.output.names import label_slugs
 from hirescam_cli.output.overlays import write_overlays
 from hirescam_cli.output.publish import CaseFolder, Written, hash_outputs
 from hirescam_cli.output.reload import FinishedCase, load_case
-from hirescam_cli.settings import LabelChoice
+from hirescam_cli.settings import LabelChoice, check_shared
 from hirescam_cli.volume import Volume
 
 
@@ -41,6 +41,16 @@ class RenderOptions:
     signed: bool = False
     smooth: bool = True
     compress: int = 1
+
+    def __post_init__(self) -> None:
+        check_shared(
+            methods=self.methods,
+            labels=self.labels,
+            threshold=self.threshold,
+            placement=self.placement,
+            grid=self.grid,
+            formats=self.formats,
+        )
 
 
 class ScanLibrary:

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from hirescam_cli.errors import UsageError
 from hirescam_cli.io.scan import ReadOptions
-from hirescam_cli.model.spec import PLACEMENTS, ModelSpec
+from hirescam_cli.model.spec import ModelSpec
+from hirescam_cli.options import CHOICES, Grid, Identifiers, check_choice
 
-METHODS = ("hirescam", "gradcam")
-FORMATS = ("nifti", "png", "gif", "html")
-PLANNED_FORMATS = ("dicom-seg", "dicom-sr", "dicom-sc", "dicom-pm")
-GRIDS = ("scan", "cam", "both")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-_UID = re.compile(r"[0-9.]+")
+METHODS = CHOICES["method"].words
 
 
 @dataclass(frozen=True)
@@ -27,6 +22,7 @@ class Settings:
 
     `labels`: "positive", "all", "top:N" or names joined by commas. `threshold`, `target_layer`, `placement`:
     None takes the model's. `compress`: gzip level 0 to 3. `signed`: pictures show negative evidence too.
+    Raises UsageError for a value that its option does not know.
     """
 
     model: str = "demo"
@@ -36,26 +32,36 @@ class Settings:
     threshold: float | None = None
     target_layer: str | None = None
     placement: str | None = None
-    grid: Literal["scan", "cam", "both"] = "scan"
+    grid: Grid = "scan"
     formats: tuple[str, ...] = ("nifti", "png")
     device: str = "auto"
     precision: str = "auto"
     chunk: int | None = None
     compress: int = 1
     signed: bool = False
-    identifiers: Literal["none", "uids"] = "uids"
+    identifiers: Identifiers = "uids"
     read: ReadOptions = field(default_factory=ReadOptions)
 
-    def checked(self, spec: ModelSpec) -> Settings:
-        """These settings if they make sense for `spec`; UsageError names the option that does not."""
-        _choice("--method", self.methods, METHODS)
-        _choice("--precision", (self.precision,), PRECISIONS)
-        _choice("--placement", (self.placement or PLACEMENTS[0],), PLACEMENTS)
-        _choice("--identifiers", (self.identifiers,), ("none", "uids"))
-        check_choices(formats=self.formats, grid=self.grid, threshold=self.threshold)
+    def __post_init__(self) -> None:
+        check_shared(
+            methods=self.methods,
+            labels=self.labels,
+            threshold=self.threshold,
+            placement=self.placement,
+            grid=self.grid,
+            formats=self.formats,
+        )
+        for option, value in (
+            ("device", self.device),
+            ("precision", self.precision),
+            ("identifiers", self.identifiers),
+        ):
+            check_choice(option, value)
         if not 0 <= self.compress <= 3:
             raise UsageError(f"--compress is {self.compress}, expected a level from 0 to 3.")
-        check_series(self.read.series)
+
+    def checked(self, spec: ModelSpec) -> Settings:
+        """These settings if they make sense for `spec`; UsageError names the label that it does not have."""
         LabelChoice.parse(self.labels, spec.labels)
         return self
 
@@ -93,35 +99,25 @@ class Settings:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def check_choices(*, formats: tuple[str, ...], grid: str, threshold: float | None) -> None:
-    """Check the options that `explain` and `render` share; UsageError names the one that is wrong."""
-    if planned := sorted(set(formats) & set(PLANNED_FORMATS)):
-        raise UsageError(
-            f"--format {planned[0]} is not available in this version.",
-            hint=f"Available: {', '.join(FORMATS)}.",
-            code="format-unavailable",
-        )
-    _choice("--format", formats, FORMATS)
-    _choice("--grid", (grid,), GRIDS)
+def check_shared(
+    *,
+    methods: tuple[str, ...] | None,
+    labels: str,
+    threshold: float | None,
+    placement: str | None,
+    grid: str,
+    formats: tuple[str, ...],
+) -> None:
+    """Check the options that `explain` and `render` share (None: not given); UsageError names the wrong one."""
+    if methods is not None:
+        check_choice("method", methods)
+    check_choice("labels", labels)
+    if placement is not None:
+        check_choice("placement", placement)
+    check_choice("grid", grid)
+    check_choice("format", formats)
     if threshold is not None and not 0.0 <= threshold <= 1.0:
         raise UsageError(f"--threshold is {threshold}, expected a probability from 0 to 1.")
-
-
-def check_series(series: str) -> None:
-    """Check the value of --series: UsageError for what is no word of it and cannot be a UID."""
-    if series not in ("all", "largest") and not _UID.fullmatch(series):
-        raise UsageError(
-            f"--series {series!r} is unknown.",
-            hint="Write all, largest or a SeriesInstanceUID (digits and dots); `hirescam inspect` lists them.",
-        )
-
-
-def _choice(option: str, values: tuple[str, ...], allowed: tuple[str, ...]) -> None:
-    if not values:
-        raise UsageError(f"{option} names nothing.", hint=f"Choose from: {', '.join(allowed)}.")
-    for value in values:
-        if value not in allowed:
-            raise UsageError(f"{option} {value!r} is unknown.", hint=f"Choose from: {', '.join(allowed)}.")
 
 
 @dataclass(frozen=True)
@@ -135,20 +131,12 @@ class LabelChoice:
     @staticmethod
     def parse(text: str, labels: tuple[str, ...]) -> LabelChoice:
         """Parse the value of --labels; UsageError for a label that the model does not have."""
+        check_choice("labels", text)
         if text in ("positive", "all"):
             return LabelChoice("positive" if text == "positive" else "all")
         if text.startswith("top:"):
-            count = text[4:]
-            if not count.isdecimal() or int(count) < 1:
-                raise UsageError(
-                    f"--labels {text!r} is not a count.", hint="Write for example --labels top:5."
-                )
-            return LabelChoice("top", top=int(count))
+            return LabelChoice("top", top=int(text[4:]))
         names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-        if not names:
-            raise UsageError(
-                "--labels is empty.", hint="Write positive, all, top:N or names joined by commas."
-            )
         for name in names:
             if name not in labels:
                 import difflib

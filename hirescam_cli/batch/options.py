@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Literal
 
 from hirescam_cli.errors import UsageError
-
-Existing = Literal["skip", "overwrite", "error"]
+from hirescam_cli.options import Existing, check_choice
 
 
 @dataclass(frozen=True)
@@ -31,8 +29,7 @@ class RunOptions:
     handle_signals: bool = False
 
     def __post_init__(self) -> None:
-        if self.existing not in ("skip", "overwrite", "error"):
-            raise _refused("--existing", self.existing, "skip, overwrite or error")
+        check_choice("existing", self.existing)
         if self.jobs is not None and self.jobs < 0:
             raise _refused("--jobs", self.jobs, "0 or more")
         if self.timeout is not None and not self.timeout > 0:

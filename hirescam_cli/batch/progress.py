@@ -21,11 +21,11 @@ from hirescam_cli.batch.events import (
     RunStarted,
 )
 from hirescam_cli.batch.plan import because
-from hirescam_cli.errors import HirescamError, OutputCreateError, UsageError
+from hirescam_cli.errors import HirescamError, OutputCreateError
 from hirescam_cli.io.scan import Ignored
+from hirescam_cli.options import check_choice
 from hirescam_cli.output.publish import output_error
 
-LOG_FORMATS = ("text", "json")
 QUIET, NORMAL, VERBOSE = 0, 1, 2
 _SAID_ONCE = ("demonstration-model: ",)
 _NAMES = {
@@ -79,10 +79,7 @@ def reporter(
     On a terminal it is a progress display, elsewhere a line a case; with `log_format` "json" one object a
     line. Raises UsageError for an unknown format and OutputCreateError or OutputIOError for the log file.
     """
-    if log_format not in LOG_FORMATS:
-        raise UsageError(
-            f"--log-format is {log_format}, expected {' or '.join(LOG_FORMATS)}.", code="option-value"
-        )
+    check_choice("log-format", log_format)
     stream = sys.stderr if stream is None else stream
     level = QUIET if quiet else VERBOSE if verbose else NORMAL
     with ExitStack() as stack:

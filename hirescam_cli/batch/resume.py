@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hirescam_cli.batch.options import Existing
 from hirescam_cli.errors import OutputCreateError, UsageError
+from hirescam_cli.options import Existing
 from hirescam_cli.output.publish import SUMMARY, refuse_foreign
 
 _CHUNK = 1 << 20

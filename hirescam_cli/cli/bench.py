@@ -15,9 +15,7 @@ def bench_command(
     quick: Annotated[
         bool, typer.Option("--quick", help="A small network and scan, to see that it runs.")
     ] = False,
-    device: Annotated[
-        str, option("device", metavar="auto|cpu|cuda|cuda:N", panel=_PANEL, help="Where the network runs.")
-    ] = "auto",
+    device: Annotated[str, option("device", panel=_PANEL, help="Where the network runs.")] = "auto",
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, metavar="N", help="CPU threads. [default: all]")
     ] = None,

@@ -32,9 +32,7 @@ def explain_command(
     ] = Path("hirescam-output"),
     method: Annotated[
         list[str] | None,
-        option(
-            "method", metavar="hirescam|gradcam", panel=_WHAT, help="Method; repeatable. [default: hirescam]"
-        ),
+        option("method", panel=_WHAT, help="Method; repeatable. [default: hirescam]"),
     ] = None,
     model: Annotated[
         str,
@@ -55,7 +53,6 @@ def explain_command(
         str,
         option(
             "labels",
-            metavar="positive|all|top:N|NAME,...",
             panel=_WHAT,
             help="Labels that get overlays and pictures.",
         ),
@@ -79,17 +76,12 @@ def explain_command(
         str | None,
         option(
             "placement",
-            metavar="stretch|receptive-field",
             panel=_WHAT,
             help="Where cells lie. [default: the model's]",
         ),
     ] = None,
-    grid: Annotated[
-        str, option("grid", metavar="scan|cam|both", panel=_WHAT, help="Grid of the overlays.")
-    ] = "scan",
-    formats: Annotated[
-        str, option("format", metavar="nifti,png,gif,html", panel=_WHAT, help="What to write.")
-    ] = "nifti,png",
+    grid: Annotated[str, option("grid", panel=_WHAT, help="Grid of the overlays.")] = "scan",
+    formats: Annotated[str, option("format", panel=_WHAT, help="What to write.")] = "nifti,png",
     signed: Annotated[
         bool, option("signed", panel=_WHAT, help="Show negative evidence in pictures too.")
     ] = False,
@@ -100,7 +92,6 @@ def explain_command(
         str,
         option(
             "device",
-            metavar="auto|cpu|cuda|cuda:N|mps",
             panel=_MODEL,
             help="Where the network runs; only auto may fall back.",
         ),
@@ -109,7 +100,6 @@ def explain_command(
         str,
         option(
             "precision",
-            metavar="auto|fp32|bf16|fp16",
             panel=_MODEL,
             help="Of the trunk; the maps are always fp32.",
         ),
@@ -122,9 +112,7 @@ def explain_command(
     identifiers: Identifiers = "uids",
     existing: Annotated[
         str,
-        option(
-            "existing", metavar="skip|overwrite|error", panel=_RUN, help="What to do with finished cases."
-        ),
+        option("existing", panel=_RUN, help="What to do with finished cases."),
     ] = "skip",
     verify: Annotated[
         bool, option("verify", panel=_RUN, help="Re-hash a finished case before skipping it.")
@@ -162,9 +150,7 @@ def explain_command(
     log_file: Annotated[
         Path | None, option("log-file", metavar="FILE", panel=_SAY, help="Write messages to a file too.")
     ] = None,
-    log_format: Annotated[
-        str, option("log-format", metavar="text|json", panel=_SAY, help="Format of messages.")
-    ] = "text",
+    log_format: Annotated[str, option("log-format", panel=_SAY, help="Format of messages.")] = "text",
     quiet: Annotated[bool, option("quiet", "-q", panel=_SAY, help="Only errors.")] = False,
     verbose: Annotated[
         int,

@@ -17,7 +17,7 @@ from hirescam_cli.cli.options import (
     option,
     setup_streams,
 )
-from hirescam_cli.errors import ExitCode, UsageError
+from hirescam_cli.errors import ExitCode
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,16 +57,12 @@ def inspect_command(
 ) -> None:
     """Show what would be read: each scan, its geometry, values and coverage, and what is left out and why."""
     setup_streams(quiet=False, verbose=verbose)
-    _check("prefer", prefer, (None, "sform", "qform"))
-    _check("identifiers", identifiers, ("uids", "none"))
     from hirescam_cli.cli.console import print_json, stdout, working
     from hirescam_cli.cli.inputs import parse_inputs
     from hirescam_cli.inspection import inspect_inputs
     from hirescam_cli.io.scan import ReadOptions
     from hirescam_cli.model.spec import load_spec
-    from hirescam_cli.settings import check_series
 
-    check_series(series)
     read: Any = {"series": series, "prefer": prefer, "assume_affine": assume_affine, "allow_gaps": allow_gaps}
     chosen: Any = identifiers
     with working() as say:
@@ -79,12 +75,6 @@ def inspect_command(
         render(found, stdout())
     if found.exit_code != ExitCode.OK:
         raise typer.Exit(found.exit_code)
-
-
-def _check(name: str, value: str | None, allowed: tuple[str | None, ...]) -> None:
-    if value not in allowed:
-        choices = " or ".join(choice for choice in allowed if choice)
-        raise UsageError(f"--{name} is {value!r}.", hint=f"Give {choices}.")
 
 
 def render(found: Inspection, console: Console) -> None:

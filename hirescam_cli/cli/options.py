@@ -7,24 +7,35 @@ from typing import Annotated, Any
 
 import typer
 
+from hirescam_cli.options import CHOICES, metavar, variable
 
-def option(name: str, *short: str, panel: str, **kwargs: Any) -> Any:
-    """A `typer.Option` named `--name` that can also be set as the environment variable HIRESCAM_<NAME>."""
-    variable = "HIRESCAM_" + name.upper().replace("-", "_")
+
+def option(name: str, *short: str, panel: str, help: str, **kwargs: Any) -> Any:
+    """A `typer.Option` named `--name` that can also be set as the environment variable HIRESCAM_<NAME>.
+
+    Where the option has choices, these are its metavar.
+    """
+    if name in CHOICES:
+        kwargs["metavar"] = metavar(name)
+    # Help texts are no markup: an opening bracket would swallow what stands in it.
+    text = help.replace("[", r"\[")
     return typer.Option(
-        f"--{name}", *short, envvar=variable, rich_help_panel=panel, show_envvar=False, **kwargs
+        f"--{name}",
+        *short,
+        envvar=variable(name),
+        rich_help_panel=panel,
+        show_envvar=True,
+        help=text,
+        **kwargs,
     )
 
 
 READING = "Reading"
-Series = Annotated[
-    str, option("series", metavar="all|largest|UID", panel=READING, help="Which DICOM series.")
-]
+Series = Annotated[str, option("series", panel=READING, help="Which DICOM series.")]
 Prefer = Annotated[
     str | None,
     option(
         "prefer",
-        metavar="sform|qform",
         panel=READING,
         help="Which of two disagreeing NIfTI transforms holds.",
     ),
@@ -36,7 +47,7 @@ AllowGaps = Annotated[bool, option("allow-gaps", panel=READING, help="Interpolat
 MaxVoxels = Annotated[int, option("max-voxels", metavar="N", panel=READING, help="Refuse larger volumes.")]
 Identifiers = Annotated[
     str,
-    option("identifiers", metavar="none|uids", panel=READING, help="Whether series UIDs appear in results."),
+    option("identifiers", panel=READING, help="Whether series UIDs appear in results."),
 ]
 
 

@@ -50,7 +50,6 @@ def render_command(
     from hirescam_cli.cli.inputs import parse_inputs
     from hirescam_cli.io.scan import ReadOptions
     from hirescam_cli.rendering import RenderOptions, ScanLibrary, render_case
-    from hirescam_cli.settings import check_choices
 
     options = RenderOptions(
         labels=labels,
@@ -62,7 +61,6 @@ def render_command(
         signed=signed,
         smooth=not cells,
     )
-    check_choices(formats=options.formats, grid=grid, threshold=threshold)
     if not scan:
         raise UsageError("render needs the scans.", hint="Name their file or folder with --scan.")
     library = ScanLibrary(parse_inputs(scan), ReadOptions())

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from hirescam_cli.errors import NoInputError
-from hirescam_cli.io.dicom.naming import Identifiers
 from hirescam_cli.io.formats import dicom, format_of, is_mask, promised_format, split_ending
 from hirescam_cli.io.input_format import InputFormat, LeftOut
 from hirescam_cli.io.isolated import Isolated
@@ -19,6 +18,7 @@ from hirescam_cli.io.labelmaps import MASK, at_first_sight
 from hirescam_cli.io.names import check_case, given_name, printable, relative_name
 from hirescam_cli.io.scan import Discovery, Ignored, InputPath, ReadOptions, Scan
 from hirescam_cli.io.walk import walk
+from hirescam_cli.options import Identifiers, check_choice
 
 _MAY_BE_A_SLICE = ("dicom-broken", "unreadable-file", "dicom-too-large")
 
@@ -31,8 +31,9 @@ def discover(
     A folder is searched recursively. A file given by itself that is not an image becomes a scan of the kind
     "unknown", which fails when it is read. With the `identifiers` "uids" several series of one folder are
     told apart by their UID, with "none" by a hash of it. Raises NoInputError for a path that does not exist,
-    UsageError for a bad `id=`.
+    UsageError for a bad `id=` or `identifiers`.
     """
+    check_choice("identifiers", identifiers)
     scans: list[Scan] = []
     ignored: list[Ignored] = []
     with Isolated() as isolated:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
+
+from hirescam_cli.options import Prefer, check_choice
 
 
 @dataclass(frozen=True)
@@ -26,13 +28,19 @@ class ReadOptions:
     `series`: "all", "largest" or one SeriesInstanceUID. `prefer`: which of two disagreeing NIfTI transforms holds.
     `assume_affine`: accept a NIfTI without any coded transform (diagonal affine of its pixdim).
     `allow_gaps`: interpolate missing DICOM slices. `max_voxels`: refuse larger volumes before memory is taken.
+    Raises UsageError for a `series` or `prefer` that is not known.
     """
 
     series: str = "all"
-    prefer: Literal["sform", "qform"] | None = None
+    prefer: Prefer | None = None
     assume_affine: bool = False
     allow_gaps: bool = False
     max_voxels: int = 1_000_000_000
+
+    def __post_init__(self) -> None:
+        check_choice("series", self.series)
+        if self.prefer is not None:
+            check_choice("prefer", self.prefer)
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ import tomllib
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from hirescam_cli.errors import ModelError
+from hirescam_cli.options import Placement
 from hirescam_cli.resources import config_names, config_path, resource_root
 
-Placement = Literal["stretch", "receptive-field"]
-PLACEMENTS: tuple[Placement, ...] = ("stretch", "receptive-field")
+PLACEMENTS: tuple[Placement, ...] = get_args(Placement)
 
 _TOP_KEYS = frozenset(
     {"name", "description", "intended_use", "architecture", "demonstration", "parameters"}

@@ -11,10 +11,11 @@ from hirescam_cli.io.dicom.classify import is_derived_view, reason_to_ignore
 from hirescam_cli.io.dicom.grouping import MIN_SLICES, Plane, selected, slice_count, volumes_of
 from hirescam_cli.io.dicom.headers import Header, scan_headers
 from hirescam_cli.io.dicom.labelmaps import is_label_map, may_be_a_label_map
-from hirescam_cli.io.dicom.naming import Identifiers, SeriesPlace, case_names, common_folder
+from hirescam_cli.io.dicom.naming import SeriesPlace, case_names, common_folder
 from hirescam_cli.io.dicom.sources import Source, is_zip, zip_sources
 from hirescam_cli.io.isolated import Asking, directly
 from hirescam_cli.io.scan import Ignored, ReadOptions, Scan
+from hirescam_cli.options import Identifiers
 
 
 @dataclass(frozen=True)

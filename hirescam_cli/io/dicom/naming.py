@@ -7,16 +7,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Literal
 
-Identifiers = Literal["uids", "none"]
+from hirescam_cli.options import Identifiers, is_uid
 
 
 def series_label(series_uid: str | None, identifiers: Identifiers) -> str:
     """How names call a series: its UID, or with identifiers "none" a hash of it."""
     if series_uid is None:
         return "series-without-uid"
-    if identifiers == "uids" and all(c.isdigit() or c == "." for c in series_uid) and len(series_uid) <= 64:
+    if identifiers == "uids" and is_uid(series_uid):
         return series_uid
     return "series-" + hashlib.sha256(series_uid.encode()).hexdigest()[:8]
 
