@@ -48,5 +48,13 @@ def _bug(error: Exception) -> None:
     traceback.print_exception(error, file=sys.stderr)
 
 
+def _forget_working_folder() -> None:
+    """`python -m` puts the working folder on the search path: nothing of it is ours, unless we lie in it."""
+    here = os.getcwd()
+    if not sys.flags.safe_path and sys.path[:1] == [here] and not __file__.startswith(here + os.sep):
+        del sys.path[0]
+
+
 if __name__ == "__main__":
+    _forget_working_folder()
     main()

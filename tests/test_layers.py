@@ -74,14 +74,15 @@ OURS = {
     "options": "errors",
     "geometry": "geometry",
     "volume": "geometry",
-    "io": "errors options geometry volume threads io",
+    "children": "",
+    "io": "errors options children geometry volume threads io",
     "model.spec": "errors options resources",
     "model": "errors options resources geometry model",
     "prepare": "errors geometry volume threads model.spec",
     "explain": "errors model.registry explain",
     "settings": "errors options io.scan model.spec",
     "output": "errors geometry volume threads io model.spec explain.explanation settings output",
-    "batch": "errors options io model.spec settings threads output pipeline prepare volume batch",
+    "batch": "errors options children io model.spec settings threads output pipeline prepare volume batch",
 }
 NETWORKS = {"torch", "safetensors", "torchvision"}
 FILES = {"nibabel", "pydicom", "SimpleITK", "gdcm", "PIL", "matplotlib", "isal", "h5py"}

@@ -10,6 +10,7 @@ worker that was given up too early and finishes late does no harm.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -31,6 +32,7 @@ from hirescam_cli.batch.stages import Stages, identity_of
 from hirescam_cli.batch.tally import Tally
 from hirescam_cli.batch.worker import Failed, Reading, Task, Unchanged, failed
 from hirescam_cli.batch.writing import publish_case, publish_failure
+from hirescam_cli.children import child_environment
 from hirescam_cli.errors import HirescamError, ScanError, UnavailableError, UsageError
 from hirescam_cli.io.scan import Scan
 from hirescam_cli.model.spec import ModelSpec
@@ -192,6 +194,7 @@ def _client(options: RunOptions) -> Iterator[Any]:
     with ExitStack() as stack:
         address: Any = options.scheduler
         if address == "local":
+            stack.enter_context(_children_search_the_installation())
             address = stack.enter_context(
                 LocalCluster(
                     n_workers=options.jobs or max(1, processors() // 2),
@@ -210,6 +213,22 @@ def _client(options: RunOptions) -> Iterator[Any]:
                 code="scheduler-unreachable",
             ) from error
         yield stack.enter_context(client)
+
+
+@contextmanager
+def _children_search_the_installation() -> Iterator[None]:
+    """Inside the context, Python processes that others start search the working folder for no module."""
+    wanted = child_environment() | {"PYTHONSAFEPATH": "1"}
+    before = {name: os.environ.get(name) for name in ("PYTHONPATH", "PYTHONSAFEPATH")}
+    os.environ.update({name: wanted[name] for name in before})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @dataclass(frozen=True)

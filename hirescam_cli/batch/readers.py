@@ -7,7 +7,7 @@ import queue
 import signal
 import socket
 import subprocess
-import sys
+import tempfile
 import threading
 import time
 from collections import deque
@@ -20,10 +20,12 @@ from typing import Any
 from hirescam_cli.batch.options import processors
 from hirescam_cli.batch.transfer import unpack
 from hirescam_cli.batch.worker import Failed, Packed, Reading, Task, Unchanged, failed, perform
+from hirescam_cli.children import child_command, child_environment
 from hirescam_cli.errors import HirescamError, ScanError
 
 _START_SECONDS = 120.0
 _STARTS = 3
+_TAIL_BYTES = 4096
 _MAIN = "from hirescam_cli.batch.worker import main; main()"
 _THREADS = (
     "OMP_NUM_THREADS",
@@ -43,20 +45,33 @@ class Outcome:
     began: float
 
 
+@dataclass(frozen=True)
+class Ending:
+    """How a process ended: its exit status (negative: a signal), and the end of what it wrote to stderr."""
+
+    status: int
+    stderr: str
+
+    @property
+    def last_words(self) -> str:
+        """The last line that it wrote, as part of a sentence; empty if it wrote nothing."""
+        return f" (it said: {self.stderr.splitlines()[-1][:200]})" if self.stderr else ""
+
+
 class _Process:
     """One reader process and the task it is at."""
 
     def __init__(self, reading: Reading, threads: int) -> None:
         ours, theirs = socket.socketpair()
-        environ = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        environ = dict.fromkeys(_THREADS, str(threads)) | environ
+        environ = dict.fromkeys(_THREADS, str(threads)) | child_environment()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `end`
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _MAIN, str(theirs.fileno()), str(os.getpid())],
+                child_command(_MAIN, str(theirs.fileno()), str(os.getpid())),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
+                stderr=self._errors,
                 env=environ,
                 process_group=0,
             )
@@ -82,12 +97,14 @@ class _Process:
         finally:
             os.close(descriptor)
 
-    def end(self) -> int:
-        """End the process at once; returns its exit status."""
+    def end(self) -> Ending:
+        """End the process at once; how it had ended, if it had."""
         self.process.kill()
         status = self.process.wait()
         self.connection.close()
-        return status
+        with self._errors as errors:
+            errors.seek(max(0, errors.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            return Ending(status, errors.read().decode("utf-8", "replace").strip())
 
 
 class ReaderPool:
@@ -193,7 +210,7 @@ class ReaderPool:
                     os.read(self._wake_reader, 4096)
                 for process in list(self._processes):
                     if process.connection in ready:
-                        self._hear(process)
+                        self._on_message(process)
                     elif self._overdue(process):
                         self._give_up(process)
         except Exception as error:
@@ -239,7 +256,7 @@ class ReaderPool:
         limit = self._limit(process)
         return limit is not None and time.monotonic() >= limit
 
-    def _hear(self, process: _Process) -> None:
+    def _on_message(self, process: _Process) -> None:
         try:
             answer = process.answer()
         except _CLOSED:
@@ -258,13 +275,13 @@ class ReaderPool:
 
     def _crashed(self, process: _Process) -> None:
         task = process.task
-        status = self._replace(process)
+        ending = self._replace(process)
         if task is None:
             return
         if task.attempt == 1:
             self._suspects.append(task.again())
             return
-        self._put(process, task, Failed(_crash(task, status)))
+        self._put(process, task, Failed(_crash(task, ending)))
 
     def _give_up(self, process: _Process) -> None:
         task = process.task
@@ -272,19 +289,20 @@ class ReaderPool:
         if task is not None:
             self._put(process, task, Failed(_too_long(task, self._timeout or 0.0)))
 
-    def _replace(self, process: _Process) -> int:
+    def _replace(self, process: _Process) -> Ending:
         """End a process and start another in its place."""
+        self._processes.remove(process)
+        ending = process.end()
         if not process.ready:
             self._false_starts += 1
             if self._false_starts >= _STARTS:
-                raise RuntimeError("reader processes end before they are ready")
-        self._processes.remove(process)
-        status = process.end()
+                raise RuntimeError(f"reader processes end before they are ready{ending.last_words}")
         self._processes.append(_Process(self._reading, self._threads))
-        return status
+        return ending
 
 
-def _crash(task: Task, status: int) -> ScanError:
+def _crash(task: Task, ending: Ending) -> ScanError:
+    status = ending.status
     if status < 0:
         try:
             reason = f"was ended by {signal.Signals(-status).name}"
@@ -293,7 +311,7 @@ def _crash(task: Task, status: int) -> ScanError:
     else:
         reason = f"ended with status {status}"
     return ScanError(
-        f"The process that read {task.scan.name} {reason}, twice.",
+        f"The process that read {task.scan.name} {reason}, twice{ending.last_words}.",
         hint="The file may be damaged in a way that crashes a decoder, or need more memory than there is.",
         code="reader-crashed",
     )

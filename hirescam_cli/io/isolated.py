@@ -6,40 +6,22 @@ Discovery asks it what only voxels tell (is this a mask?): decoders of compresse
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from pathlib import Path
 from types import TracebackType
 from typing import Protocol, TypeVar
+
+from hirescam_cli.children import child_command, child_environment
 
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 
 SECONDS = 30.0
 _MAIN = "from hirescam_cli.io.isolated import main; main()"
-
-
-def child_environment() -> dict[str, str]:
-    """This process's environment without the entries of PYTHONPATH that depend on the working folder."""
-    environ = dict(os.environ)
-    given = environ.pop("PYTHONPATH", "").split(os.pathsep)
-    paths = [path for path in given if Path(path).is_absolute()]
-    own = str(Path(__file__).resolve().parents[2])
-    if own in sys.path and own not in paths:
-        paths.append(own)
-    if paths:
-        environ["PYTHONPATH"] = os.pathsep.join(paths)
-    return environ
-
-
-def child_command(code: str, *arguments: str) -> list[str]:
-    """The command that runs `code` in a Python that does not search the working folder."""
-    return [sys.executable, "-P", "-c", code, *arguments]
 
 
 class Asking(Protocol):
