@@ -115,3 +115,8 @@ def is_label_name(name: str) -> bool:
 def is_uid(text: str | None) -> bool:
     """Whether `text` is a valid DICOM UID: numbers joined by dots, at most 64 characters."""
     return text is not None and len(text) <= _MAX_UID and _UID.fullmatch(text) is not None
+
+
+def told_uid(series_uid: str | None, identifiers: Identifiers) -> str | None:
+    """What may be told of a SeriesInstanceUID: a valid one with identifiers "uids", else nothing."""
+    return series_uid if identifiers == "uids" and is_uid(series_uid) else None
