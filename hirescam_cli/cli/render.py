@@ -41,9 +41,7 @@ def render_command(
     formats: Annotated[
         str, typer.Option("--format", metavar=metavar("format"), help="What to write.")
     ] = "nifti,png",
-    signed: Annotated[
-        bool, typer.Option("--signed", metavar="", help="Show negative evidence too.")
-    ] = False,
+    signed: Annotated[bool, typer.Option("--signed", metavar="", help="Show negative evidence too.")] = False,
     cells: Annotated[
         bool, typer.Option("--cells", metavar="", help="Show the cells as they are, not interpolated.")
     ] = False,
