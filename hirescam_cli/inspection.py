@@ -59,7 +59,7 @@ def inspect_inputs(
     """
     say("searching")
     found = discover(inputs, options, identifiers)
-    scans = tuple(inspect_scans(found, options, spec, identifiers, say))
+    scans = tuple(inspect_scans(found, options, spec, say))
     ignored = tuple({"name": item.name, "code": item.code, "reason": item.reason} for item in found.ignored)
     return Inspection(spec.name, scans, ignored)
 
@@ -68,14 +68,13 @@ def inspect_scans(
     found: Discovery,
     options: ReadOptions,
     spec: ModelSpec,
-    identifiers: Identifiers,
     say: Callable[[str], None] = lambda _text: None,
 ) -> Iterator[dict[str, Any]]:
     """The finding about each scan, one after the other; only one volume is in memory at a time."""
     names = Counter(scan.case for scan in found.scans)
     for number, scan in enumerate(found.scans, 1):
         say(f"reading {number} of {len(found.scans)}: {scan.name}")
-        entry = _blank(scan, identifiers)
+        entry = _blank(scan)
         try:
             entry |= _facts(read(scan, options), spec)
         except HirescamError as error:
@@ -94,14 +93,14 @@ def inspect_scans(
         yield entry
 
 
-def _blank(scan: Scan, identifiers: Identifiers) -> dict[str, Any]:
+def _blank(scan: Scan) -> dict[str, Any]:
     return {
         "case": scan.case,
         "name": scan.name,
         "kind": scan.kind,
         "status": "ok",
         "error": None,
-        "series_uid": scan.series_uid if identifiers == "uids" else None,
+        "series_uid": scan.series_uid,
         "files": len(scan.files),
         "fingerprint": None,
         "shape": None,

@@ -106,6 +106,17 @@ def check_choice(option: str, value: str | Sequence[str]) -> None:
             raise UsageError(f"--{option} {single!r} is unknown.", hint=hint, code=choice.code)
 
 
+def is_label_name(name: str) -> bool:
+    """Whether --labels with `name` means the label of that name: no word of the option, no list, nothing to strip."""
+    known = CHOICES["labels"]
+    return known.knows(name) and name not in known.words and not re.search(r"^top:|^\s|\s$|,", name)
+
+
 def is_uid(text: str | None) -> bool:
     """Whether `text` is a valid DICOM UID: numbers joined by dots, at most 64 characters."""
     return text is not None and len(text) <= _MAX_UID and _UID.fullmatch(text) is not None
+
+
+def told_uid(series_uid: str | None, identifiers: Identifiers) -> str | None:
+    """What may be told of a SeriesInstanceUID: a valid one with identifiers "uids", else nothing."""
+    return series_uid if identifiers == "uids" and is_uid(series_uid) else None

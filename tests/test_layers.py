@@ -81,7 +81,7 @@ OURS = {
     "prepare": "errors geometry volume threads model.spec",
     "explain": "errors model.registry explain",
     "settings": "errors options io.scan model.spec",
-    "output": "errors geometry volume threads io model.spec explain.explanation settings output",
+    "output": "errors options geometry volume threads io model.spec explain.explanation settings output",
     "batch": "errors options children io model.spec settings threads output pipeline prepare volume batch",
 }
 NETWORKS = {"torch", "safetensors", "torchvision"}

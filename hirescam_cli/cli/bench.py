@@ -13,7 +13,7 @@ _PANEL = "Options"
 
 def bench_command(
     quick: Annotated[
-        bool, typer.Option("--quick", help="A small network and scan, to see that it runs.")
+        bool, typer.Option("--quick", metavar="", help="A small network and scan, to see that it runs.")
     ] = False,
     device: Annotated[str, option("device", panel=_PANEL, help="Where the network runs.")] = "auto",
     threads: Annotated[
@@ -22,8 +22,12 @@ def bench_command(
     only: Annotated[
         str, typer.Option("--only", metavar="SECTION,...", help="Some sections, such as network,overlay.")
     ] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")] = False,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the table in Markdown.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", metavar="", help="Print JSON on stdout and nothing else.")
+    ] = False,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", metavar="", help="Print the table in Markdown.")
+    ] = False,
 ) -> None:
     """Measure this machine: the goals of hirescam for speed and memory, and the figures reached.
 

@@ -20,8 +20,12 @@ def demo_command(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where to write.")] = Path(
         "hirescam-demo"
     ),
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, nothing else.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors and results.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", metavar="", help="Print JSON on stdout, nothing else.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", metavar="", help="Only errors and results.")
+    ] = False,
 ) -> None:
     """Explain the embedded phantom with the embedded model, and compare with where its lesions really are."""
     setup_streams(quiet=quiet, verbose=0)

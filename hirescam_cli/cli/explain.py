@@ -15,6 +15,7 @@ from hirescam_cli.cli.options import (
     Prefer,
     Series,
     comma_list,
+    flag,
     option,
     setup_streams,
 )
@@ -83,7 +84,7 @@ def explain_command(
     grid: Annotated[str, option("grid", panel=_WHAT, help="Grid of the overlays.")] = "scan",
     formats: Annotated[str, option("format", panel=_WHAT, help="What to write.")] = "nifti,png",
     signed: Annotated[
-        bool, option("signed", panel=_WHAT, help="Show negative evidence in pictures too.")
+        bool, flag("signed", panel=_WHAT, help="Show negative evidence in pictures too.")
     ] = False,
     compress: Annotated[
         int, option("compress", metavar="0-3", panel=_WHAT, help="Level of the NIfTI files' gzip.")
@@ -115,7 +116,7 @@ def explain_command(
         option("existing", panel=_RUN, help="What to do with finished cases."),
     ] = "skip",
     verify: Annotated[
-        bool, option("verify", panel=_RUN, help="Re-hash a finished case before skipping it.")
+        bool, flag("verify", panel=_RUN, help="Re-hash a finished case before skipping it.")
     ] = False,
     jobs: Annotated[
         int | None, option("jobs", metavar="N", panel=_RUN, help="Reader processes; 0 reads in this process.")
@@ -143,19 +144,25 @@ def explain_command(
         float | None,
         option("timeout", metavar="SECONDS", panel=_RUN, help="For reading and preparing a scan."),
     ] = None,
-    dry_run: Annotated[bool, option("dry-run", panel=_RUN, help="Print the plan and stop.")] = False,
+    dry_run: Annotated[bool, flag("dry-run", panel=_RUN, help="Print the plan and stop.")] = False,
     as_json: Annotated[
-        bool, option("json", panel=_SAY, help="Print the run's summary as JSON on stdout, nothing else.")
+        bool, flag("json", panel=_SAY, help="Print the run's summary as JSON on stdout, nothing else.")
     ] = False,
     log_file: Annotated[
         Path | None, option("log-file", metavar="FILE", panel=_SAY, help="Write messages to a file too.")
     ] = None,
     log_format: Annotated[str, option("log-format", panel=_SAY, help="Format of messages.")] = "text",
-    quiet: Annotated[bool, option("quiet", "-q", panel=_SAY, help="Only errors.")] = False,
+    quiet: Annotated[bool, flag("quiet", "-q", panel=_SAY, help="Only errors.")] = False,
     verbose: Annotated[
         int,
         typer.Option(
-            "--verbose", "-v", count=True, rich_help_panel=_SAY, envvar="HIRESCAM_VERBOSE", help="Say more."
+            "--verbose",
+            "-v",
+            count=True,
+            metavar="",
+            rich_help_panel=_SAY,
+            envvar="HIRESCAM_VERBOSE",
+            help="Say more.",
         ),
     ] = 0,
 ) -> None:

@@ -14,6 +14,7 @@ from hirescam_cli.cli.options import (
     MaxVoxels,
     Prefer,
     Series,
+    flag,
     option,
     setup_streams,
 )
@@ -46,12 +47,18 @@ def inspect_command(
     max_voxels: MaxVoxels = 1_000_000_000,
     identifiers: Identifiers = "uids",
     as_json: Annotated[
-        bool, option("json", panel=_SAY, help="Print one JSON document instead of tables.")
+        bool, flag("json", panel=_SAY, help="Print one JSON document instead of tables.")
     ] = False,
     verbose: Annotated[
         int,
         typer.Option(
-            "--verbose", "-v", count=True, rich_help_panel=_SAY, envvar="HIRESCAM_VERBOSE", help="Say more."
+            "--verbose",
+            "-v",
+            count=True,
+            metavar="",
+            rich_help_panel=_SAY,
+            envvar="HIRESCAM_VERBOSE",
+            help="Say more.",
         ),
     ] = 0,
 ) -> None:

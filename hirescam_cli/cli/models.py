@@ -20,7 +20,7 @@ Name = Annotated[
 Weights = Annotated[
     Path | None, typer.Option("--weights", metavar="FILE", help="Weights instead of the model's own.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Json = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON.")]
 
 
 @app.command("list")
@@ -43,7 +43,9 @@ def list_command(as_json: Json = False) -> None:
 def show_command(
     name: Name,
     as_json: Json = False,
-    toml: Annotated[bool, typer.Option("--toml", help="Print the description file itself.")] = False,
+    toml: Annotated[
+        bool, typer.Option("--toml", metavar="", help="Print the description file itself.")
+    ] = False,
 ) -> None:
     """Show a model: labels, preparation, layers, intended use."""
     from hirescam_cli.model.spec import load_spec
@@ -100,7 +102,7 @@ def convert_command(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE.safetensors", help="Where to write it.")
     ],
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    force: Annotated[bool, typer.Option("--force", metavar="", help="Replace an existing file.")] = False,
 ) -> None:
     """Write the weights of a checkpoint as safetensors, after checking that they fit a model."""
     import safetensors.torch

@@ -30,6 +30,11 @@ def option(name: str, *short: str, panel: str, help: str, **kwargs: Any) -> Any:
     )
 
 
+def flag(name: str, *short: str, panel: str, help: str) -> Any:
+    """An `option` that is on or off: help shows no value after its name."""
+    return option(name, *short, panel=panel, help=help, metavar="")
+
+
 READING = "Reading"
 Series = Annotated[str, option("series", panel=READING, help="Which DICOM series.")]
 Prefer = Annotated[
@@ -41,9 +46,9 @@ Prefer = Annotated[
     ),
 ]
 AssumeAffine = Annotated[
-    bool, option("assume-affine", panel=READING, help="Accept NIfTI files without orientation.")
+    bool, flag("assume-affine", panel=READING, help="Accept NIfTI files without orientation.")
 ]
-AllowGaps = Annotated[bool, option("allow-gaps", panel=READING, help="Interpolate missing DICOM slices.")]
+AllowGaps = Annotated[bool, flag("allow-gaps", panel=READING, help="Interpolate missing DICOM slices.")]
 MaxVoxels = Annotated[int, option("max-voxels", metavar="N", panel=READING, help="Refuse larger volumes.")]
 Identifiers = Annotated[
     str,

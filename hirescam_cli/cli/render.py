@@ -9,6 +9,7 @@ import typer
 
 from hirescam_cli.cli.options import comma_list, setup_streams
 from hirescam_cli.errors import ExitCode, HirescamError, NoInputError, UsageError
+from hirescam_cli.options import metavar
 
 Scans = Annotated[
     list[str] | None,
@@ -22,28 +23,29 @@ def render_command(
     cases: Annotated[list[Path], typer.Argument(metavar="CASE...", help="Folders of finished cases.")],
     scan: Scans = None,
     labels: Annotated[
-        str, typer.Option("--labels", metavar="positive|all|top:N|NAME,...", help="Labels to draw.")
+        str, typer.Option("--labels", metavar=metavar("labels"), help="Labels to draw.")
     ] = "positive",
     method: Annotated[
-        list[str] | None, typer.Option("--method", help="Of the methods that the case holds.")
+        list[str] | None,
+        typer.Option("--method", metavar=metavar("method"), help="Of those that the case holds."),
     ] = None,
     threshold: Annotated[
         float | None, typer.Option("--threshold", metavar="P", help="What counts as positive.")
     ] = None,
     placement: Annotated[
-        str | None, typer.Option("--placement", metavar="stretch|receptive-field", help="Where cells lie.")
+        str | None, typer.Option("--placement", metavar=metavar("placement"), help="Where cells lie.")
     ] = None,
     grid: Annotated[
-        str, typer.Option("--grid", metavar="scan|cam|both", help="Grid of the overlays.")
+        str, typer.Option("--grid", metavar=metavar("grid"), help="Grid of the overlays.")
     ] = "scan",
     formats: Annotated[
-        str, typer.Option("--format", metavar="nifti,png,gif,html", help="What to write.")
+        str, typer.Option("--format", metavar=metavar("format"), help="What to write.")
     ] = "nifti,png",
-    signed: Annotated[bool, typer.Option("--signed", help="Show negative evidence in pictures too.")] = False,
+    signed: Annotated[bool, typer.Option("--signed", metavar="", help="Show negative evidence too.")] = False,
     cells: Annotated[
-        bool, typer.Option("--cells", help="Show the cells as they are, not interpolated.")
+        bool, typer.Option("--cells", metavar="", help="Show the cells as they are, not interpolated.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Only errors.")] = False,
 ) -> None:
     """Make other overlays, pictures and pages from finished cases and their scans, without the network."""
     setup_streams(quiet=quiet, verbose=0)
@@ -85,8 +87,10 @@ def render_command(
 def report_command(
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Output folder of a run.")],
     scan: Scans = None,
-    index: Annotated[bool, typer.Option("--index", help="Only the index and the tables, no pages.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")] = False,
+    index: Annotated[
+        bool, typer.Option("--index", metavar="", help="Only index and tables, no pages.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Only errors.")] = False,
 ) -> None:
     """Write one self-contained HTML page per case that has none yet (needs --scan), and the index of all cases."""
     setup_streams(quiet=quiet, verbose=0)

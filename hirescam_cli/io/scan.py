@@ -50,8 +50,9 @@ class Scan:
     `case`: relative POSIX path of its case folder below the output folder (never from a tag but the series UID).
     `name`: how messages call it, relative to the INPUT it was found under; never an absolute path.
     `kind`: which reader opens it (see `Provenance.kind`). `files`: its files, or the one archive that holds it.
-    `series_uid`: DICOM SeriesInstanceUID. `selector`: what else its reader needs to find it again (archive members,
-    phase, ...): picklable, without file contents.
+    `series_uid`: DICOM SeriesInstanceUID if it is valid and may be told, else None.
+    `selector`: what else its reader needs to find it again (archive members, phase, ...): picklable, without file
+    contents.
     `root`: the INPUT it was found under. `warnings`: what finding it brought up, as in `Provenance`.
     """
 

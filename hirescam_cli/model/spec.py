@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import math
 import tomllib
+import unicodedata
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from hirescam_cli.errors import ModelError
-from hirescam_cli.options import Placement
+from hirescam_cli.options import Placement, is_label_name
 from hirescam_cli.resources import config_names, config_path, resource_root
 
 PLACEMENTS: tuple[Placement, ...] = get_args(Placement)
 
+_CONTROL = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, invisible and bidirectional marks, line breaks
 _TOP_KEYS = frozenset(
     {"name", "description", "intended_use", "architecture", "demonstration", "parameters"}
     | {"weights", "labels", "preparation", "explanation"}
@@ -202,8 +204,12 @@ class _Reader:
         else:
             names = self.get(table, "names", list, "a list of strings")
         for name in names:
-            if not isinstance(name, str) or not name.strip() or "/" in name or "\0" in name:
+            if not isinstance(name, str) or not name.strip() or "/" in name:
                 raise self.fail("labels.names", name, "non-empty strings without slashes")
+            if any(unicodedata.category(c) in _CONTROL for c in name):
+                raise self.fail("labels.names", name, "a name without control characters")
+            if not is_label_name(name):
+                raise self.fail("labels.names", name, "a name that --labels cannot take for something else")
         if not names or len(set(names)) != len(names):
             raise ModelError(
                 f"{self.path.name}: [labels] holds {len(names)} names, {len(set(names))} of them different.",
@@ -222,7 +228,7 @@ class _Reader:
             text = (self.path.parent / name).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise self.fail("labels.file", name, "a readable UTF-8 file with one label a line") from error
-        return [line.strip() for line in text.splitlines() if line.strip()]
+        return [line.strip() for line in text.split("\n") if line.strip()]
 
     def probability(self, key: str, value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= 1.0:

@@ -17,6 +17,7 @@ from hirescam_cli.errors import HirescamError
 from hirescam_cli.explain.explanation import Explanation
 from hirescam_cli.geometry import Affine, Grid
 from hirescam_cli.model.spec import ModelSpec
+from hirescam_cli.options import Identifiers, told_uid
 from hirescam_cli.output import evidence
 from hirescam_cli.volume import Volume
 
@@ -41,8 +42,8 @@ def write(folder: Path, document: Mapping[str, Any]) -> None:
     (folder / FILE_NAME).write_bytes(dump(document))
 
 
-def input_section(volume: Volume, identifiers: str) -> dict[str, Any]:
-    """`input`: what was read. The series UID is left out if `identifiers` is "none"."""
+def input_section(volume: Volume, identifiers: Identifiers) -> dict[str, Any]:
+    """`input`: what was read. The series UID is left out unless it is valid and may be told."""
     i, j, k = volume.array_ijk.shape
     return {
         "kind": volume.provenance.kind,
@@ -51,7 +52,7 @@ def input_section(volume: Volume, identifiers: str) -> dict[str, Any]:
         "spacing_mm": list(volume.spacing_mm),
         "affine": matrix(volume.affine_ras),
         "orientation": volume.orientation,
-        "series_uid": volume.provenance.series_uid if identifiers == "uids" else None,
+        "series_uid": told_uid(volume.provenance.series_uid, identifiers),
         "hu_min": float(volume.array_ijk.min()),
         "hu_max": float(volume.array_ijk.max()),
     }

@@ -145,3 +145,14 @@ def test_help_names_each_variable_and_the_choices(
         separator = "," if CHOICES[option].several else "|"
         assert separator.join(CHOICES[option].shown) in text
     assert "[default: the model's]" in text
+
+
+@pytest.mark.parametrize("command", ["explain", "inspect", "render", "report", "demo", "bench"])
+def test_help_shows_no_value_after_a_flag(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "240")
+    lines = hirescam(capsys, command, "--help").out.splitlines()
+    flags = [line for line in lines if "│ --" in line and "--help" not in line]
+    assert flags
+    assert not [line for line in flags if "<bool>" in line or "<int>" in line]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import hashlib
+import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,6 +90,62 @@ def test_marked_values_never_appear(
             assert mark.encode("utf-16-le") not in text, (name, mark)
     uid_written = any(b"1.2.826.0.1.3680043.10.999." in text for _, text in texts)
     assert uid_written is (identifiers == "uids")
+
+
+SERIES = ("1.2.826.0.1.3680043.10.999.31", "1.2.826.0.1.3680043.10.999.32")
+
+
+@pytest.mark.parametrize("identifiers", [None, "uids", "none"])
+def test_no_uid_is_told_before_a_run_either(
+    identifiers: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "in" / "ct"
+    for number, uid in enumerate(SERIES):
+        make_series(
+            folder, chest((24, 20, 12), seed=number), (8.0, 8.0, 8.0), series_uid=uid, prefix=f"s{number}"
+        )
+    make_series(folder, chest((24, 20, 2)), (8.0, 8.0, 8.0), series_uid=SERIES[0] + ".7", prefix="few")
+    option = () if identifiers is None else ("--identifiers", identifiers)
+    out = ("-o", tmp_path / "out")
+    plan = hirescam(capsys, "explain", folder.parent, *out, "--dry-run", "--json", *option)
+    assert plan.code == 0, plan.err
+    chosen = hirescam(
+        capsys, "explain", folder.parent, *out, "--dry-run", "--json", "--series", SERIES[1], *option
+    )
+    cases = json.loads(plan.out)["cases"]
+    (case,) = json.loads(chosen.out)["cases"]
+    if identifiers == "none":
+        table = hirescam(capsys, "explain", folder.parent, *out, "--dry-run", *option)
+        listed = hirescam(capsys, "inspect", folder.parent, *option)
+        listed_json = hirescam(capsys, "inspect", folder.parent, "--json", *option)
+        for said in (plan, chosen, table, listed, listed_json):
+            assert "1.2.826" not in said.out + said.err
+        assert [case["series_uid"] for case in cases] == [None, None]
+        hashes = [hashlib.sha256(uid.encode()).hexdigest()[:8] for uid in SERIES]
+        assert {case["case"] for case in cases} == {f"ct/series-{digest}" for digest in hashes}
+        assert case["case"] == f"ct/series-{hashes[1]}"
+    else:
+        assert [case["series_uid"] for case in cases] == list(SERIES)
+        assert case["series_uid"] == SERIES[1]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("text", ["MARKNAME^ALICE", "1.2.3-MARKID", "1." + "4" * 63])
+def test_text_in_place_of_a_uid_is_never_told(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_series(tmp_path / "in" / "ct", chest((24, 20, 12)), (8.0, 8.0, 8.0), series_uid=text)
+    model, out = make_model(tmp_path / "model"), tmp_path / "out"
+    run = ("explain", tmp_path / "in", "-o", out, "--model", model, "--format", "html", "--jobs", 0)
+    plan = hirescam(capsys, *run, "--dry-run", "--json")
+    assert json.loads(plan.out)["cases"][0]["series_uid"] is None
+    result = hirescam(capsys, *run, "--json", "-v")
+    assert result.code == 0, result.err
+    summary = json.loads((out / "ct" / "summary.json").read_text())
+    assert summary["input"]["series_uid"] is None
+    texts = [part for path in out.rglob("*") if path.is_file() for part in _texts(path)]
+    texts += [said.encode() for said in (plan.out, plan.err, result.out, result.err)]
+    assert not [part for part in texts if text.encode() in part]
 
 
 def test_the_search_finds_what_is_there(tmp_path: Path) -> None:

@@ -129,6 +129,14 @@ REPLACED = [
     ('["nodule", "mass"]', '["nodule", "mass", ""]', "labels.names is ''"),
     ('["nodule", "mass"]', '["nodule", "mass", "a/b"]', "labels.names is 'a/b'"),
     ('["nodule", "mass"]', '["nodule", "mass", 3]', "labels.names is 3"),
+    *[
+        ('"nodule", "mass"]', f'"nodule", "mass", "{name}"]', "labels.names is .*that --labels cannot take")
+        for name in ("all", "positive", "top:3", "top:x", "top:", "a, b", ",", " nodule", "nodule ")
+    ],
+    *[
+        ('"nodule", "mass"]', f'"nodule", "mass", "{name}"]', "labels.names is .*without control characters")
+        for name in (r"a\nb", r"a\tb", r"\u0000", r"\u001b[31mred", r"a\u0085b", r"\u202eabc", r"a\u2028b")
+    ],
     ('names = ["nodule", "mass"]', 'file = "absent.txt"', "labels.file is 'absent.txt'"),
     ('names = ["nodule", "mass"]', 'names = ["nodule", "mass"]\nfile = "x"', "either names or file"),
     ('names = ["nodule", "mass"]\n', "", "either names or file"),
@@ -149,6 +157,21 @@ def test_each_fault_is_refused_by_name(tmp_path: Path, old: str, new: str, messa
     assert str(tmp_path) not in str(caught.value)
     assert (caught.value.code, caught.value.exit_code) == ("model-toml", 2)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("label", ["all", "top:3", "a,b", "a\x1bb", "a\x1cb", "a\x0bb", "a\u2028b"])
+def test_a_file_of_labels_is_held_to_the_same(tmp_path: Path, label: str) -> None:
+    (tmp_path / "labels.txt").write_text(f"nodule\n{label}\nmass\n", encoding="utf-8")
+    text = GOOD.replace('names = ["nodule", "mass"]', 'file = "labels.txt"')
+    with pytest.raises(ModelError, match=r"labels\.names is") as caught:
+        load_spec(write(tmp_path, text))
+    assert repr(label) in caught.value.message
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("label", ["allergy", "positives", "on top: x", "topmost", "lung höhle", "x-all"])
+def test_labels_that_only_resemble_words_are_taken(tmp_path: Path, label: str) -> None:
+    assert load_spec(write(tmp_path, GOOD.replace('"nodule"', f'"{label}"'))).labels == (label, "mass")
 
 
 @pytest.mark.parametrize("content", [b"name = ", b"\xff\xfe\x00", b"[labels]\n[labels]\n"])

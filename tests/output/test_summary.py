@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,9 @@ def test_what_was_read() -> None:
         "orientation": "LPS", "series_uid": "1.2.3", "hu_min": -20.0, "hu_max": 39.0,
     }  # fmt: skip
     assert summary.input_section(VOLUME, "none")["series_uid"] is None
+    for text in ("MARK^ALICE", "1.2.3/4", "1.2\n", "", "1." + "2" * 63):
+        raw = replace(VOLUME, provenance=replace(VOLUME.provenance, series_uid=text))
+        assert summary.input_section(raw, "uids")["series_uid"] is None
     assert "1.2.3" not in json.dumps(summary.input_section(VOLUME, "none"))
 
 

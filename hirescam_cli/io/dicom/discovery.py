@@ -15,12 +15,13 @@ from hirescam_cli.io.dicom.naming import SeriesPlace, case_names, common_folder
 from hirescam_cli.io.dicom.sources import Source, is_zip, zip_sources
 from hirescam_cli.io.isolated import Asking, directly
 from hirescam_cli.io.scan import Ignored, ReadOptions, Scan
-from hirescam_cli.options import Identifiers
+from hirescam_cli.options import Identifiers, told_uid
 
 
 @dataclass(frozen=True)
 class _Candidate:
     scan: Scan
+    series_uid: str | None
     study: str
     slices: int
     voxels: int
@@ -55,7 +56,7 @@ def find_series(
             ignored.append(reason)
     places = [place for headers in series.values() for place in _copies_apart(headers)]
     candidates = _candidates(root, places, identifiers)
-    scans, passed_over = _choose(candidates, options, identifiers, isolated)
+    scans, passed_over = _choose(candidates, options, isolated)
     return sorted(scans, key=lambda scan: scan.case), ignored + passed_over
 
 
@@ -98,13 +99,13 @@ def _candidates(root: Path, series: list[list[Header]], identifiers: Identifiers
     own_name = root.resolve().name if root.is_dir() else PurePosixPath(root.name).stem
     named = case_names([places[n] for n in order], own_name or "scan", identifiers)
     return [
-        _candidate(root, planes, case)
+        _candidate(root, planes, case, identifiers)
         for n, cases in zip(order, named, strict=True)
         for planes, case in zip(volumes[n], cases, strict=True)
     ]
 
 
-def _candidate(root: Path, planes: list[Plane], case: str) -> _Candidate:
+def _candidate(root: Path, planes: list[Plane], case: str, identifiers: Identifiers) -> _Candidate:
     headers = selected(planes)
     first = headers[0]
     count = slice_count(planes)
@@ -114,16 +115,17 @@ def _candidate(root: Path, planes: list[Plane], case: str) -> _Candidate:
         name=case,
         files=tuple(dict.fromkeys(header.source.path for header in headers)),
         root=root,
-        series_uid=first.series_uid,
+        series_uid=told_uid(first.series_uid, identifiers),
         selector=headers,
     )
     pixels = first.pixel_format.rows * first.pixel_format.columns if first.pixel_format else 0
     derived = all(is_derived_view(header) for header in headers)
-    return _Candidate(scan, first.study_uid or str(first.source.folder), count, count * pixels, derived)
+    study = first.study_uid or str(first.source.folder)
+    return _Candidate(scan, first.series_uid, study, count, count * pixels, derived)
 
 
 def _choose(
-    candidates: list[_Candidate], options: ReadOptions, identifiers: Identifiers, isolated: Asking
+    candidates: list[_Candidate], options: ReadOptions, isolated: Asking
 ) -> tuple[list[Scan], list[Ignored]]:
     """The scans that `options.series` asks for; the others with their reasons."""
     by_name = options.series not in ("all", "largest")
@@ -131,11 +133,7 @@ def _choose(
     ignored: list[Ignored] = []
     for candidate in candidates:
         scan = candidate.scan
-        reason = (
-            _not_asked_for(candidate, options.series)
-            if by_name
-            else _not_worth_it(candidate, identifiers, isolated)
-        )
+        reason = _not_asked_for(candidate, options.series) if by_name else _not_worth_it(candidate, isolated)
         if reason is None:
             usable.append(candidate)
         else:
@@ -156,16 +154,13 @@ def _choose(
 
 
 def _not_asked_for(candidate: _Candidate, series: str) -> tuple[str, str] | None:
-    if candidate.scan.series_uid == series:
+    if candidate.series_uid == series:
         return None
     return "not-selected", "is not the series that was asked for"
 
 
-def _not_worth_it(
-    candidate: _Candidate, identifiers: Identifiers, isolated: Asking
-) -> tuple[str, str] | None:
-    uid = candidate.scan.series_uid if identifiers == "uids" and candidate.scan.series_uid else "UID"
-    ask = f"--series {uid} explains it all the same"
+def _not_worth_it(candidate: _Candidate, isolated: Asking) -> tuple[str, str] | None:
+    ask = f"--series {candidate.scan.series_uid or 'UID'} explains it all the same"
     if candidate.derived:
         return "derived-view", f"is a reformat, projection or map computed from other slices; {ask}"
     if candidate.slices < MIN_SLICES:

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from hirescam_cli.options import Identifiers, is_uid
+from hirescam_cli.options import Identifiers, told_uid
 
 
 def series_label(series_uid: str | None, identifiers: Identifiers) -> str:
-    """How names call a series: its UID, or with identifiers "none" a hash of it."""
+    """How names call a series: its UID, or a hash of it where it must not be told or is not valid."""
     if series_uid is None:
         return "series-without-uid"
-    if identifiers == "uids" and is_uid(series_uid):
-        return series_uid
-    return "series-" + hashlib.sha256(series_uid.encode()).hexdigest()[:8]
+    return (
+        told_uid(series_uid, identifiers) or "series-" + hashlib.sha256(series_uid.encode()).hexdigest()[:8]
+    )
 
 
 def common_folder(folders: Sequence[PurePosixPath]) -> PurePosixPath:
