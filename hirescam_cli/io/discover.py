@@ -20,6 +20,7 @@ from hirescam_cli.io.scan import Discovery, Ignored, InputPath, ReadOptions, Sca
 from hirescam_cli.io.walk import walk
 from hirescam_cli.options import Identifiers, check_choice
 
+_UNUSABLE_ARCHIVES = ("zip-broken", "zip-encrypted", "zip-method", "zip-too-large")
 _MAY_BE_A_SLICE = ("dicom-broken", "unreadable-file", "dicom-too-large")
 
 
@@ -234,7 +235,7 @@ def _beside(scan: Scan, base: Path) -> set[str]:
 
 def _is_a_damaged_image(item: Ignored, path: Path) -> bool:
     """Whether a file that was left out is, by its bytes or its name, an image that should have been read."""
-    if item.code in ("dicom-broken", "dicom-too-large", "zip-broken", "zip-too-large"):
+    if item.code in ("dicom-broken", "dicom-too-large", *_UNUSABLE_ARCHIVES):
         return path.is_file()
     promised = promised_format(path.name)
     if item.code == "unreadable-file":

@@ -20,6 +20,10 @@ MAX_RATIO = 200
 # Below this size an entry may be compressed as well as it likes: a blank image in a small file is no bomb.
 RATIO_FREE_BYTES = 16 << 20
 
+# Of other methods (bzip2, LZMA) the library inflates a whole entry at once, however large it turns out to be.
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_ENCRYPTED = 0x1
+_PIECE_BYTES = 1 << 20
 _IN_MEMORY_BYTES = 16 << 20
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 _ZIP_ERRORS = (
@@ -35,7 +39,8 @@ _ZIP_ERRORS = (
 
 @dataclass(frozen=True)
 class Source:
-    """One DICOM file: `path`, or the entry `entry` of the zip archive at `path`.
+    """One DICOM file: `path`, or an entry of the zip archive at `path`: the one at position `entry` of its directory,
+    since two entries may have one name.
 
     `name`: how messages call it, a POSIX path relative to the INPUT's folder; a zip counts as a folder named
     by its stem.
@@ -43,7 +48,7 @@ class Source:
 
     path: Path
     name: str
-    entry: str | None = None
+    entry: int | None = None
 
     @property
     def folder(self) -> PurePosixPath:
@@ -63,31 +68,48 @@ def is_zip(path: Path) -> bool:
 def zip_sources(path: Path, folder: PurePosixPath) -> list[Source]:
     """The entries of a zip archive that lies in `folder`, in their order by name.
 
-    Raises ScanError "zip-broken" (no archive, or damaged) and "zip-too-large" (more than MAX_ENTRIES entries,
-    an entry or all of them larger than the limits, or a compression ratio that only a zip bomb has).
+    Raises ScanError "zip-broken" (no archive, or damaged), "zip-encrypted", "zip-method" (not stored or deflated)
+    and "zip-too-large" (more than MAX_ENTRIES entries, an entry or all of them larger than the limits, or a
+    compression ratio that only a zip bomb has).
     """
     label = str(folder / path.name)
     try:
         with zipfile.ZipFile(path) as archive:
-            infos = [info for info in archive.infolist() if not info.is_dir()]
+            numbered = [(n, info) for n, info in enumerate(archive.infolist()) if not info.is_dir()]
     except _ZIP_ERRORS as error:
         raise ScanError(
             f"{label} is not a readable zip archive.", code="zip-broken", hint="Make the archive anew."
         ) from error
-    _check_limits(label, infos)
+    _check_readable(label, [info for _, info in numbered])
+    _check_limits(label, [info for _, info in numbered])
     stem = folder / path.stem
     sources = []
-    for info in sorted(infos, key=lambda info: info.filename):
+    for number, info in sorted(numbered, key=lambda pair: (pair[1].filename, pair[0])):
         parts = [_clean(part) for part in info.filename.replace("\\", "/").split("/")]
         parts = [part for part in parts if part not in ("", ".", "..")]
         if parts:
-            sources.append(Source(path, str(stem.joinpath(*parts)), info.filename))
+            sources.append(Source(path, str(stem.joinpath(*parts)), number))
     return sources
 
 
 def _clean(part: str) -> str:
     """A path component of an archive without control characters and drive letters."""
     return "".join(c for c in part if c.isprintable() and c not in ':*?"<>|')
+
+
+def _check_readable(label: str, infos: list[zipfile.ZipInfo]) -> None:
+    if any(info.flag_bits & _ENCRYPTED for info in infos):
+        raise ScanError(
+            f"{label} is encrypted and cannot be read without its password.",
+            code="zip-encrypted",
+            hint="Unpack it and give the folder.",
+        )
+    if any(info.compress_type not in _METHODS for info in infos):
+        raise ScanError(
+            f"{label} is compressed by a method other than deflate, the only one for DICOM (PS3.12).",
+            code="zip-method",
+            hint="Unpack it and give the folder.",
+        )
 
 
 def _check_limits(label: str, infos: list[zipfile.ZipInfo]) -> None:
@@ -129,12 +151,11 @@ class SourceReader:
         """The bytes of a source, or the first `limit` of them. Raises ScanError "unreadable-file"."""
         with self.opened(source) as stream:
             try:
-                data = stream.read(-1 if limit is None else limit)
-            except _ZIP_ERRORS as error:
+                if source.entry is None:
+                    return stream.read(-1 if limit is None else limit)
+                return _in_pieces(stream, limit)
+            except (*_ZIP_ERRORS, MemoryError) as error:
                 raise _unreadable(source) from error
-        if source.entry is not None and len(data) > MAX_ENTRY_BYTES:
-            raise _unreadable(source)
-        return data
 
     @contextmanager
     def seekable(self, source: Source) -> Iterator[IO[bytes]]:
@@ -150,7 +171,7 @@ class SourceReader:
         """A binary stream over a source. Raises ScanError "unreadable-file" where it cannot be opened."""
         try:
             stream = source.path.open("rb") if source.entry is None else self._entry(source)
-        except (*_ZIP_ERRORS, KeyError) as error:
+        except (*_ZIP_ERRORS, LookupError) as error:
             raise _unreadable(source) from error
         with stream:
             yield stream
@@ -160,7 +181,19 @@ class SourceReader:
             self.close()
             self._archive, self._path = zipfile.ZipFile(source.path), source.path
         assert self._archive is not None
-        return self._archive.open(cast(str, source.entry))
+        return self._archive.open(self._archive.infolist()[cast(int, source.entry)])
+
+
+def _in_pieces(stream: IO[bytes], limit: int | None) -> bytes:
+    """What an entry holds, at most `limit` bytes of it, inflated piece by piece: its declared size is not believed."""
+    wanted = MAX_ENTRY_BYTES if limit is None else limit
+    pieces = []
+    while wanted > 0 and (piece := stream.read(min(wanted, _PIECE_BYTES))):
+        pieces.append(piece)
+        wanted -= len(piece)
+    if limit is None and stream.read(1):
+        raise ValueError("larger than an entry may be")
+    return b"".join(pieces)
 
 
 def _size(source: Source) -> int:
