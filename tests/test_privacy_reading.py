@@ -101,7 +101,7 @@ def test_a_series_that_is_read(tmp_path: Path) -> None:
         {"RescaleSlope": 0},
         {"BitsStored": 99},
     ],
-    ids=str,
+    ids=", ".join,
 )
 def test_series_that_are_refused_or_left_out(tmp_path: Path, options: dict[str, Any]) -> None:
     check_silence(marked_series(tmp_path / "ct", **options))
