@@ -16,7 +16,6 @@ import pytest
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from hirescam_cli.errors import ScanError
 from hirescam_cli.geometry import affine as affines
 from hirescam_cli.io.dicom import find_series, is_dicom, read_series
 from hirescam_cli.io.scan import ReadOptions
@@ -45,7 +44,6 @@ WHOLE = [
     Series("odd_dicom", "CT_small.dcm"),
     Series("odd_dicom", "693_J2KI.dcm", ("pixel-padding",)),
     Series("odd_dicom", "D_CLUNIE_CT1_RLE_FRAGS.dcm", ("pixel-padding",)),
-    Series("odd_dicom", "bad_sequence.dcm"),
     Series("odd_dicom", "J2K_pixelrep_mismatch.dcm", ("pixel-padding",)),
     Series("odd_dicom", "TOSHIBA_J2K_SIZ0_PixRep1.dcm", ("pixel-padding",)),
 ]
@@ -90,6 +88,19 @@ def test_voxels_and_affine_are_simpleitks(real_data: Path, series: Series) -> No
         np.testing.assert_allclose(volume.affine_ras, affine, rtol=0, atol=1e-4)
     assert tuple(codes(volume)) == series.warnings
     assert volume.array_ijk.dtype == np.int16
+
+
+def test_a_series_whose_uid_is_not_valid_is_read_once_it_has_one(real_data: Path, tmp_path: Path) -> None:
+    original = real_data / "odd_dicom" / "bad_sequence.dcm"
+    invalid = series_uid(original)
+    with pytest.raises(UsageError, match="--series"):
+        ReadOptions(series=invalid)
+    valid = "1.2.826." + "7" * (len(invalid) - 8)
+    (tmp_path / "a.dcm").write_bytes(original.read_bytes().replace(invalid.encode(), valid.encode()))
+    chosen = ReadOptions(series=valid)
+    (scan,) = find_series(tmp_path, [tmp_path / "a.dcm"], chosen)[0]
+    array, _ = by_simpleitk([original])
+    np.testing.assert_array_equal(read_series(scan, chosen).array_ijk, np.maximum(array, -1024))
 
 
 @pytest.mark.parametrize(
