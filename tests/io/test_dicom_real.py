@@ -16,6 +16,7 @@ import pytest
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from hirescam_cli.errors import ScanError, UsageError
 from hirescam_cli.geometry import affine as affines
 from hirescam_cli.io.dicom import find_series, is_dicom, read_series
 from hirescam_cli.io.scan import ReadOptions
