@@ -30,6 +30,7 @@ class Explanation:
 
     @property
     def probabilities(self) -> NDArray[np.float64]:
-        """Sigmoid of the logits [L]."""
-        result: NDArray[np.float64] = 0.5 * (1.0 + np.tanh(0.5 * self.logits))
+        """Sigmoid of the logits [L]; a probability underflows only where its logit is below -745."""
+        small = np.exp(-np.abs(self.logits))
+        result: NDArray[np.float64] = np.where(self.logits >= 0, 1.0, small) / (1.0 + small)
         return result

@@ -45,6 +45,8 @@ def read_weights(path: Path, expected_sha256: str | None = None) -> tuple[dict[s
     it is no checkpoint or its SHA-256 is not the expected one.
     """
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise _refuse(path, "it is not a regular file")
         data = path.read_bytes()
     except OSError as error:
         raise UnavailableError(
@@ -128,6 +130,12 @@ def fit(network: nn.Module, tensors: Mapping[str, Tensor], file: str, labels: in
             )
         if not value.is_floating_point():
             raise _mismatch(file, f"{name} has type {value.dtype}, expected floating point")
+        if name.endswith("running_var") and (value < 0).any():
+            raise ModelError(
+                f"{file}: {name} holds variances below 0 (the lowest is {float(value.min()):g}).",
+                hint="The checkpoint is damaged, or not that of a batch norm.",
+                code="weights-variance",
+            )
         if not torch.isfinite(value.to(torch.float32)).all():
             raise ModelError(
                 f"{file}: {name} holds weights that are not finite in float32.",

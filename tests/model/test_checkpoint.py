@@ -295,3 +295,16 @@ def test_an_input_that_the_last_layer_does_not_cover_is_refused(
     with pytest.raises(ModelError, match="its last layer reads 6 x 6") as caught:
         load_model(spec_of(**changes), tmp_path / "never-read.pt")
     assert caught.value.code == "model-parameters"
+
+
+def test_what_is_not_a_regular_file_is_refused_without_being_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        assert "not a regular file" in refusal(path, "weights-format")
+
+
+def test_variances_below_0_are_refused_by_name(tmp_path: Path, state: dict[str, Tensor]) -> None:
+    state["features.1.running_var"][1] = -0.5
+    said = refusal(save(tmp_path / "w", state), "weights-variance")
+    assert "features.1.running_var" in said
+    assert "-0.5" in said
