@@ -86,6 +86,14 @@ class UnavailableError(HirescamError):
     default_stage = "model"
 
 
+class MemoryUnavailableError(HirescamError):
+    """Memory, of a GPU or the machine, does not suffice for one scan; others may fit (69 if none did)."""
+
+    exit_code = ExitCode.UNAVAILABLE
+    default_code = "out-of-memory"
+    default_stage = "network"
+
+
 class NoInputError(HirescamError):
     """Nothing to read: a path does not exist, or holds no scan (exit 66)."""
 

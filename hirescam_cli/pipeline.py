@@ -7,8 +7,6 @@ Reading and writing need no network, explaining no files; what travels between t
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hirescam_cli import __version__
-from hirescam_cli.errors import HirescamError
+from hirescam_cli.errors import HirescamError, ModelError
 from hirescam_cli.geometry import Affine
 from hirescam_cli.io.scan import Scan
+from hirescam_cli.memory import PeakMemory
 from hirescam_cli.model.spec import ModelSpec
 from hirescam_cli.output import evidence, summary
 from hirescam_cli.output.illustrate import Illustration, illustrate
@@ -35,11 +34,15 @@ from hirescam_cli.settings import LabelChoice, Settings
 from hirescam_cli.volume import Volume
 
 if TYPE_CHECKING:
+    import torch
+
+    from hirescam_cli.explain.drift import Drift
     from hirescam_cli.explain.engine import Engine
     from hirescam_cli.explain.explanation import Explanation
     from hirescam_cli.model.load import LoadedModel
 
 _LITTLE_SEEN = 0.5
+_NOTICED_DRIFT = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +58,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What every case of a run shares and its summary says; needs no torch, so it travels to writers."""
+    """What every case of a run shares and its summary says; it travels to writers. `drift`: None in fp32."""
 
     spec: ModelSpec
     weights_sha256: str
@@ -66,6 +69,7 @@ class RunFacts:
     fallbacks: tuple[str, ...]
     placement: str
     target_layer: str
+    drift: Drift | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,13 +86,15 @@ class Session:
 class Explained:
     """An explanation with its place: per placement the affine of its maps, cell (s, y, x) to RAS mm.
 
-    `padding_share` [S, h, w]: share of each cell, under the run's placement, that is padding.
+    `padding` [S, h, w]: share of each cell, under the run's placement, that is padding. `peak_memory_mib`: of
+    this process while it explained; None where the system does not tell.
     """
 
     explanation: Explanation
     affines_ras: Mapping[str, Affine]
     padding: np.ndarray[Any, np.dtype[np.float64]]
     seconds: Mapping[str, float]
+    peak_memory_mib: float | None = None
 
 
 def now() -> str:
@@ -101,7 +107,7 @@ def open_session(settings: Settings, spec: ModelSpec) -> Session:
     import torch
 
     from hirescam_cli.device import resolve_device, resolve_precision
-    from hirescam_cli.explain.engine import Engine, InputScale
+    from hirescam_cli.explain.shortage import memory_needed
     from hirescam_cli.model.load import load_model
 
     settings.checked(spec)
@@ -110,26 +116,65 @@ def open_session(settings: Settings, spec: ModelSpec) -> Session:
     model = load_model(spec, settings.weights)
     layer = settings.target_layer or spec.target_layer
     model.cell_affine(layer, "stretch")
-    engine = Engine(
-        model.network,
-        target_layer=layer,
-        scale=InputScale(spec.preparation.hu_window, spec.preparation.subtract),
-        device=device,
-        precision=precision,
-        chunk=settings.chunk,
-    )
+    with memory_needed(device, f"the model {spec.name}"):
+        engine, drift, precision_fallbacks = _engine_for(settings, model, layer, device, precision)
     facts = RunFacts(
         spec=spec,
         weights_sha256=model.weights_sha256,
-        params_hash=settings.result_hash(spec, model.weights_sha256),
+        params_hash=settings.result_hash(spec, model.weights_sha256, engine.precision),
         torch_version=str(torch.__version__),
         device=str(device),
         precision=engine.precision,
-        fallbacks=fallbacks + engine.fallbacks,
+        fallbacks=fallbacks + precision_fallbacks,
         placement=settings.placement or spec.placement,
         target_layer=layer,
+        drift=drift,
     )
     return Session(settings, facts, model, engine)
+
+
+def _engine_for(
+    settings: Settings, model: LoadedModel, layer: str, device: torch.device, precision: str
+) -> tuple[Engine, Drift | None, tuple[str, ...]]:
+    """The engine in the precision that takes effect, its measured drift, and what it departs from.
+
+    ModelError if the precision was asked for by name and moves the logits too far.
+    """
+    from hirescam_cli.explain.drift import REFUSAL_LOGITS, measure
+    from hirescam_cli.explain.engine import Engine, InputScale
+
+    preparation = model.spec.preparation
+
+    def build(precision: str) -> Engine:
+        return Engine(
+            model.network,
+            target_layer=layer,
+            scale=InputScale(preparation.hu_window, preparation.subtract),
+            device=device,
+            precision=precision,
+            chunk=settings.chunk,
+        )
+
+    engine = build(precision)
+    if engine.precision == "fp32":
+        return engine, None, engine.fallbacks
+    reference = build("fp32")
+    drift = measure(engine, reference, model.architecture.slices_per_group, preparation.side)
+    if not drift.refused:
+        return engine, drift, engine.fallbacks
+    moved = (
+        f"in {precision} the logits are off by {drift.logits:.2g}"
+        if np.isfinite(drift.logits)
+        else f"in {precision} the network's values overflow"
+    )
+    if settings.precision == "auto":
+        return reference, None, (f"precision auto: {moved} on a test input, so fp32 is used",)
+    raise ModelError(
+        f"The model {model.spec.name} cannot be run in {precision}: {moved} on a test input, "
+        f"and {REFUSAL_LOGITS} is the most that is accepted.",
+        hint="Use --precision fp32, or auto, which falls back to it.",
+        code="precision-drift",
+    )
 
 
 def read_case(scan: Scan, spec: ModelSpec, settings: Settings) -> Prepared:
@@ -146,7 +191,7 @@ def read_case(scan: Scan, spec: ModelSpec, settings: Settings) -> Prepared:
 
 def explain_prepared(session: Session, prepared: Prepared) -> Explained:
     """Run the network on a prepared scan and compute every label's maps."""
-    begin = time.perf_counter()
+    memory = PeakMemory()
     model_input, per_group = prepared.model_input, session.model.architecture.slices_per_group
     hu = model_input.hu_zyx
     groups = hu.reshape(hu.shape[0] // per_group, per_group, *hu.shape[1:])
@@ -159,8 +204,9 @@ def explain_prepared(session: Session, prepared: Prepared) -> Explained:
     cells = explanation.cams[session.settings.methods[0]].shape[1:]
     padding = evidence.padding_weights(cell_affine, cells, model_input.content_zyx)
     affines = session.model.map_affines(facts.target_layer, model_input.affine_ras)
-    seconds = {"network": middle - begin, "explain": time.perf_counter() - middle}
-    return Explained(explanation, affines, padding, seconds)
+    network, maps = (explanation.seconds[stage] for stage in ("network", "explain"))
+    seconds = {"network": network, "explain": maps + time.perf_counter() - middle}
+    return Explained(explanation, affines, padding, seconds, memory.mib())
 
 
 def write_case(
@@ -197,7 +243,7 @@ def write_case(
     seconds = document["run"]["seconds"]
     seconds["write"] = time.perf_counter() - begin
     seconds["total"] = sum(value for key, value in seconds.items() if key != "total")
-    document["run"]["peak_memory_mib"] = _peak_memory_mib()
+    document["run"]["peak_memory_mib"] = explained.peak_memory_mib
     summary.write(folder, document)
     return document
 
@@ -235,6 +281,8 @@ def _run_section(
         "device": facts.device,
         "device_requested": settings.device,
         "precision": facts.precision,
+        "precision_requested": settings.precision,
+        "drift": None if facts.drift is None else {"logits": facts.drift.logits, "maps": facts.drift.maps},
         "fallbacks": [*facts.fallbacks, *fallbacks],
         "params_hash": facts.params_hash,
         "settings": settings.stated(),
@@ -258,6 +306,7 @@ def _document(
             *prepared.volume.provenance.warnings,
             *prepared.model_input.warnings,
             *case_warnings(spec, prepared),
+            *drift_warnings(facts),
         ],
         "input": summary.input_section(prepared.volume, settings.identifiers),
         "model": summary.model_section(spec, facts.weights_sha256),
@@ -297,6 +346,17 @@ def model_warnings(spec: ModelSpec) -> list[str]:
     ]
 
 
+def drift_warnings(facts: RunFacts) -> list[str]:
+    """Warning where the precision in effect moves the logits noticeably."""
+    if facts.drift is None or facts.drift.logits <= _NOTICED_DRIFT:
+        return []
+    return [
+        f"precision-drift: in {facts.precision} the logits of this model were off by up to "
+        f"{facts.drift.logits:.2g} and cells of its maps by {facts.drift.maps:.1%} of the map's maximum on a test "
+        "input; --precision fp32 is exact."
+    ]
+
+
 def case_warnings(spec: ModelSpec, prepared: Prepared) -> list[str]:
     """Warnings of a case that follow from the model and from how much of the scan it saw."""
     warnings = model_warnings(spec)
@@ -309,9 +369,3 @@ def case_warnings(spec: ModelSpec, prepared: Prepared) -> list[str]:
     if coverage.padding_fraction > _LITTLE_SEEN:
         warnings.append(f"much-padding: {coverage.padding_fraction:.0%} of the network's input is padding.")
     return warnings
-
-
-def _peak_memory_mib() -> float:
-    """Peak resident memory of this process in MiB (ru_maxrss is in KiB, on macOS in bytes)."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1 << 20) if sys.platform == "darwin" else peak / 1024

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from hirescam_cli import __version__
 from hirescam_cli.errors import UsageError
 from hirescam_cli.io.scan import ReadOptions
 from hirescam_cli.model.spec import ModelSpec
@@ -77,24 +78,30 @@ class Settings:
             "format": list(self.formats),
             "signed": self.signed,
             "compress": self.compress,
-            "precision": self.precision,
             "identifiers": self.identifiers,
             "prefer": self.read.prefer,
             "assume-affine": self.read.assume_affine,
             "allow-gaps": self.read.allow_gaps,
         }
 
-    def result_hash(self, spec: ModelSpec, weights_sha256: str) -> str:
-        """SHA-256 over what decides a case's content: these settings (not the device), model and weights."""
+    def result_hash(self, spec: ModelSpec, weights_sha256: str, precision: str) -> str:
+        """SHA-256 over what decides a case's content: these settings (not the device), model, weights,
+        the precision that took effect, and the version of hirescam."""
         content = asdict(self)
-        for key in ("device", "weights", "model", "chunk"):
+        for key in ("device", "weights", "model", "chunk", "precision"):
             del content[key]
         content["read"].pop("max_voxels")
         content["read"].pop("series")
         model = asdict(spec)
         for key in ("source", "weights_file", "weights_sha256", "description", "intended_use"):
             del model[key]
-        document = {"settings": content, "model": model, "weights": weights_sha256}
+        document = {
+            "settings": content,
+            "model": model,
+            "weights": weights_sha256,
+            "precision": precision,
+            "version": __version__,
+        }
         text = json.dumps(document, sort_keys=True, default=str, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -404,21 +404,23 @@ def test_a_device_asked_for_by_name_and_absent_is_an_error(
 
 
 def test_the_hash_of_a_run_changes_with_what_changes_the_result(settings: Settings, spec: ModelSpec) -> None:
-    base = settings.result_hash(spec, "a" * 64)
+    base = settings.result_hash(spec, "a" * 64, "fp32")
     same = [
         replace(settings, device="cuda:1"),
         replace(settings, chunk=7),
+        replace(settings, precision="bf16"),
         replace(settings, model="x", weights=Path("y")),
     ]
-    assert {changed.result_hash(spec, "a" * 64) for changed in same} == {base}
+    assert {changed.result_hash(spec, "a" * 64, "fp32") for changed in same} == {base}
     changes: list[dict[str, Any]] = [
         {"methods": ("gradcam",)}, {"labels": "positive"}, {"threshold": 0.2}, {"target_layer": "conv2d.5"},
-        {"placement": "receptive-field"}, {"grid": "both"}, {"formats": ("nifti", "png")}, {"precision": "bf16"},
+        {"placement": "receptive-field"}, {"grid": "both"}, {"formats": ("nifti", "png")},
         {"identifiers": "none"}, {"read": ReadOptions(prefer="qform")},
     ]  # fmt: skip
-    hashes = {replace(settings, **change).result_hash(spec, "a" * 64) for change in changes}
+    hashes = {replace(settings, **change).result_hash(spec, "a" * 64, "fp32") for change in changes}
     assert len(hashes | {base}) == len(changes) + 1
-    assert settings.result_hash(spec, "b" * 64) != base
-    assert settings.result_hash(replace(spec, labels=("a", *spec.labels[1:])), "a" * 64) != base
+    assert settings.result_hash(spec, "b" * 64, "fp32") != base
+    assert settings.result_hash(replace(spec, labels=("a", *spec.labels[1:])), "a" * 64, "fp32") != base
     moved = replace(spec, preparation=replace(spec.preparation, subtract=0.5))
-    assert settings.result_hash(moved, "a" * 64) != base
+    assert settings.result_hash(moved, "a" * 64, "fp32") != base
+    assert settings.result_hash(spec, "a" * 64, "bf16") != base

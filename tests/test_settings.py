@@ -23,20 +23,19 @@ CHANGED: dict[str, dict[str, Any]] = {
     "format": {"formats": ("png",)},
     "signed": {"signed": True},
     "compress": {"compress": 3},
-    "precision": {"precision": "fp32"},
     "identifiers": {"identifiers": "none"},
     "prefer": {"read": ReadOptions(prefer="qform")},
     "assume-affine": {"read": ReadOptions(assume_affine=True)},
     "allow-gaps": {"read": ReadOptions(allow_gaps=True)},
 }
-UNHASHED = {"device": "cuda", "chunk": 3, "weights": Path("w"), "model": "other"}
+UNHASHED = {"device": "cuda", "chunk": 3, "weights": Path("w"), "model": "other", "precision": "bf16"}
 
 
 @pytest.mark.parametrize("option", CHANGED)
 def test_an_option_that_decides_the_content_is_told(option: str) -> None:
     spec, usual = load_spec("demo"), Settings()
     changed = replace(usual, **CHANGED[option])
-    assert changed.result_hash(spec, "") != usual.result_hash(spec, "")
+    assert changed.result_hash(spec, "", "fp32") != usual.result_hash(spec, "", "fp32")
     before, after = usual.stated(), changed.stated()
     assert [name for name in before if before[name] != after[name]] == [option]
 
@@ -46,7 +45,7 @@ def test_every_field_is_told_or_decides_nothing() -> None:
     assert told | set(UNHASHED) == {field.name for field in fields(Settings)}
     spec, usual = load_spec("demo"), Settings()
     other = replace(usual, **UNHASHED, read=ReadOptions(series="1.2.3", max_voxels=7))
-    assert other.result_hash(spec, "") == usual.result_hash(spec, "")
+    assert other.result_hash(spec, "", "fp32") == usual.result_hash(spec, "", "fp32")
     assert other.stated() == usual.stated()
 
 

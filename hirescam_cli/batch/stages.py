@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hirescam_cli import pipeline
+from hirescam_cli import __version__, pipeline
 from hirescam_cli.batch.resume import Identity
 from hirescam_cli.io import fingerprint as digests
 from hirescam_cli.io.scan import Scan
@@ -59,6 +59,7 @@ def identity_of(facts: RunFacts, settings: Settings) -> Identity:
             ("labels.0.maps", "--method", list(settings.methods)),
             ("labels.0.threshold", "--threshold", threshold),
             ("run.precision", "--precision", facts.precision),
+            ("run.version", "hirescam's version", __version__),
         ),
         tuple(settings.stated().items()),
     )

@@ -24,7 +24,7 @@ from hirescam_cli.batch.index import OutOfTimeError, write_index
 from hirescam_cli.batch.plan import Plan
 from hirescam_cli.batch.signals import Interruption
 from hirescam_cli.batch.worker import Failed
-from hirescam_cli.errors import ExitCode, HirescamError
+from hirescam_cli.errors import ExitCode, HirescamError, MemoryUnavailableError
 
 HEARTBEAT_SECONDS = 30.0
 _LISTEN_SECONDS = 0.5
@@ -154,7 +154,10 @@ class Tally:
             return ExitCode.OK
         untried = self.left > 0 and self.reason() is not None
         usable = self.counts["done"] + self.counts["skipped"] > 0
-        return ExitCode.SOME_FAILED if usable or untried else ExitCode.BAD_DATA
+        if usable or untried:
+            return ExitCode.SOME_FAILED
+        memory = all(failure.code == MemoryUnavailableError.default_code for _, failure in self.failures)
+        return ExitCode.UNAVAILABLE if memory else ExitCode.BAD_DATA
 
     def reason(self) -> str | None:
         """Why the run ended early: "interrupted", an error's code, "max-failures" or None."""

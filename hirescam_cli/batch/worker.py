@@ -21,7 +21,7 @@ from typing import Any
 
 from hirescam_cli.batch.resume import Finished
 from hirescam_cli.batch.transfer import Layout, pack
-from hirescam_cli.errors import HirescamError, ScanError
+from hirescam_cli.errors import HirescamError, MemoryUnavailableError, ScanError
 from hirescam_cli.io.scan import Scan
 
 _FIRST_TO_GO = "500"
@@ -114,12 +114,11 @@ def failed(error: Exception, name: str, stage: str) -> Failed:
     return Failed(bug, "".join(traceback.format_exception(error)))
 
 
-def out_of_memory(name: str, stage: str) -> ScanError:
+def out_of_memory(name: str, stage: str) -> MemoryUnavailableError:
     """The failure of a scan that does not fit."""
-    return ScanError(
+    return MemoryUnavailableError(
         f"{name} needs more memory than there is.",
         hint="Use a machine with more memory, or fewer --jobs.",
-        code="out-of-memory",
         stage=stage,
     )
 

@@ -9,6 +9,7 @@ explained.
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from hirescam_cli.errors import HirescamError, ModelError
 from hirescam_cli.explain import cam
 from hirescam_cli.explain.explanation import Explanation
+from hirescam_cli.explain.shortage import is_out_of_memory, memory_needed
 from hirescam_cli.model.registry import Network
 
 # On a CPU the front of the trunk takes two groups at a time: the largest activation is 22 MB then, and larger blocks
@@ -87,7 +89,7 @@ class Engine:
                 code="target-layer",
             )
         in_trunk = _holds(network.trunk, modules[target_layer])
-        self.chunk = chunk or _chunk_for(self.device, in_trunk)
+        self.chunk = self._usual_chunk = chunk or _chunk_for(self.device, in_trunk)
         # Nothing comes between the last layer and what reads it, so there no ReLU overwrites the activation.
         own = _own_copy(network, fold=network.norms_follow and not in_trunk, keep_in_place=self.closed_form)
         if self.device.type == "cpu" and not in_trunk:
@@ -117,11 +119,21 @@ class Engine:
         place[unique] = np.arange(len(unique))
         if first_padding.size:
             place[padding_groups] = len(unique) - 1
-        fallbacks: list[str] = []
-        with _deterministic():
-            parts = _Parts(self, len(hu), np.bincount(place), methods, fallbacks)
+        with _deterministic(), memory_needed(self.device, "the maps of this scan"):
+            parts = _Parts(self, len(hu), np.bincount(place), methods)
             parts.run(hu, unique)
-            return parts.result(torch.from_numpy(place), tuple(fallbacks))
+            return parts.result(torch.from_numpy(place))
+
+    def smaller_chunks(self) -> tuple[str, ...]:
+        """What to say where memory was too short for the usual chunks, in this scan or in one before it."""
+        if self.chunk == self._usual_chunk:
+            return ()
+        return (f"out of memory: chunks of {self.chunk} slice groups instead of {self._usual_chunk}",)
+
+    def synchronize(self) -> None:
+        """Wait for the device, so that a clock read afterwards tells what was computed before."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
     def forward_only(self, hu: NDArray[np.int16]) -> NDArray[np.float32]:
         """Slice scores [S, L] of groups [S, slices per group, side, side]: what `bench` compares with."""
@@ -165,9 +177,9 @@ class _Parts:
         groups: int,
         multiplicity: NDArray[np.int64],
         methods: Sequence[str],
-        fallbacks: list[str],
     ) -> None:
-        self.engine, self.groups, self.methods, self.fallbacks = engine, groups, methods, fallbacks
+        self.engine, self.groups, self.methods = engine, groups, methods
+        self.begin, self.explaining = time.perf_counter(), 0.0
         self.multiplicity = torch.from_numpy(multiplicity).to(torch.float32)
         self.scores: list[Tensor] = []
         self.maps: list[Tensor] = []
@@ -181,8 +193,8 @@ class _Parts:
             chunk = self.engine.chunk
             try:
                 self._chunk(hu, computed[start : start + chunk], start)
-            except torch.cuda.OutOfMemoryError:
-                if chunk == 1:
+            except (RuntimeError, MemoryError) as error:
+                if chunk == 1 or not is_out_of_memory(error):
                     raise
             else:
                 start += chunk
@@ -190,9 +202,6 @@ class _Parts:
             # Only here, after the exception is gone, does nothing hold what the chunk had allocated.
             self.engine.chunk = chunk // 2
             torch.cuda.empty_cache()
-            self.fallbacks.append(
-                f"out of GPU memory: chunks of {chunk // 2} slice groups instead of {chunk}"
-            )
 
     def _chunk(self, hu: NDArray[np.int16], groups: NDArray[np.int64], start: int) -> None:
         engine = self.engine
@@ -206,8 +215,11 @@ class _Parts:
         with torch.enable_grad(), _captured(engine._layer, leaf=True) as captured:
             scores = engine.network.scores(engine.values(hu, groups)).float()
             activation = captured[0]
+            engine.synchronize()
+            begin = time.perf_counter()
             maps, alpha = self._gradients(scores, activation, start)
             maps, values = maps.cpu(), activation.detach().float().cpu()
+            self.explaining += time.perf_counter() - begin
         # Only a chunk that came through whole counts: one that ran out of memory is computed again.
         self.scores.append(scores.detach())
         self.maps.append(maps)
@@ -235,10 +247,11 @@ class _Parts:
             alpha[low:high] = weighted / (cells * self.groups)
         return maps, alpha
 
-    def result(self, place: Tensor, fallbacks: tuple[str, ...]) -> Explanation:
+    def result(self, place: Tensor) -> Explanation:
         """Put the chunks together; `place` [S] is each group's index among the computed ones."""
         fc = self.engine.network.fc
         scores = torch.cat(self.scores).cpu()[place]
+        middle = time.perf_counter()
         if not torch.isfinite(scores).all():
             raise HirescamError(
                 f"The network answered with values that are not finite (precision {self.engine.precision}).",
@@ -261,13 +274,18 @@ class _Parts:
             if "gradcam" in self.methods and self.alpha is not None:
                 cams["gradcam"] = cam.gradcam(torch.cat(self.activations), self.alpha.cpu())
         bias = torch.zeros(fc.out_channels) if fc.bias is None else fc.bias.detach().float().cpu()
+        maps = {m: cams[m].cpu()[:, place].contiguous().numpy() for m in self.methods}
         return Explanation(
-            cams={m: cams[m].cpu()[:, place].contiguous().numpy() for m in self.methods},
+            cams=maps,
             logits=scores.double().mean(dim=0).numpy(),
             biases=bias.double().numpy(),
             slice_scores=scores.T.contiguous().numpy(),
             target_layer=self.engine.target_layer,
-            fallbacks=fallbacks,
+            fallbacks=self.engine.smaller_chunks(),
+            seconds={
+                "network": middle - self.begin - self.explaining,
+                "explain": time.perf_counter() - middle + self.explaining,
+            },
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ class Explanation:
     `biases` [L]: what the last layer adds; for HiResCAM at the last convolution sum(map) + bias = logit.
     `slice_scores` [L, S]: the score of each slice group; their mean is the logit.
     `target_layer`: the module that was explained. `fallbacks`: each departure from what was asked for.
+    `seconds`: of the network's forward pass ("network") and of all that maps cost beyond it ("explain").
     """
 
     cams: Mapping[str, NDArray[np.float32]]
@@ -27,6 +28,7 @@ class Explanation:
     slice_scores: NDArray[np.float32]
     target_layer: str
     fallbacks: tuple[str, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def probabilities(self) -> NDArray[np.float64]:

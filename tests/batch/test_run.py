@@ -75,6 +75,14 @@ def test_the_number_of_readers_changes_nothing(tmp_path: Path, model: Path, jobs
     assert digest_tree(tmp_path / "out") == digest_tree(tmp_path / "one")
 
 
+def test_memory_that_is_missing_everywhere_is_not_bad_data(tmp_path: Path, model: Path) -> None:
+    """With a scan that could be used the others count as failed; with none it is the machine, not the scans."""
+    result = go(make(tmp_path / "in", "memory"), tmp_path / "out", model, [], jobs=1)
+    assert (codes(result), result.exit_code) == ({"memory": "out-of-memory"}, 69)
+    result = go(make(tmp_path / "more", "memory", "a"), tmp_path / "out2", model, [], jobs=1)
+    assert (result.done, result.failed, result.exit_code) == (1, 1, 8)
+
+
 def test_readers_that_crash_take_only_their_scan_along(tmp_path: Path, model: Path) -> None:
     inputs = make(tmp_path / "in", "a", "segfault", "b", "killed", "exit", "once", "memory", "bug", "c")
     events: list[Event] = []
@@ -121,18 +129,18 @@ def test_a_lost_device_ends_the_run(tmp_path: Path, model: Path) -> None:
 
 
 def test_the_exit_code_says_whether_anything_could_be_used(tmp_path: Path, model: Path) -> None:
-    inputs = make(tmp_path / "in", "memory1", "memory2")
+    inputs = make(tmp_path / "in", "damaged1", "damaged2")
     assert go(inputs, tmp_path / "out", model, jobs=0).exit_code == 65
     make(inputs, "x")
     assert go(inputs, tmp_path / "out", model, jobs=0).exit_code == 8
     assert go(inputs, tmp_path / "out", model, jobs=0).exit_code == 8
-    for path in inputs.glob("memory*"):
+    for path in inputs.glob("damaged*"):
         path.unlink()
     assert go(inputs, tmp_path / "out", model, jobs=0).exit_code == 0
 
 
 def test_the_run_ends_at_the_allowed_number_of_failures(tmp_path: Path, model: Path) -> None:
-    inputs = make(tmp_path / "in", "memory1", "memory2", "x1", "x2")
+    inputs = make(tmp_path / "in", "damaged1", "damaged2", "x1", "x2")
     result = go(inputs, tmp_path / "out", model, jobs=0, max_failures=2)
     assert (result.failed, result.exit_code, result.stopped) == (2, 8, "max-failures")
     assert result.left >= 1

@@ -29,6 +29,8 @@ def read(scan: Scan, spec: Any, settings: Any) -> Any:
         os._exit(3)
     if "memory" in scan.case:
         raise MemoryError
+    if "damaged" in scan.case:
+        raise ScanError(f"{scan.name} is damaged.", hint="Copy it again.", code="damaged")
     if "bug" in scan.case:
         raise KeyError("a bug")
     if "once" in scan.case:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hirescam_cli.errors import HirescamError, ModelError
+from hirescam_cli.errors import HirescamError, MemoryUnavailableError, ModelError
 from hirescam_cli.explain import engine as engine_module
 from hirescam_cli.explain.engine import Engine, InputScale
 from hirescam_cli.model.axialnet import AxialNet
@@ -233,19 +233,44 @@ def test_a_chunk_that_ran_out_of_memory_is_computed_again_in_halves(
         assert_close(found.cams[method], expected.cams[method])
     assert_close(found.logits, expected.logits)
     assert engine.chunk == 2
-    assert found.fallbacks == ("out of GPU memory: chunks of 2 slice groups instead of 4",)
+    said = ("out of memory: chunks of 2 slice groups instead of 4",)
+    assert found.fallbacks == said
+    # The next scan is computed in the smaller chunks too, and says so.
+    assert engine.explain(hu, np.zeros(GROUPS, dtype=bool), BOTH).fallbacks == said
 
 
-def test_memory_that_does_not_suffice_for_one_group_is_an_error(
-    monkeypatch: pytest.MonkeyPatch, network: AxialNet, hu: Any
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.cuda.OutOfMemoryError("no memory"),
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_memory_that_does_not_suffice_for_one_group_is_named(
+    monkeypatch: pytest.MonkeyPatch, network: AxialNet, hu: Any, error: Exception
 ) -> None:
     engine = Engine(network, target_layer="conv2d.7", scale=SCALE, chunk=4)
 
     def exhausted(_groups: Tensor) -> Tensor:
-        raise torch.cuda.OutOfMemoryError("no memory")
+        raise error
 
     monkeypatch.setattr(engine.network, "scores", exhausted)
-    with pytest.raises(torch.cuda.OutOfMemoryError):
+    with pytest.raises(MemoryUnavailableError, match="not enough free memory on this machine") as caught:
+        engine.explain(hu, np.zeros(GROUPS, dtype=bool), BOTH)
+    assert (caught.value.code, caught.value.exit_code) == ("out-of-memory", 69)
+
+
+def test_other_errors_of_the_network_stay_what_they_are(
+    monkeypatch: pytest.MonkeyPatch, network: AxialNet, hu: Any
+) -> None:
+    engine = Engine(network, target_layer="conv2d.7", scale=SCALE, chunk=4)
+
+    def broken(_groups: Tensor) -> Tensor:
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(engine.network, "scores", broken)
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
         engine.explain(hu, np.zeros(GROUPS, dtype=bool), BOTH)
 
 

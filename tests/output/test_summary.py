@@ -64,7 +64,8 @@ def run_section(**changes: Any) -> dict[str, Any]:
     seconds = dict.fromkeys(("read", "prepare", "network", "explain", "write", "total"), 0.5)
     run = {
         "version": "0.1.0", "torch": "2.6", "device": "cpu", "device_requested": "auto", "precision": "fp32",
-        "fallbacks": [], "params_hash": HASH, "peak_memory_mib": 512.0, "seconds": seconds,
+        "precision_requested": "auto", "drift": None, "fallbacks": [],
+        "params_hash": HASH, "peak_memory_mib": 512.0, "seconds": seconds,
         "settings": Settings(threshold=0.25, methods=("hirescam", "gradcam")).stated(),
     }  # fmt: skip
     return {**run, **changes}
