@@ -158,3 +158,22 @@ def test_no_network_is_loaded(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "12x11x10" in done.stdout
+
+
+def test_many_objects_of_one_kind_in_one_folder_are_one_row(tmp_path: Path) -> None:
+    """275 slices that make no volume are one finding, not 275; the document holds each."""
+    positions = [[0.0, 0.0, 2.5 * k + 0.9 * (k % 2)] for k in range(60)]
+    make_series(
+        tmp_path / "data" / "lidc",
+        chest_hu((12, 10, 60)),
+        positions_lps=positions,
+        FrameOfReferenceUID=lambda k: f"1.2.3.{k + 1}",
+    )
+    code, text = run(tmp_path / "data")
+    assert code == 65
+    assert "Left out (60)" in text
+    assert text.count("few-slices") == 1
+    assert "60 in lidc" in text
+    assert len(text.splitlines()) < 20
+    found = inspect_inputs([InputPath(tmp_path / "data")], ReadOptions(), load_spec("axialnet-83"))
+    assert len(found.ignored) == 60

@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import recv_handle
 from typing import Any
 
+from hirescam_cli.batch.flags import Flag
 from hirescam_cli.batch.options import processors
 from hirescam_cli.batch.transfer import unpack
 from hirescam_cli.batch.worker import Failed, Packed, Reading, Task, Unchanged, failed, perform
@@ -125,7 +126,7 @@ class ReaderPool:
         self._untaken = 0
         self._false_starts = 0
         self._lock = threading.Lock()
-        self._stopping = threading.Event()
+        self._stopping = Flag()
         self._wake_reader, self._wake_writer = os.pipe()
         self._thread: threading.Thread | None = None
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from hirescam_cli.batch.flags import Flag
 
 GRACE_SECONDS = 10.0
 LIMIT_SECONDS = 25.0
@@ -26,7 +27,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self.number: int | None = None
-        self.requested = threading.Event()
+        self.requested = Flag()
         self._since = 0.0
         self._droppable = False
         self._on_request: list[Callable[[], None]] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from hirescam_cli.inspection import Inspection
 
 _SAY = "Messages"
+_ROWS_OF_A_KIND = 5
 _COLUMNS = ("case", "kind", "size", "spacing mm", "axes", "slices", "HU", "seen", "padding", "warnings")
 
 
@@ -85,7 +88,7 @@ def inspect_command(
 
 
 def render(found: Inspection, console: Console) -> None:
-    """Print the findings as tables: scans, then their warnings, refusals and what was left out."""
+    """Print the findings as tables: scans, then, summed up, their warnings, refusals and what was left out."""
     from rich.text import Text
 
     from hirescam_cli.cli.console import table
@@ -97,33 +100,66 @@ def render(found: Inspection, console: Console) -> None:
         for scan in usable:
             scans.add_row(*(Text(cell) for cell in _cells(scan)))
         console.print(scans)
-    warnings = [(scan["case"], warning) for scan in found.scans for warning in scan["warnings"]]
-    refused = [
-        (
-            scan["name"],
-            _without(scan["name"], scan["error"]["message"]),
-            scan["error"]["hint"] or "",
-            scan["error"]["code"],
-        )
+    warnings = [
+        _Row(scan["case"], warning.partition(":")[0], (warning,))
         for scan in found.scans
-        if scan["error"] is not None
+        for warning in scan["warnings"]
     ]
+    refused = [_refusal(scan["name"], scan["error"]) for scan in found.scans if scan["error"] is not None]
     left_out = [
-        (item["name"], _without(item["name"], item["reason"]), item["code"]) for item in found.ignored
+        _Row(item["name"], item["code"], (_without(item["name"], item["reason"]), item["code"]))
+        for item in found.ignored
     ]
+    counts = len(warnings), len(refused), len(left_out)
+    warnings, refused, left_out = (_summed_up(rows) for rows in (warnings, refused, left_out))
     for title, columns, rows in (
-        (f"Warnings ({len(warnings)})", ("case", "warning"), warnings),
-        (f"Refused ({len(refused)})", ("scan", "why", "what to do", "code"), refused),
-        (f"Left out ({len(left_out)})", ("object", "why", "code"), left_out),
+        (f"Warnings ({counts[0]})", ("case", "warning"), warnings),
+        (f"Refused ({counts[1]})", ("scan", "why", "what to do", "code"), refused),
+        (f"Left out ({counts[2]})", ("object", "why", "code"), left_out),
     ):
         if rows:
             part = table(*columns, title=title)
             for row in rows:
-                part.add_row(*(Text(cell) for cell in row))
+                part.add_row(*(Text(cell) for cell in (row.name, *row.cells)))
             console.print()
             console.print(part)
     if not found.scans:
         console.print("No scan was found.")
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row about the object `name`: rows of one folder with one `code` may be summed up."""
+
+    name: str
+    code: str
+    cells: tuple[str, ...]
+
+    @property
+    def folder(self) -> str:
+        return str(PurePosixPath(self.name).parent)
+
+
+def _refusal(name: str, error: dict[str, Any]) -> _Row:
+    cells = (_without(name, error["message"]), error["hint"] or "", error["code"])
+    return _Row(name, error["code"], cells)
+
+
+def _summed_up(rows: list[_Row]) -> list[_Row]:
+    """The rows in their order; more than a few of one folder and code as one, in the place of the first."""
+    groups: dict[tuple[str, str], list[_Row]] = {}
+    for row in rows:
+        groups.setdefault((row.folder, row.code), []).append(row)
+    result: list[_Row] = []
+    for (folder, code), group in groups.items():
+        if len(group) <= _ROWS_OF_A_KIND:
+            result.extend(group)
+            continue
+        first = group[0]
+        name = f"{len(group)} in {'this folder' if folder == '.' else folder}"
+        cells = (f"such as {PurePosixPath(first.name).name}: {first.cells[0]}", *first.cells[1:])
+        result.append(_Row(name, code, cells))
+    return result
 
 
 def _without(name: str, sentence: str) -> str:

@@ -155,10 +155,14 @@ class _Input:
         scans, ignored = find_series(
             self.root, self.found.dicom, self.options, identifiers=self.identifiers, isolated=self.isolated
         )
+        damaged = self.damaged_slices(ignored)
         self.found.ignored += ignored
-        damaged = self.damaged_slices()
         self.found.scans += [
-            replace(scan, case=self.series_case(scan), warnings=self.neighbours(scan, damaged))
+            replace(
+                scan,
+                case=self.series_case(scan),
+                warnings=(*scan.warnings, *self.neighbours(scan, damaged)),
+            )
             for scan in scans
         ]
         told = {path for scan in scans for path in scan.files}
@@ -185,14 +189,18 @@ class _Input:
         scan = Scan("refused", self.case(path), relative_name(path, self.root), (path,), self.root)
         self.found.scans.append(replace(scan, selector=(code, reason)))
 
-    def damaged_slices(self) -> list[PurePosixPath]:
-        """Files that may be slices of a series beside them but could not be read as such."""
-        return [
-            PurePosixPath(item.name)
+    def damaged_slices(self, dicom_objects: list[Ignored]) -> list[PurePosixPath]:
+        """Files that may be slices of a series beside them but could not be read as such.
+
+        `dicom_objects`: what DICOM itself says is left out; an object that tells its class is no slice.
+        """
+        unrecognised = [
+            item
             for item in self.found.ignored
-            if item.code in _MAY_BE_A_SLICE
-            or (item.code == "not-an-image" and _may_be_a_slice(self.root / item.name))
+            if item.code == "not-an-image" and _may_be_a_slice(self.root / item.name)
         ]
+        damaged = [item for item in (*self.found.ignored, *dicom_objects) if item.code in _MAY_BE_A_SLICE]
+        return [PurePosixPath(item.name) for item in (*damaged, *unrecognised)]
 
     def neighbours(self, scan: Scan, damaged: list[PurePosixPath]) -> tuple[str, ...]:
         """The warning that files beside a series are missing from it, since a slice at its end is missed by no gap."""

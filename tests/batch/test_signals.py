@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -209,3 +210,26 @@ def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest
     for part in (None, PART0):
         with output_lock(tmp_path, part) as locked:
             assert not locked
+
+
+def test_a_signal_while_the_main_thread_waits_for_it_does_not_block() -> None:
+    """The handler runs in the thread that waits: with an Event it could wait for its own lock."""
+    interruption = Interruption()
+    before = signal.getsignal(signal.SIGTERM)
+    with interruption.installed():
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        assert interruption.requested.wait(5.0)
+        assert interruption.number == signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_raising_the_flag_takes_no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    def locked(*_: object, **__: object) -> None:
+        raise AssertionError("a signal handler must not take a lock")
+
+    interruption = Interruption()
+    monkeypatch.setattr(threading, "Lock", locked)
+    monkeypatch.setattr(threading, "Condition", locked)
+    interruption.request()
+    assert interruption.requested.wait(0.0)
+    assert not any(isinstance(value, threading.Event) for value in vars(interruption).values())

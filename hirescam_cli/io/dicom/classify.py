@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from hirescam_cli.io.dicom.headers import DIRECTORY, Header
+from hirescam_cli.io.dicom.headers import Header
+from hirescam_cli.io.dicom.sop_classes import CT_CLASSES, DIRECTORY, STORAGE
 from hirescam_cli.io.scan import Ignored
-
-_CT_CLASSES = frozenset(
-    ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
-)
-_STORAGE = "1.2.840.10008.5.1.4.1.1."
 
 # SOP classes by their beginnings, the longer before the shorter: code and what the object is.
 _OTHER_CLASSES = (
     (DIRECTORY, "dicomdir", "a DICOMDIR, which is not needed"),
-    (_STORAGE + "7", "secondary-capture", "a secondary capture"),
-    (_STORAGE + "88.67", "dose-report", "a radiation dose report"),
-    (_STORAGE + "88", "not-an-image", "a structured report"),
-    (_STORAGE + "481", "rt-object", "a radiotherapy object"),
-    (_STORAGE + "66", "segmentation", "a segmentation or registration object"),
-    (_STORAGE + "11", "not-an-image", "a presentation state"),
-    (_STORAGE + "104", "not-an-image", "an encapsulated document"),
+    (STORAGE + "7", "secondary-capture", "a secondary capture"),
+    (STORAGE + "88.67", "dose-report", "a radiation dose report"),
+    (STORAGE + "88", "not-an-image", "a structured report"),
+    (STORAGE + "481", "rt-object", "a radiotherapy object"),
+    (STORAGE + "66", "segmentation", "a segmentation or registration object"),
+    (STORAGE + "11", "not-an-image", "a presentation state"),
+    (STORAGE + "30", "parametric-map", "a parametric map"),
+    (STORAGE + "104", "not-an-image", "an encapsulated document"),
 )
 _OTHER_MODALITIES = {
     "SR": ("not-an-image", "a structured report"),
@@ -71,7 +68,7 @@ def _by_class(header: Header) -> tuple[str, str] | None:
     sop_class, modality = header.sop_class, (header.modality or "").upper()
     if sop_class is None and modality == "CT":
         return None
-    if sop_class in _CT_CLASSES:
+    if sop_class in CT_CLASSES:
         if modality in ("", "CT"):
             return None
         return _OTHER_MODALITIES.get(modality, ("not-ct", "no CT by its modality"))
@@ -100,6 +97,10 @@ def _by_image_type(header: Header) -> tuple[str, str] | None:
 
 def _by_pixels(header: Header) -> tuple[str, str] | None:
     pixel_format = header.pixel_format
+    if header.frame_count > 1 and not header.multi_frame:
+        return "frames-unplaced", (
+            f"an image of {header.frame_count} frames that does not say where each of them lies"
+        )
     if pixel_format is None or header.pixels is None:
         return "dicom-broken", "a CT image without pixels: the file is cut short or damaged"
     if pixel_format.samples != 1 or not pixel_format.photometric.upper().startswith("MONOCHROME"):

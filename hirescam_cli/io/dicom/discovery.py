@@ -8,7 +8,14 @@ from pathlib import Path, PurePosixPath
 
 from hirescam_cli.errors import ScanError
 from hirescam_cli.io.dicom.classify import is_derived_view, reason_to_ignore
-from hirescam_cli.io.dicom.grouping import MIN_SLICES, Plane, selected, slice_count, volumes_of
+from hirescam_cli.io.dicom.grouping import (
+    MIN_SLICES,
+    Plane,
+    frames_of_reference,
+    selected,
+    slice_count,
+    volumes_of,
+)
 from hirescam_cli.io.dicom.headers import Header, scan_headers
 from hirescam_cli.io.dicom.labelmaps import is_label_map, may_be_a_label_map
 from hirescam_cli.io.dicom.naming import SeriesPlace, case_names, common_folder
@@ -26,6 +33,7 @@ class _Candidate:
     slices: int
     voxels: int
     derived: bool
+    volumes_of_series: int
 
 
 def find_series(
@@ -99,13 +107,15 @@ def _candidates(root: Path, series: list[list[Header]], identifiers: Identifiers
     own_name = root.resolve().name if root.is_dir() else PurePosixPath(root.name).stem
     named = case_names([places[n] for n in order], own_name or "scan", identifiers)
     return [
-        _candidate(root, planes, case, identifiers)
+        _candidate(root, planes, case, identifiers, len(volumes[n]))
         for n, cases in zip(order, named, strict=True)
         for planes, case in zip(volumes[n], cases, strict=True)
     ]
 
 
-def _candidate(root: Path, planes: list[Plane], case: str, identifiers: Identifiers) -> _Candidate:
+def _candidate(
+    root: Path, planes: list[Plane], case: str, identifiers: Identifiers, volumes_of_series: int
+) -> _Candidate:
     headers = selected(planes)
     first = headers[0]
     count = slice_count(planes)
@@ -117,11 +127,22 @@ def _candidate(root: Path, planes: list[Plane], case: str, identifiers: Identifi
         root=root,
         series_uid=told_uid(first.series_uid, identifiers),
         selector=headers,
+        warnings=_warnings(planes),
     )
     pixels = first.pixel_format.rows * first.pixel_format.columns if first.pixel_format else 0
     derived = all(is_derived_view(header) for header in headers)
     study = first.study_uid or str(first.source.folder)
-    return _Candidate(scan, first.series_uid, study, count, count * pixels, derived)
+    return _Candidate(scan, first.series_uid, study, count, count * pixels, derived, volumes_of_series)
+
+
+def _warnings(planes: list[Plane]) -> tuple[str, ...]:
+    frames = frames_of_reference(planes)
+    if frames == 1:
+        return ()
+    return (
+        f"frames-of-reference: the {frames} slices name {frames} frames of reference, as some de-identification leaves "
+        "them; their positions make one even volume, and they were taken for one.",
+    )
 
 
 def _choose(
@@ -165,6 +186,11 @@ def _not_worth_it(candidate: _Candidate, isolated: Asking) -> tuple[str, str] | 
         return "derived-view", f"is a reformat, projection or map computed from other slices; {ask}"
     if candidate.slices < MIN_SLICES:
         slices = "1 slice" if candidate.slices == 1 else f"{candidate.slices} slices"
+        if candidate.volumes_of_series > 1:
+            ask = (
+                f"it is one of {candidate.volumes_of_series} parts of a series whose slices differ in frame of "
+                "reference, orientation, size, spacing or phase and do not make one even volume"
+            )
         return "few-slices", f"has {slices}, fewer than {MIN_SLICES}; {ask}"
     headers = candidate.scan.selector
     if may_be_a_label_map(headers) and isolated(is_label_map, headers, False):

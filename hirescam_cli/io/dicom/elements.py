@@ -1,29 +1,24 @@
 """Reading DICOM elements as raw bytes: what a data set holds, without pydicom's opinions and messages.
 
-pydicom warns and logs with the contents of tags, which may identify a patient; `quiet` silences it. The
-values that hirescam needs are few and simple, so they are parsed here from their bytes, with None for what is
+The values that hirescam needs are few and simple, so they are parsed here from their bytes, with None for what is
 absent or makes no sense. A value representation that a file gives wrongly (UN, or none) changes nothing.
 """
 
 from __future__ import annotations
 
 import io
-import logging
 import math
 import struct
-import warnings
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import IO, Any
 
-import gdcm
 import pydicom
-from pydicom import config
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag, Tag
 
 from hirescam_cli.errors import ScanError
@@ -36,25 +31,6 @@ UNDEFINED_LENGTH = 0xFFFFFFFF
 _META_BYTES = 1 << 14
 _PIXEL_DATA = (0x7FE0, 0x0010)
 _LONG_VRS = frozenset((b"OB", b"OW", b"UN", b"OD", b"OF", b"OL", b"OV"))
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep pydicom and GDCM from writing tag contents to stderr, the log or as Python warnings."""
-    logger = logging.getLogger("pydicom")
-    disabled, mode = logger.disabled, config.settings.reading_validation_mode
-    gdcm.Trace.WarningOff()
-    gdcm.Trace.ErrorOff()
-    gdcm.Trace.DebugOff()
-    logger.disabled = True
-    config.settings.reading_validation_mode = config.IGNORE
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.disabled = disabled
-        config.settings.reading_validation_mode = mode
 
 
 class Elements:
@@ -108,7 +84,7 @@ def parse(stream: IO[bytes], tags: Sequence[int]) -> Parsed:
     """Parse the elements `tags` of a DICOM file, a seekable stream at its beginning, up to its pixels.
 
     The stream may hold only the beginning of a file: `pixels` is None where they were not reached. Call it
-    within `quiet`. Raises ScanError "dicom-broken", without naming the file, for bytes that make no data set.
+    within `silence.quiet`. Raises ScanError "dicom-broken", without naming the file, for bytes that make no data set.
     """
     try:
         deflated_from = _deflated_from(stream.read(_META_BYTES))
@@ -132,6 +108,21 @@ def parse(stream: IO[bytes], tags: Sequence[int]) -> Parsed:
             "the DICOM elements are damaged.", code="dicom-broken", hint="Fetch the file again."
         ) from error
     return Parsed(found, stream, syntax, pixels)
+
+
+def beginning(head: bytes, tags: Sequence[int]) -> Elements | None:
+    """The elements `tags`, ascending, of the first bytes of a file, which may end anywhere behind the last of them.
+
+    None where nothing can be told: deflated or damaged files. Call it within `silence.quiet`.
+    """
+    last = _tag(tags[-1])
+    try:
+        if _deflated_from(head[:_META_BYTES]) is not None:
+            return None
+        dataset = read_partial(io.BytesIO(head), stop_when=lambda tag, _vr, _length: tag > last, force=True)
+        return Elements(dataset)
+    except Exception:  # as in `parse`; which then says what is wrong
+        return None
 
 
 @cache

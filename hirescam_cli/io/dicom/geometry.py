@@ -15,13 +15,17 @@ from numpy.typing import NDArray
 from hirescam_cli.errors import ScanError
 from hirescam_cli.geometry import Affine
 from hirescam_cli.geometry import affine as affines
-from hirescam_cli.io.dicom.grouping import Plane, normal_of, same_place_mm
+from hirescam_cli.io.dicom.grouping import (
+    JITTER_MM,
+    JITTER_RELATIVE,
+    Plane,
+    is_even,
+    normal_of,
+    same_place_mm,
+)
 
 Floats = NDArray[np.float64]
 
-# Slices may lie this far from an even grid and still count as even: the larger of 1 % of the spacing and 0.1
-# mm.
-JITTER_RELATIVE, JITTER_MM = 0.01, 0.1
 # In-plane drift over the whole stack, in pixels, below which slices count as stacked along their normal.
 DRIFT_PIXELS = 0.1
 # A slice this far (in pixels) from the line that the others make was taken of something else.
@@ -155,11 +159,7 @@ def _ordered(planes: Sequence[Plane], along: Floats) -> tuple[tuple[tuple[Plane,
 
 def _refuse_interleaved(planes: Sequence[Plane], distances: Floats, name: str) -> None:
     """Refuse two runs of slices between each other: uneven together, even each, and numbered one after the other."""
-    if (
-        len(distances) < 8
-        or _is_even(distances)
-        or not (_is_even(distances[::2]) and _is_even(distances[1::2]))
-    ):
+    if len(distances) < 8 or is_even(distances) or not (is_even(distances[::2]) and is_even(distances[1::2])):
         return
     numbers = [(plane.header.number or 0, plane.frame.index) for plane in planes]
     runs = sorted((min(run), max(run), run) for run in (numbers[::2], numbers[1::2]))
@@ -170,13 +170,6 @@ def _refuse_interleaved(planes: Sequence[Plane], distances: Floats, name: str) -
             code="dicom-mixed",
             hint="The series mixes volumes that no tag tells apart; export them as series of their own.",
         )
-
-
-def _is_even(distances: Floats) -> bool:
-    """Whether positions lie on an even grid, up to jitter."""
-    mean = float(distances[-1] - distances[0]) / (len(distances) - 1)
-    grid = distances[0] + mean * np.arange(len(distances), dtype=np.float64)
-    return bool(np.abs(distances - grid).max() <= max(JITTER_RELATIVE * mean, JITTER_MM))
 
 
 def _even_grid(
@@ -195,7 +188,7 @@ def _even_grid(
         return thickness, np.zeros(1), []
     mean = float(distances[-1]) / (count - 1)
     even: Floats = mean * np.arange(count, dtype=np.float64)
-    if _is_even(distances):
+    if is_even(distances):
         return mean, even, []
     steps = np.diff(distances)
     usual = float(np.sort(steps)[(count - 2) // 2])

@@ -13,6 +13,8 @@ from hirescam_cli.io.dicom.headers import Frame, Header
 
 MIN_SLICES = 10
 
+# Slices may lie this far from an even grid and still count as even: the larger of 1 % of the spacing and 0.1 mm.
+JITTER_RELATIVE, JITTER_MM = 0.01, 0.1
 # Orientation cosines and relative spacing that differ by less come from rounding in the tags.
 _ORIENTATION_TOLERANCE = 1e-3
 _SPACING_TOLERANCE = 1e-3
@@ -85,8 +87,24 @@ def slice_count(planes: Sequence[Plane]) -> int:
     return 1 + int((np.diff(np.sort(distances)) > same_place_mm(distances)).sum())
 
 
+def frames_of_reference(planes: Iterable[Plane]) -> int:
+    """How many frames of reference the planes name."""
+    return len({plane.header.frame_of_reference for plane in planes})
+
+
+def is_even(distances: NDArray[np.float64]) -> bool:
+    """Whether ascending positions lie on an even grid, up to jitter."""
+    mean = float(distances[-1] - distances[0]) / (len(distances) - 1)
+    grid = distances[0] + mean * np.arange(len(distances), dtype=np.float64)
+    return bool(np.abs(distances - grid).max() <= max(JITTER_RELATIVE * mean, JITTER_MM))
+
+
 def _alike_in_geometry(planes: Sequence[Plane]) -> list[list[Plane]]:
-    """Groups of one frame of reference, matrix, orientation and pixel spacing, up to rounding."""
+    """Groups of one matrix, orientation and pixel spacing, up to rounding, and of one frame of reference.
+
+    De-identification has given every slice of some collections (LIDC-IDRI) a frame of reference of its own;
+    those stay together where their positions make one even volume.
+    """
     groups: list[list[Plane]] = []
     for plane in planes:
         home = next((group for group in groups if _alike(group[0], plane)), None)
@@ -94,12 +112,39 @@ def _alike_in_geometry(planes: Sequence[Plane]) -> list[list[Plane]]:
             groups.append([plane])
         else:
             home.append(plane)
-    return groups
+    return [part for group in groups for part in _by_frame_of_reference(group)]
+
+
+def _by_frame_of_reference(planes: list[Plane]) -> list[list[Plane]]:
+    if frames_of_reference(planes) == 1:
+        return [planes]
+    studies: dict[str | None, list[Plane]] = {}
+    parts: dict[str | None, list[Plane]] = {}
+    for plane in planes:
+        studies.setdefault(plane.header.study_uid, []).append(plane)
+        parts.setdefault(plane.header.frame_of_reference, []).append(plane)
+    whole = [study for study in studies.values() if _is_one_volume_all_the_same(study)]
+    merged = {id(plane) for study in whole for plane in study}
+    rest = ([plane for plane in part if id(plane) not in merged] for part in parts.values())
+    return whole + [part for part in rest if part]
+
+
+def _is_one_volume_all_the_same(planes: Sequence[Plane]) -> bool:
+    """Whether every slice has a frame of reference of its own and all of them lie evenly on one line."""
+    distinct, frames = _distinct(planes), frames_of_reference(planes)
+    distances = distances_mm(distinct)
+    if len(distinct) != frames or frames < MIN_SLICES or distances is None:
+        return False
+    order = np.argsort(distances)
+    if np.diff(distances[order]).min() <= same_place_mm(distances) or not is_even(distances[order]):
+        return False
+    positions = np.array([plane.frame.position for plane in distinct], dtype=np.float64)[order]
+    line = np.linspace(positions[0], positions[-1], frames)
+    step = float(np.linalg.norm(positions[-1] - positions[0])) / (frames - 1)
+    return bool(np.linalg.norm(positions - line, axis=1).max() <= max(JITTER_RELATIVE * step, JITTER_MM))
 
 
 def _alike(a: Plane, b: Plane) -> bool:
-    if a.header.frame_of_reference != b.header.frame_of_reference:
-        return False
     first, second = a.header.pixel_format, b.header.pixel_format
     if first is None or second is None or (first.rows, first.columns) != (second.rows, second.columns):
         return False

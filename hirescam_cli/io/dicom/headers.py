@@ -9,15 +9,15 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO
 
 from hirescam_cli.errors import ScanError
 from hirescam_cli.io.dicom import elements
 from hirescam_cli.io.dicom.elements import Elements, PixelElement
+from hirescam_cli.io.dicom.recognise import looks_like_dicom
+from hirescam_cli.io.dicom.silence import quiet
+from hirescam_cli.io.dicom.sop_classes import DIRECTORY, may_be_ct
 from hirescam_cli.io.dicom.sources import Source, SourceReader
 from hirescam_cli.io.scan import Ignored
 
@@ -28,8 +28,8 @@ Rescale = tuple[float | None, float | None, str | None]
 PHASE_NAMES = ("temporal position", "acquisition", "cardiac phase", "trigger time", "kernel", "type", "time")
 
 MAX_FRAMES = 100_000
-DIRECTORY = "1.2.840.10008.1.3.10"
 _HEAD_BYTES = 1 << 16
+_IDENTITY = (0x00020002, 0x00020010, 0x00080016, 0x00080018, 0x00080060)
 _GROUPS_SHARED, _GROUPS_PER_FRAME = 0x52009229, 0x52009230
 
 # Extended Offset Table and its lengths: where the frames of compressed pixels begin.
@@ -103,54 +103,6 @@ class Header:
     frames: tuple[Frame, ...]
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM by its bytes: with a preamble, or beginning with a run of plausible elements.
-
-    Extensions play no part. False where the file cannot be opened.
-    """
-    try:
-        with path.open("rb") as stream:
-            return looks_like_dicom(stream)
-    except OSError:
-        return False
-
-
-def looks_like_dicom(stream: IO[bytes]) -> bool:
-    """Whether a binary stream, read from its beginning, holds DICOM."""
-    head = stream.read(512)
-    return head[128:132] == b"DICM" or any(
-        _plausible_elements(head, endian, explicit) for endian in "<>" for explicit in (True, False)
-    )
-
-
-def _plausible_elements(head: bytes, endian: str, explicit: bool) -> bool:
-    """Whether bytes begin with ascending elements of group 2 or 8 with known VRs or short lengths."""
-    offset, last, count = 0, 0, 0
-    while offset + 12 <= len(head) and count < 4:
-        group, element = struct.unpack_from(f"{endian}HH", head, offset)
-        tag = group << 16 | element
-        if tag <= last or group not in (0x0002, 0x0008, 0x0010, 0x0018, 0x0020, 0x0028):
-            return False
-        if explicit:
-            vr = head[offset + 4 : offset + 6]
-            if not (vr.isalpha() and vr.isupper()):
-                return False
-            long = vr in (b"OB", b"OW", b"UN", b"SQ", b"UT", b"UC", b"UR")
-            (length,) = struct.unpack_from(
-                f"{endian}I" if long else f"{endian}H", head, offset + (8 if long else 6)
-            )
-            offset += 12 if long else 8
-        else:
-            (length,) = struct.unpack_from(f"{endian}I", head, offset + 4)
-            offset += 8
-        if length > 1 << 16 and length != elements.UNDEFINED_LENGTH:
-            return False
-        if length == elements.UNDEFINED_LENGTH:
-            return count > 0
-        offset, last, count = offset + length, tag, count + 1
-    return count >= 2
-
-
 def scan_headers(sources: Iterable[Source]) -> tuple[list[Header], list[Ignored]]:
     """The headers of DICOM files; what is no DICOM is passed over, what is broken comes back as Ignored.
 
@@ -158,7 +110,7 @@ def scan_headers(sources: Iterable[Source]) -> tuple[list[Header], list[Ignored]
     """
     headers: list[Header] = []
     ignored: list[Ignored] = []
-    with elements.quiet(), SourceReader() as reader:
+    with quiet(), SourceReader() as reader:
         for source in sources:
             try:
                 header = read_header(reader, source)
@@ -175,24 +127,31 @@ def read_header(reader: SourceReader, source: Source) -> Header | None:
     head = reader.read(source, _HEAD_BYTES)
     if not looks_like_dicom(io.BytesIO(head)):
         return None
+    whole = len(head) < _HEAD_BYTES
     try:
         parsed = elements.parse(io.BytesIO(head), TAGS)
-        other = elements.text(parsed.elements, 0x00080060) not in (None, "CT")
-        cut_short = parsed.pixels is None and len(head) == _HEAD_BYTES and not other
+        whole = whole or parsed.pixels is not None
     except ScanError:
-        if len(head) < _HEAD_BYTES:
+        if whole:
             raise
-        cut_short = True
-    if cut_short:
+    if not whole:
+        # What is no CT may be large and go on in any way: only its class is looked at, and nothing else judged.
+        identity = elements.beginning(head, _IDENTITY)
+        if identity is not None and not _may_be_ct(identity):
+            return header_of(elements.Parsed(identity, io.BytesIO(), None, None), source)
         parsed = elements.parse(io.BytesIO(reader.read(source)), TAGS)
     return header_of(parsed, source)
+
+
+def _may_be_ct(ds: Elements) -> bool:
+    return may_be_ct(elements.text(ds, 0x00080016), elements.text(ds, 0x00080060))
 
 
 def header_of(parsed: elements.Parsed, source: Source) -> Header:
     """The `Header` of a parsed file. Raises ScanError "dicom-broken"."""
     ds = parsed.elements
     syntax = parsed.transfer_syntax or elements.text(ds, 0x00020010)
-    groups = elements.items(ds, _GROUPS_PER_FRAME)
+    groups = elements.items(ds, _GROUPS_PER_FRAME) if _may_be_ct(ds) else []
     count = elements.integer(ds, 0x00280008)
     if groups and count is not None and count != len(groups):
         raise ScanError(f"{count} frames are promised and {len(groups)} described.", code="dicom-broken")
@@ -214,7 +173,7 @@ def header_of(parsed: elements.Parsed, source: Source) -> Header:
         beginning=_beginning(parsed),
         has_modality_lut=bool(elements.items(ds, 0x00283000)),
         multi_frame=bool(groups),
-        frame_count=len(frames),
+        frame_count=len(frames) if groups else max(1, count or 1),
         frames=frames,
     )
 
@@ -254,17 +213,16 @@ def _pixel_format(ds: Elements) -> PixelFormat | None:
 
 def _frames(ds: Elements, groups: Sequence[Elements]) -> tuple[Frame, ...]:
     if not groups:
-        count = elements.integer(ds, 0x00280008) or 1
-        return tuple(_classic_frame(ds, index) for index in range(min(count, MAX_FRAMES)))
+        return (_classic_frame(ds),)
     shared = elements.items(ds, _GROUPS_SHARED)[:1]
     return tuple(
         _enhanced_frame(ds, index, [group, *shared]) for index, group in enumerate(groups[:MAX_FRAMES])
     )
 
 
-def _classic_frame(ds: Elements, index: int) -> Frame:
+def _classic_frame(ds: Elements) -> Frame:
     return Frame(
-        index=index,
+        index=0,
         position=_vector(ds, 0x00200032, 3),
         orientation=_vector(ds, 0x00200037, 6),
         spacing=_vector(ds, 0x00280030, 2),

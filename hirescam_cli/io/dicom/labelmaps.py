@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hirescam_cli.errors import ScanError
-from hirescam_cli.io.dicom import elements
 from hirescam_cli.io.dicom.headers import Header
 from hirescam_cli.io.dicom.hounsfield import stored_values
 from hirescam_cli.io.dicom.pixels import check_format, opened_instance, stored_frames
+from hirescam_cli.io.dicom.silence import quiet
 from hirescam_cli.io.dicom.sources import SourceReader
 
 # More different values than any set of organs has; a CT slice has more.
@@ -47,7 +47,7 @@ def is_label_map(headers: Sequence[Header]) -> bool:
 
 
 def _stored_slices(headers: Sequence[Header]) -> Iterator[NDArray[np.integer]]:
-    with elements.quiet(), SourceReader() as reader:
+    with quiet(), SourceReader() as reader:
         for header in headers:
             pixel_format = check_format(header)
             with reader.seekable(header.source) as stream:

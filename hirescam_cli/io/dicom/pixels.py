@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import IO
 
@@ -96,7 +95,7 @@ def opened_instance(stream: IO[bytes], header: Header) -> Instance:
     """The file whose `header` was read before, a seekable stream at its beginning, ready for `stored_frames`.
 
     Parsed again only if it does not begin with the same bytes, or if its pixels are compressed. Call it within
-    `elements.quiet`. Raises ScanError "dicom-changed" if it is not what it was, "dicom-broken".
+    `silence.quiet`. Raises ScanError "dicom-changed" if it is not what it was, "dicom-broken".
     """
     if header.pixels is not None and header.beginning is not None and is_native(header.transfer_syntax):
         beginning = stream.read(header.pixels.offset)
@@ -181,9 +180,7 @@ def _encapsulated_frames(instance: Instance, pixel_format: PixelFormat) -> Itera
         for encoded in frames:
             if count == total:
                 break
-            with _silenced_stderr() if _PLUGINS[header.transfer_syntax or ""] == "gdcm" else nullcontext():
-                frame = _decode(encoded, header, pixel_format)
-            yield frame
+            yield _decode(encoded, header, pixel_format)
             count += 1
     except ScanError:
         raise
@@ -226,19 +223,6 @@ def _decode(encoded: bytes, header: Header, pixel_format: PixelFormat) -> NDArra
 def _is_signed_16(encoded: bytes) -> bool:
     parameters = get_j2k_parameters(encoded)
     return bool(parameters.get("is_signed")) and parameters.get("precision") == 16
-
-
-@contextmanager
-def _silenced_stderr() -> Iterator[None]:
-    """Keep GDCM's JPEG libraries from writing to stderr: that they try 8 bits before 12, that data are damaged."""
-    with open(os.devnull, "wb") as nowhere:
-        kept = os.dup(2)
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
 
 
 def _decode_12_bit(encoded: bytes, pixel_format: PixelFormat) -> NDArray[np.generic]:

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hirescam_cli.errors import ScanError
-from hirescam_cli.io.dicom import elements
 from hirescam_cli.io.dicom.geometry import Stack, stack_of
 from hirescam_cli.io.dicom.grouping import Plane
 from hirescam_cli.io.dicom.headers import Header
 from hirescam_cli.io.dicom.hounsfield import Tally, hounsfield, is_whole, linear_rescale
 from hirescam_cli.io.dicom.pixels import check_format, is_native, opened_instance, stored_frames
 from hirescam_cli.io.dicom.resampling import resample_stack
+from hirescam_cli.io.dicom.silence import quiet
 from hirescam_cli.io.dicom.sources import SourceReader
 from hirescam_cli.io.fingerprint import combine, digest_of_stream
 from hirescam_cli.io.scan import ReadOptions, Scan
@@ -118,7 +118,7 @@ class _Decoder:
 
     def run(self, headers: Sequence[Header]) -> tuple[Array, list[str], list[str]]:
         """The array, the digests of the files and the warnings."""
-        with elements.quiet():
+        with quiet():
             digests = [digest for part in in_threads(self._part, _parts(headers)) for digest in part]
         if not all(self._filled):
             raise ScanError(f"{self._scan.name} has slices without pixels.", code="dicom-truncated")
