@@ -308,7 +308,7 @@ def _document(
             *case_warnings(spec, prepared),
             *drift_warnings(facts),
         ],
-        "input": summary.input_section(prepared.volume, settings.identifiers),
+        "input": summary.input_section(prepared.volume, settings.identifiers, prepared.scan.volume),
         "model": summary.model_section(spec, facts.weights_sha256),
         "run": _run_section(
             facts, settings, explanation.fallbacks, {**prepared.seconds, **explained.seconds}

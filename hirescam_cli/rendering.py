@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import copy
+import os
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hirescam_cli.errors import ScanError, UsageError
-from hirescam_cli.io import InputPath, ReadOptions, Scan, discover, read
-from hirescam_cli.io.fingerprint import fingerprint
+from hirescam_cli.batch.lock import output_lock
+from hirescam_cli.batch.resume import read_summary
+from hirescam_cli.errors import UsageError
+from hirescam_cli.library import ScanLibrary
 from hirescam_cli.output import summary
-from hirescam_cli.output.illustrate import Illustration, illustrate
+from hirescam_cli.output.cases import root_of
+from hirescam_cli.output.illustrate import PAGE, Illustration, draw_page, illustrate
 from hirescam_cli.output.names import label_slugs
 from hirescam_cli.output.overlays import write_overlays
-from hirescam_cli.output.publish import CaseFolder, Written, hash_outputs
+from hirescam_cli.output.publish import CaseFolder, Written, hash_outputs, sweep
 from hirescam_cli.output.reload import FinishedCase, load_case
 from hirescam_cli.settings import LabelChoice, check_shared
-from hirescam_cli.volume import Volume
 
 
 @dataclass(frozen=True)
@@ -53,62 +56,62 @@ class RenderOptions:
         )
 
 
-class ScanLibrary:
-    """The scans below some INPUTs, found by the fingerprint of their bytes."""
-
-    def __init__(self, inputs: Sequence[InputPath], options: ReadOptions) -> None:
-        self._options = options
-        self._unknown = list(discover(inputs, options).scans)
-        self._known: dict[str, Scan] = {}
-
-    def volume_of(self, case: FinishedCase) -> Volume:
-        """Read the scan that `case` was explained from; ScanError if it is not among the INPUTs."""
-        wanted = case.summary["input"]["fingerprint"]
-        while wanted not in self._known and self._unknown:
-            scan = self._unknown.pop()
-            self._known[fingerprint(scan.files)] = scan
-            if scan.selector is not None:
-                # An archive's own bytes say nothing of what is in it: only reading tells.
-                self._known[read(scan, self._options).provenance.fingerprint] = scan
-        if wanted not in self._known:
-            raise ScanError(
-                f"The scan of the case {case.name} is not among the inputs given.",
-                hint="Name its file or folder with --scan; it is recognised by its content.",
-                code="scan-missing",
-                stage="render",
-            )
-        return read(self._known[wanted], self._options)
-
-
 def render_case(folder: Path, library: ScanLibrary, options: RenderOptions) -> dict[str, Any]:
     """Add new files to a finished case and return its summary; the folder is replaced in one step.
 
-    Files that the case has are kept unless they are made anew under the same name.
+    Files that the case has are kept unless they are made anew under the same name; its page, if it has one, is
+    made anew, since it tells of the others. To be called within `at_work_on`.
     Raises ScanError, UsageError, OutputCreateError or OutputIOError.
     """
     case = load_case(folder)
     document = copy.deepcopy(dict(case.summary))
-    case = FinishedCase(folder, document, _methods(case, options.methods))
+    case = FinishedCase(folder, document, case.cams)
     placement = options.placement or str(document["placement"])
     if placement not in document["affines_ras"]:
         known = ", ".join(document["affines_ras"])
         raise UsageError(f"--placement {placement!r} is unknown.", hint=f"Choose from: {known}.")
     names = tuple(entry["name"] for entry in document["labels"])
     chosen, slugs = _choose(document["labels"], names, options), label_slugs(names)
-    view = case.view(library.volume_of(case))
+    drawn = _methods(case, options.methods)
+    whole = case.view(library.volume_of(case))
+    view = replace(whole, cams=drawn)
+    kept = {str(output["path"]): Written(output["sha256"], output["bytes"]) for output in document["outputs"]}
     with CaseFolder(folder.parent, folder.name) as new:
-        for existing in document["outputs"]:
-            _keep(folder / existing["path"], new / existing["path"])
-        overlays: dict[Path, Written] = {}
+        known_files: dict[Path, Written] = {}
         if "nifti" in options.formats:
-            overlays = write_overlays(
+            known_files = write_overlays(
                 new, view, chosen, slugs, grid=options.grid, placement=placement, compress=options.compress
             )
-        wanted = Illustration(options.formats, options.signed, options.smooth, placement)
+        formats = tuple(name for name in options.formats if name != "html")
+        wanted = Illustration(formats, options.signed, options.smooth, placement)
         illustrate(new, view, wanted, chosen, slugs)
-        document["outputs"] = hash_outputs(new, overlays)
+        if "html" in options.formats or PAGE in kept:
+            draw_page(new, whole)
+        for path, written in kept.items():
+            if not (new / path).exists():
+                _keep(folder / path, new / path)
+                known_files[new / path] = written
+        document["outputs"] = hash_outputs(new, known_files)
         summary.write(new, document)
     return document
+
+
+@contextmanager
+def at_work_on(folders: Sequence[Path]) -> Iterator[None]:
+    """Own the outputs in which these cases lie, as a run does, and clear away what killed processes left of the cases.
+
+    Raises OutputCreateError where a run or another rendering is at work there.
+    """
+    cases: dict[Path, list[str]] = {}
+    for folder in folders:
+        told = read_summary(folder) or {}
+        out = root_of(folder, str(told.get("case") or folder.name))
+        cases.setdefault(out, []).append(folder.relative_to(out).as_posix())
+    with ExitStack() as stack:
+        for out, names in cases.items():
+            stack.enter_context(output_lock(out, None))
+            sweep(out, names)
+        yield
 
 
 def _methods(case: FinishedCase, wanted: tuple[str, ...] | None) -> dict[str, NDArray[np.float32]]:
@@ -131,6 +134,9 @@ def _choose(labels: list[dict[str, Any]], names: tuple[str, ...], options: Rende
 
 
 def _keep(old: Path, new: Path) -> None:
-    """Take a file over into the new folder; a copy, since the new one is made anew under the same name at times."""
+    """Take an unchanged file over into the new folder: by a second name where the file system can, else as a copy."""
     new.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy2(old, new)
+    try:
+        os.link(old, new)
+    except OSError:
+        shutil.copy2(old, new)

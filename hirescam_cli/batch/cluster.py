@@ -33,7 +33,14 @@ from hirescam_cli.batch.tally import Tally
 from hirescam_cli.batch.worker import Failed, Reading, Task, Unchanged, failed
 from hirescam_cli.batch.writing import publish_case, publish_failure
 from hirescam_cli.children import child_environment
-from hirescam_cli.errors import HirescamError, ScanError, UnavailableError, UsageError
+from hirescam_cli.errors import (
+    HirescamError,
+    OutputCreateError,
+    OutputIOError,
+    ScanError,
+    UnavailableError,
+    UsageError,
+)
 from hirescam_cli.io.scan import Scan
 from hirescam_cli.model.spec import ModelSpec
 from hirescam_cli.output.publish import sweep
@@ -119,6 +126,8 @@ def explain_on_worker(job: Job, task: Task) -> Answer:
             return Answer("skipped", time.monotonic() - began)
         result = value if isinstance(value, Failed) else _explain(job, session, task.scan, value)
         if isinstance(result, Failed):
+            if isinstance(result.error, OutputCreateError | OutputIOError):
+                raise result.error
             seconds = time.monotonic() - began
             publish_failure(
                 job.out, task.scan, job.settings, session.facts, job.stages, result.error, seconds

@@ -5,15 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from hirescam_cli.batch.resume import read_summary
-from hirescam_cli.output.publish import SUMMARY, replaced
+from hirescam_cli.output.cases import iter_cases
+from hirescam_cli.output.publish import replaced
 
 INDEX_FILES = BATCH, PREDICTIONS, LOG = "batch.json", "predictions.csv", "log.jsonl"
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -36,25 +35,13 @@ class OutOfTimeError(Exception):
     """The index cannot be rebuilt in the seconds that a signal left."""
 
 
-def case_names(out: Path) -> Iterator[str]:
-    """Every case below `out`, folder by folder, without temporary folders and the insides of cases."""
-    for root, folders, files in os.walk(out):
-        if SUMMARY in files and Path(root) != out:
-            folders.clear()
-            yield Path(root).relative_to(out).as_posix()
-        else:
-            folders[:] = sorted(
-                name for name in folders if not (name.startswith(".") and ".hirescam-" in name)
-            )
-
-
 def write_index(
     out: Path, run: Mapping[str, Any] | None = None, remaining: Callable[[], float | None] = lambda: None
 ) -> dict[str, Any]:
     """Rebuild the three files from the cases below `out` and return the document of batch.json.
 
-    `run`: facts of the run that just ended (exit code, what is left, what was ignored), null when only
-    rebuilt. `remaining`: seconds left to do it in, None for all of them; OutOfTimeError leaves the files as
+    `run`: facts of the run that just ended (exit code, what is left, what was ignored); None keeps those of the
+    last one. `remaining`: seconds left to do it in, None for all of them; OutOfTimeError leaves the files as
     they were. Raises OutputCreateError or OutputIOError.
     """
     cases: list[dict[str, Any]] = []
@@ -63,12 +50,10 @@ def write_index(
         table = csv.writer(stack.enter_context(_text(out / PREDICTIONS)), lineterminator="\n")
         batch = stack.enter_context(_text(out / BATCH))
         methods: list[str] | None = None
-        for case in sorted(case_names(out)):
+        for summary in iter_cases(out):
             if remaining() == 0.0:
                 raise OutOfTimeError
-            summary = read_summary(out / case)
-            if summary is None:
-                continue
+            case = str(summary["folder"])
             cases.append(_entry(case, summary))
             log.write(json.dumps(cases[-1], ensure_ascii=False, allow_nan=False) + "\n")
             labels = summary.get("labels") or ()
@@ -78,10 +63,20 @@ def write_index(
             table.writerows(_row(case, label, methods or []) for label in labels)
         if methods is None:
             table.writerow(_header([]))
-        document = _document(cases, run)
+        document = _document(cases, _last_run(out) if run is None else run)
         json.dump(document, batch, indent=1, ensure_ascii=False, allow_nan=False)
         batch.write("\n")
     return document
+
+
+def _last_run(out: Path) -> dict[str, Any] | None:
+    """What batch.json tells of the last run; None where there was none or the file cannot be understood."""
+    try:
+        document = json.loads((out / BATCH).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    run = document.get("run") if isinstance(document, dict) else None
+    return run if isinstance(run, dict) else None
 
 
 @contextmanager

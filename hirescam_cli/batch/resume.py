@@ -32,10 +32,11 @@ class Identity:
 
 @dataclass(frozen=True)
 class Finished:
-    """A whole case of an earlier run: done if its input has this fingerprint and its outputs are intact."""
+    """A whole case of an earlier run: done if it is of this volume of an input with this fingerprint, and intact."""
 
     folder: Path
     fingerprint: str
+    volume: int = 0
     verify: bool = False
 
     def intact(self) -> bool:
@@ -96,7 +97,8 @@ def finished_cases(
             )
         if summary.get("status") == "ok":
             _refuse_other_options(case, summary, identity)
-            found[case] = Finished(out / case, str(_fact(summary, "input.fingerprint")), verify)
+            fingerprint, volume = (_fact(summary, f"input.{key}") for key in ("fingerprint", "volume"))
+            found[case] = Finished(out / case, str(fingerprint), int(volume or 0), verify)
     return found
 
 

@@ -19,7 +19,7 @@ from hirescam_cli.batch.stages import STAGES, Stages, identity_of
 from hirescam_cli.batch.tally import Tally
 from hirescam_cli.batch.worker import Failed, Reading, Task, Unchanged, failed
 from hirescam_cli.batch.writing import Writer
-from hirescam_cli.errors import HirescamError, UnavailableError
+from hirescam_cli.errors import HirescamError, OutputCreateError, OutputIOError, UnavailableError
 from hirescam_cli.model.spec import ModelSpec, load_spec
 from hirescam_cli.output.publish import sweep
 from hirescam_cli.settings import Settings
@@ -154,6 +154,8 @@ class _Run:
             finally:
                 self.explaining = None
         if isinstance(value, Failed):
+            if isinstance(value.error, OutputCreateError | OutputIOError):
+                raise value.error
             writer.failure(scan, value, outcome.began)
         else:
             writer.case(scan, value, explained, outcome.began)

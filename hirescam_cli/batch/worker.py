@@ -23,6 +23,7 @@ from hirescam_cli.batch.resume import Finished
 from hirescam_cli.batch.transfer import Layout, pack
 from hirescam_cli.errors import HirescamError, MemoryUnavailableError, ScanError
 from hirescam_cli.io.scan import Scan
+from hirescam_cli.output.publish import STORAGE_ERRNOS, output_error
 
 _FIRST_TO_GO = "500"
 
@@ -82,7 +83,7 @@ class Failed:
 def perform(reading: Reading, task: Task) -> Any:
     """Read the task's scan: `Unchanged`, or what `reading.read` gives. Raises HirescamError."""
     finished = task.finished
-    intact = finished is not None and finished.intact()
+    intact = finished is not None and finished.volume == task.scan.volume and finished.intact()
     if finished is not None and intact and _fingerprint(reading, task.scan) == finished.fingerprint:
         return Unchanged()
     prepared = reading.read(task.scan, reading.spec, reading.settings)
@@ -105,6 +106,8 @@ def failed(error: Exception, name: str, stage: str) -> Failed:
         return Failed(error)
     if isinstance(error, MemoryError):
         return Failed(out_of_memory(name, stage))
+    if isinstance(error, OSError) and error.errno in STORAGE_ERRNOS:
+        return Failed(output_error(error, name))
     bug = ScanError(
         f"{name} met a bug of hirescam: {type(error).__name__}.",
         hint="Please report it with the traceback from the log file (--log-file).",

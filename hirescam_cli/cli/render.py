@@ -51,7 +51,8 @@ def render_command(
     setup_streams(quiet=quiet, verbose=0)
     from hirescam_cli.cli.inputs import parse_inputs
     from hirescam_cli.io.scan import ReadOptions
-    from hirescam_cli.rendering import RenderOptions, ScanLibrary, render_case
+    from hirescam_cli.library import ScanLibrary
+    from hirescam_cli.rendering import RenderOptions, at_work_on, render_case
 
     options = RenderOptions(
         labels=labels,
@@ -65,21 +66,23 @@ def render_command(
     )
     if not scan:
         raise UsageError("render needs the scans.", hint="Name their file or folder with --scan.")
-    library = ScanLibrary(parse_inputs(scan), ReadOptions())
-    failures = 0
     for folder in cases:
         if not folder.is_dir():
             raise NoInputError(f"{folder} is not a folder.", hint="Give folders of finished cases.")
-        try:
-            document = render_case(folder.resolve(), library, options)
-        except HirescamError as error:
-            if len(cases) == 1 or error.exit_code != ExitCode.BAD_DATA:
-                raise
-            failures += 1
-            typer.echo(f"{folder}: {error}", err=True)
-            continue
-        if not quiet:
-            typer.echo(f"{folder}: {len(document['outputs'])} files")
+    library = ScanLibrary(parse_inputs(scan), ReadOptions())
+    failures = 0
+    with at_work_on([folder.resolve() for folder in cases]):
+        for folder in cases:
+            try:
+                document = render_case(folder.resolve(), library, options)
+            except HirescamError as error:
+                if len(cases) == 1 or error.exit_code != ExitCode.BAD_DATA:
+                    raise
+                failures += 1
+                typer.echo(f"{folder}: {error}", err=True)
+                continue
+            if not quiet:
+                typer.echo(f"{folder}: {len(document['outputs'])} files")
     if failures:
         raise typer.Exit(ExitCode.BAD_DATA if failures == len(cases) else ExitCode.SOME_FAILED)
 
@@ -94,43 +97,25 @@ def report_command(
 ) -> None:
     """Write one self-contained HTML page per case that has none yet (needs --scan), and the index of all cases."""
     setup_streams(quiet=quiet, verbose=0)
-    from hirescam_cli.batch.index import write_index as write_tables
     from hirescam_cli.cli.inputs import parse_inputs
     from hirescam_cli.io.scan import ReadOptions
-    from hirescam_cli.output.cases import iter_cases
-    from hirescam_cli.output.illustrate import PAGE
-    from hirescam_cli.output.page import write_index
-    from hirescam_cli.rendering import RenderOptions, ScanLibrary, render_case
+    from hirescam_cli.library import ScanLibrary
+    from hirescam_cli.reporting import add_pages, cases_without_page, write_indexes
 
     if not output.is_dir():
         raise NoInputError(f"{output} is not a folder.", hint="Give the output folder of hirescam explain.")
-    without = [
-        output / case["folder"]
-        for case in iter_cases(output)
-        if case["status"] == "ok" and not (output / case["folder"] / PAGE).is_file()
-    ]
-    failures = 0
-    if scan and not index:
-        library = ScanLibrary(parse_inputs(scan), ReadOptions())
-        for folder in without:
-            try:
-                render_case(folder.resolve(), library, RenderOptions(formats=("html",)))
-            except HirescamError as error:
-                if error.exit_code != ExitCode.BAD_DATA:
-                    raise
-                failures += 1
-                typer.echo(f"{folder}: {error}", err=True)
-    elif without and not index:
+    failures: list[tuple[Path, HirescamError]] = []
+    without = [] if index else cases_without_page(output)
+    if scan:
+        failures = add_pages(output, without, ScanLibrary(parse_inputs(scan), ReadOptions()))
+    elif without:
         typer.echo(
             f"{len(without)} cases have no page: give their scans with --scan INPUT, or use explain --format html.",
             err=True,
         )
-    document = write_tables(output)
-    if not document["cases"]:
-        raise NoInputError(
-            f"{output} holds no case of hirescam.", hint="Give the output folder of hirescam explain."
-        )
-    write_index(output, iter_cases(output))
+    for folder, error in failures:
+        typer.echo(f"{folder}: {error}", err=True)
+    write_indexes(output)
     if not quiet:
         typer.echo(str(output / "index.html"))
     if failures:

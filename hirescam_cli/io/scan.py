@@ -51,6 +51,7 @@ class Scan:
     `name`: how messages call it, relative to the INPUT it was found under; never an absolute path.
     `kind`: which reader opens it (see `Provenance.kind`). `files`: its files, or the one archive that holds it.
     `series_uid`: DICOM SeriesInstanceUID if it is valid and may be told, else None.
+    `volume`: which one this is where its files hold several (phases in an enhanced DICOM file), in a stable order.
     `selector`: what else its reader needs to find it again (archive members, phase, ...): picklable, without file
     contents.
     `root`: the INPUT it was found under. `warnings`: what finding it brought up, as in `Provenance`.
@@ -62,6 +63,7 @@ class Scan:
     files: tuple[Path, ...]
     root: Path
     series_uid: str | None = None
+    volume: int = 0
     selector: Any = None
     warnings: tuple[str, ...] = ()
 

@@ -44,9 +44,14 @@ def illustrate(
                 path = folder / f"{method}.{slugs[name]}{suffix}.gif"
                 draw_volume_gif(view, method, name, path, placement=placement)
     if "html" in wanted.formats:
-        from hirescam_cli.output.page import write_page
+        draw_page(folder, view)
 
-        write_page(view, folder / PAGE)
+
+def draw_page(folder: Path, view: CaseView) -> None:
+    """Write the page of a case, which holds every map of the view under every placement."""
+    from hirescam_cli.output.page import write_page
+
+    write_page(view, folder / PAGE)
 
 
 def _pictures(
@@ -67,7 +72,8 @@ def _pictures(
                 placement=placement,
                 smooth=wanted.smooth,
             )
-            view.label(name)["maps"][method]["picture"] = picture
+            if placement == view.placement:
+                view.label(name)["maps"][method]["picture"] = picture
         if len(view.cams) > 1:
             path = folder / f"comparison.{stems[name]}.png"
             draw_comparison(view, name, path, placement=placement, smooth=wanted.smooth)

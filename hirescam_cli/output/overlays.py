@@ -25,8 +25,9 @@ def write_overlays(
 ) -> dict[Path, Written]:
     """Write the overlays of `labels` for every method of the view: `grid` "scan" (8 bits), "cam" (exact) or "both".
 
-    Several are written at once, and all are settled when it returns. The overlay's file name is entered in the
-    view's summary. Under another placement than the case's own the placement is part of the name.
+    Several are written at once, and all are settled when it returns. The name of the overlay (that on the scan's grid,
+    if there is one) is entered in the view's summary. Under another placement than the case's own the placement is
+    part of the file name, and the summary goes on to name the case's own.
     """
     affine_ras = view.affines_ras[placement]
     suffix = "" if placement == view.placement else f".{placement}"
@@ -35,13 +36,16 @@ def write_overlays(
         for name in labels:
             cam, maps = view.map_of(method, name), view.label(name)["maps"][method]
             stem = f"{method}.{slugs[name]}{suffix}"
+            own = not suffix
             if grid in ("cam", "both"):
-                maps["overlay"] = f"{stem}.cam.nii.gz"
-                path = folder / maps["overlay"]
+                path = folder / f"{stem}.cam.nii.gz"
+                if own and maps["overlay"] is None:
+                    maps["overlay"] = path.name
                 tasks.append(partial(write_map, path, cam, affine_ras, compress=compress))
             if grid in ("scan", "both"):
-                maps["overlay"] = f"{stem}.nii.gz"
-                path = folder / maps["overlay"]
+                path = folder / f"{stem}.nii.gz"
+                if own:
+                    maps["overlay"] = path.name
                 tasks.append(
                     partial(write_overlay, path, cam, affine_ras, view.volume.grid, compress=compress)
                 )

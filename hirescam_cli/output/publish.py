@@ -34,6 +34,8 @@ _CANNOT_CREATE = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR,
     errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL,
 }  # fmt: skip
+# No room, over a quota or a limit, a failing or read-only medium: true of every scan that follows, too.
+STORAGE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 _UNSUPPORTED_EXCHANGE = {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM}
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -53,7 +55,11 @@ def output_error(error: OSError, name: str) -> HirescamError:
         )
     return OutputIOError(
         f"Writing {name} failed: {reason}.",
-        hint="Make room or repair the medium, then run the same command again: finished cases are kept.",
+        hint=(
+            "Raise the limit (ulimit -f), then run the same command again: finished cases are kept."
+            if error.errno == errno.EFBIG
+            else "Make room or repair the medium, then run the same command again: finished cases are kept."
+        ),
     )
 
 
@@ -237,6 +243,11 @@ def _swap(new: Path, old: Path) -> None:
         os.rename(aside, old)
         raise
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a name is one that only something being written, or left by a killed process, has."""
+    return _TEMPORARY.match(name) is not None
 
 
 def sweep(out: Path, cases: Iterable[str]) -> int:

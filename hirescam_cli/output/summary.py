@@ -42,12 +42,16 @@ def write(folder: Path, document: Mapping[str, Any]) -> None:
     (folder / FILE_NAME).write_bytes(dump(document))
 
 
-def input_section(volume: Volume, identifiers: Identifiers) -> dict[str, Any]:
-    """`input`: what was read. The series UID is left out unless it is valid and may be told."""
+def input_section(volume: Volume, identifiers: Identifiers, number: int = 0) -> dict[str, Any]:
+    """`input`: what was read; `number`: which volume, where the input holds several.
+
+    The series UID is left out unless it is valid and may be told.
+    """
     i, j, k = volume.array_ijk.shape
     return {
         "kind": volume.provenance.kind,
         "fingerprint": volume.provenance.fingerprint,
+        "volume": number,
         "shape": [int(i), int(j), int(k)],
         "spacing_mm": list(volume.spacing_mm),
         "affine": matrix(volume.affine_ras),

@@ -159,7 +159,7 @@ def test_numbers_that_json_does_not_know_are_never_written(tmp_path: Path, value
 def test_what_was_read() -> None:
     section = summary.input_section(VOLUME, "uids")
     assert section == {
-        "kind": "dicom", "fingerprint": HASH, "shape": [3, 4, 5], "spacing_mm": [0.7, 0.8, 2.5],
+        "kind": "dicom", "fingerprint": HASH, "volume": 0, "shape": [3, 4, 5], "spacing_mm": [0.7, 0.8, 2.5],
         "affine": [[-0.7, 0, 0, 1], [0, -0.8, 0, 2], [0, 0, 2.5, 3], [0, 0, 0, 1]],
         "orientation": "LPS", "series_uid": "1.2.3", "hu_min": -20.0, "hu_max": 39.0,
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -106,16 +107,20 @@ def _candidates(root: Path, series: list[list[Header]], identifiers: Identifiers
     order = sorted(range(len(places)), key=lambda n: (str(places[n].folder), places[n].series_uid or ""))
     own_name = root.resolve().name if root.is_dir() else PurePosixPath(root.name).stem
     named = case_names([places[n] for n in order], own_name or "scan", identifiers)
-    return [
-        _candidate(root, planes, case, identifiers, len(volumes[n]))
-        for n, cases in zip(order, named, strict=True)
-        for planes, case in zip(volumes[n], cases, strict=True)
-    ]
+    candidates: list[_Candidate] = []
+    shared: Counter[frozenset[Source]] = Counter()
+    for n, cases in zip(order, named, strict=True):
+        for planes, case in zip(volumes[n], cases, strict=True):
+            files = frozenset(plane.header.source for plane in planes)
+            candidates.append(_candidate(root, planes, case, identifiers, len(volumes[n]), shared[files]))
+            shared[files] += 1
+    return candidates
 
 
 def _candidate(
-    root: Path, planes: list[Plane], case: str, identifiers: Identifiers, volumes_of_series: int
+    root: Path, planes: list[Plane], case: str, identifiers: Identifiers, volumes_of_series: int, number: int
 ) -> _Candidate:
+    """`number`: of the volume among those in the same files."""
     headers = selected(planes)
     first = headers[0]
     count = slice_count(planes)
@@ -126,6 +131,7 @@ def _candidate(
         files=tuple(dict.fromkeys(header.source.path for header in headers)),
         root=root,
         series_uid=told_uid(first.series_uid, identifiers),
+        volume=number,
         selector=headers,
         warnings=_warnings(planes),
     )

@@ -1,0 +1,57 @@
+"""Pages for the cases of an output folder that have none, and the index and tables of all its cases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hirescam_cli.batch.index import write_index as write_tables
+from hirescam_cli.batch.lock import output_lock
+from hirescam_cli.errors import ExitCode, HirescamError, NoInputError
+from hirescam_cli.library import ScanLibrary
+from hirescam_cli.output.cases import case_folders, iter_cases
+from hirescam_cli.output.illustrate import PAGE
+from hirescam_cli.output.page import write_index as write_index_page
+from hirescam_cli.output.publish import sweep
+from hirescam_cli.rendering import RenderOptions, render_case
+
+
+def cases_without_page(out: Path) -> list[Path]:
+    """The folders of finished cases below `out` that have no page."""
+    return [
+        out / case["folder"]
+        for case in iter_cases(out)
+        if case["status"] == "ok" and not (out / case["folder"] / PAGE).is_file()
+    ]
+
+
+def add_pages(out: Path, folders: Sequence[Path], library: ScanLibrary) -> list[tuple[Path, HirescamError]]:
+    """Give these cases their page; returns those for which that failed, and why.
+
+    Raises what concerns more than one case: OutputCreateError (also where a run is at work), OutputIOError.
+    """
+    failures: list[tuple[Path, HirescamError]] = []
+    with output_lock(out, None):
+        sweep(out, [folder.relative_to(out).as_posix() for folder in folders])
+        for folder in folders:
+            try:
+                render_case(folder.resolve(), library, RenderOptions(formats=("html",)))
+            except HirescamError as error:
+                if error.exit_code != ExitCode.BAD_DATA:
+                    raise
+                failures.append((folder, error))
+    return failures
+
+
+def write_indexes(out: Path) -> None:
+    """Rebuild batch.json, predictions.csv, log.jsonl and index.html from the cases below `out`.
+
+    Raises NoInputError if there are none, OutputCreateError or OutputIOError.
+    """
+    if not case_folders(out):
+        raise NoInputError(
+            f"{out} holds no case of hirescam.", hint="Give the output folder of hirescam explain."
+        )
+    with output_lock(out, None):
+        write_tables(out)
+        write_index_page(out, iter_cases(out))
