@@ -9,141 +9,41 @@ worker that was given up too early and finishes late does no harm.
 
 from __future__ import annotations
 
-import logging
-import os
-import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from collections.abc import Mapping
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hirescam_cli.batch.cluster_worker import Answer, Job, explain_on_worker, open_on_worker
 from hirescam_cli.batch.events import Callback, Notice, Status
 from hirescam_cli.batch.index import INDEX_FILES
 from hirescam_cli.batch.lock import output_lock
-from hirescam_cli.batch.options import RunOptions, processors
+from hirescam_cli.batch.options import RunOptions
 from hirescam_cli.batch.plan import Plan
-from hirescam_cli.batch.readers import ReaderPool
 from hirescam_cli.batch.resume import Identity, finished_cases
+from hirescam_cli.batch.scheduler import connected, scheduler_lost, scheduler_needed
 from hirescam_cli.batch.signals import Interruption
 from hirescam_cli.batch.stages import Stages, identity_of
 from hirescam_cli.batch.tally import Tally
-from hirescam_cli.batch.worker import Failed, Reading, Task, Unchanged, failed
-from hirescam_cli.batch.writing import publish_case, publish_failure
-from hirescam_cli.children import child_environment
+from hirescam_cli.batch.worker import Failed, Task, failed
+from hirescam_cli.batch.writing import publish_failure
 from hirescam_cli.errors import (
     HirescamError,
-    OutputCreateError,
-    OutputIOError,
     ScanError,
-    UnavailableError,
-    UsageError,
 )
-from hirescam_cli.io.scan import Scan
 from hirescam_cli.model.spec import ModelSpec
 from hirescam_cli.output.publish import sweep
 from hirescam_cli.settings import Settings
 
 if TYPE_CHECKING:
-    from hirescam_cli.pipeline import RunFacts, Session
+    from hirescam_cli.pipeline import RunFacts
 
 _IN_FLIGHT = 2
 _LOSSES = 2
 _POLL_SECONDS = 0.5
-_CONNECT_SECONDS = 20.0
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a worker is told: everything but the scan is the same for all of them."""
-
-    out: Path
-    settings: Settings
-    spec: ModelSpec
-    stages: Stages
-    timeout: float | None
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a worker says of a case: how it ended and after how many seconds."""
-
-    status: Status
-    seconds: float
-    failure: Failed | None = None
-    warnings: tuple[str, ...] = ()
-
-
-class _Worker:
-    """What a worker process keeps between scans: the model, and one reader process."""
-
-    def __init__(self) -> None:
-        self.busy = threading.Lock()
-        self.job: Job | None = None
-        self.session: Session | None = None
-        self.readers: ReaderPool | None = None
-
-    def session_for(self, job: Job) -> Session:
-        """The model of `job`, loaded when it is another than before."""
-        if self.session is None or self.job != job:
-            self.session = job.stages.open_session(job.settings, job.spec)
-            self.job = job
-            if self.readers is not None:
-                self.readers.close()
-            self.readers = None
-        return self.session
-
-    def read(self, job: Job, task: Task) -> Any:
-        """Read in a process of its own: what crashes a decoder need not cost a worker and its model."""
-        if self.readers is None:
-            stages = job.stages
-            reading = Reading(
-                stages.read_case, stages.fingerprint, stages.fingerprint_of, job.spec, job.settings
-            )
-            self.readers = ReaderPool(reading, 1, job.timeout)
-            self.readers.start(1)
-        return next(self.readers.outcomes([task])).value
-
-
-_WORKER = _Worker()
-
-
-def open_on_worker(job: Job) -> RunFacts:
-    """Load the model on this worker; what a summary says of it."""
-    with _WORKER.busy:
-        return _WORKER.session_for(job).facts
-
-
-def explain_on_worker(job: Job, task: Task) -> Answer:
-    """One scan from its path to its published folder. Raises HirescamError for what ends the run."""
-    with _WORKER.busy:
-        began = time.monotonic()
-        session = _WORKER.session_for(job)
-        value = _WORKER.read(job, task)
-        if isinstance(value, Unchanged):
-            return Answer("skipped", time.monotonic() - began)
-        result = value if isinstance(value, Failed) else _explain(job, session, task.scan, value)
-        if isinstance(result, Failed):
-            if isinstance(result.error, OutputCreateError | OutputIOError):
-                raise result.error
-            seconds = time.monotonic() - began
-            publish_failure(
-                job.out, task.scan, job.settings, session.facts, job.stages, result.error, seconds
-            )
-            return Answer("failed", seconds, result)
-        return Answer("done", time.monotonic() - began, warnings=tuple(result.get("warnings") or ()))
-
-
-def _explain(job: Job, session: Session, scan: Scan, prepared: Any) -> Failed | dict[str, Any]:
-    try:
-        explained = job.stages.explain_prepared(session, prepared)
-    except UnavailableError:
-        raise
-    except Exception as error:
-        return failed(error, scan.name, "explain")
-    return publish_case(job.out, scan, job.settings, session.facts, job.stages, prepared, explained)
+_GATHER_SECONDS = 10.0
 
 
 def run_on_cluster(
@@ -164,11 +64,12 @@ def run_on_cluster(
     job = Job(absolute[0].out, absolute[1], absolute[2], stages, options.timeout)
     with ExitStack() as stack:
         stack.enter_context(interruption.installed() if options.handle_signals else nullcontext())
-        client = stack.enter_context(_client(options))
+        client = stack.enter_context(connected(options))
         if not stack.enter_context(output_lock(plan.out, plan.part)):
             tally.emit(Notice("no-locks", "The output's file system knows no locks."))
         run = _ClusterRun(client, job, tally, interruption)
-        tasks = run.tasks(absolute[0], options)
+        with scheduler_needed(client):
+            tasks = run.tasks(absolute[0], options)
         stack.enter_context(tally.started(run.current))
         run.go(tasks)
         return tally.finish()
@@ -187,57 +88,6 @@ def _absolute(plan: Plan, settings: Settings, spec: ModelSpec) -> tuple[Plan, Se
         replace(settings, weights=weights),
         replace(spec, weights_file=weights_file),
     )
-
-
-@contextmanager
-def _client(options: RunOptions) -> Iterator[Any]:
-    """A client of the scheduler, or of a cluster of this machine's own for "local"."""
-    try:
-        from distributed import Client, LocalCluster
-    except ImportError as error:
-        raise UsageError(
-            "--scheduler needs Dask, which is not installed.",
-            hint='Install "hirescam-cli[dask]", or divide the work with --num-parts and --part-id.',
-            code="dask-missing",
-        ) from error
-    with ExitStack() as stack:
-        address: Any = options.scheduler
-        if address == "local":
-            stack.enter_context(_children_search_the_installation())
-            address = stack.enter_context(
-                LocalCluster(
-                    n_workers=options.jobs or max(1, processors() // 2),
-                    threads_per_worker=1,
-                    dashboard_address=None,
-                    memory_limit=0,
-                    silence_logs=logging.CRITICAL,
-                )
-            )
-        try:
-            client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
-        except (OSError, ValueError) as error:
-            raise UnavailableError(
-                f"No Dask scheduler answers at {options.scheduler}.",
-                hint="Start one with `dask scheduler` and give its address, such as tcp://host:8786.",
-                code="scheduler-unreachable",
-            ) from error
-        yield stack.enter_context(client)
-
-
-@contextmanager
-def _children_search_the_installation() -> Iterator[None]:
-    """Inside the context, Python processes that others start search the working folder for no module."""
-    wanted = child_environment() | {"PYTHONSAFEPATH": "1"}
-    before = {name: os.environ.get(name) for name in ("PYTHONPATH", "PYTHONSAFEPATH")}
-    os.environ.update({name: wanted[name] for name in before})
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 @dataclass(frozen=True)
@@ -281,13 +131,14 @@ class _ClusterRun:
     def go(self, waiting: deque[Task]) -> None:
         """Give out all tasks and collect what came of them."""
         try:
-            while (waiting or self.under_way) and not self._ended():
-                self._give(waiting)
-                for future in self._ready():
-                    self._take(future, waiting)
+            with scheduler_needed(self.client):
+                while (waiting or self.under_way) and not self._ended():
+                    self._give(waiting)
+                    for future in self._ready():
+                        self._take(future, waiting)
+                self.client.cancel(list(self.under_way))
         except HirescamError as error:
             self.tally.end_with(error)
-        self.client.cancel(list(self.under_way))
         self.under_way.clear()
 
     def _ended(self) -> bool:
@@ -296,9 +147,7 @@ class _ClusterRun:
     def _workers(self) -> list[str]:
         """Addresses of the workers that may take scans: with a GPU of their own, if one was asked for by name."""
         if self.client.status != "running":
-            raise UnavailableError(
-                "The Dask scheduler is gone.", code="scheduler-lost", hint="Run again to resume."
-            )
+            raise scheduler_lost()
         workers = self.client.scheduler_info(n_workers=-1)["workers"]
         if self._resources():
             return [address for address, worker in workers.items() if worker.get("resources", {}).get("GPU")]
@@ -358,13 +207,23 @@ class _ClusterRun:
         if future.status in ("cancelled", "lost"):
             waiting.appendleft(given.task)
         elif error is None:
-            self._count(given.task, future.result())
+            self._gather(future, given, waiting)
         elif isinstance(error, HirescamError):
             raise error
         elif type(error).__name__ == "KilledWorker":
             self._lost(given, waiting, blame=True)
         else:
             self._set_aside(given.task, failed(error, given.task.scan.name, "run"), given.since)
+
+    def _gather(self, future: Any, given: _Given, waiting: deque[Task]) -> None:
+        """Fetch an answer, which is lost with its worker where that died between giving it and being asked for it."""
+        try:
+            answer = future.result(timeout=_GATHER_SECONDS)
+        except TimeoutError:
+            future.cancel()
+            self._lost(given, waiting, blame=False)
+        else:
+            self._count(given.task, answer)
 
     def _count(self, task: Task, answer: Answer) -> None:
         if answer.failure is None:

@@ -144,7 +144,7 @@ class Tally:
 
     def exit_code(self) -> int:
         """The exit code of the process, by what weighs most."""
-        if self.interruption.number is not None:
+        if self.interruption.number is not None and self.left > 0:
             return 128 + self.interruption.number
         if self.fatal is not None:
             return self.fatal.exit_code
@@ -161,7 +161,7 @@ class Tally:
 
     def reason(self) -> str | None:
         """Why the run ended early: "interrupted", an error's code, "max-failures" or None."""
-        if self.interruption.requested.is_set():
+        if self.interruption.requested.is_set() and self.left > 0:
             return "interrupted"
         if self.fatal is not None:
             return self.fatal.code
@@ -179,6 +179,8 @@ class Tally:
         document = self._index(ending)
         if self.fatal is not None:
             ending["exit_code"] = self.exit_code()
+        elif document is None and self.interruption.number is not None:
+            ending["exit_code"] = 128 + self.interruption.number
         self.emit(RunFinished(**ending))
         cases = tuple(scan.case for scan in self.plan.scans if scan.case in self.there)
         return {**ending, "cases": cases, "failures": tuple(self.failures), "document": document}
@@ -206,4 +208,4 @@ class Tally:
             self.emit(
                 Notice("abandoned", "The case being written was given up; the next run makes it again.")
             )
-            os._exit(self.exit_code())
+            os._exit(128 + self.interruption.number)

@@ -19,6 +19,8 @@ LPS_TO_RAS: Affine = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 _CODES = (("L", "R"), ("P", "A"), ("I", "S"))
 
+OBLIQUE_DEGREES = 1.0
+
 
 def from_parts(linear: ArrayLike, translation: ArrayLike) -> Affine:
     """4x4 affine from its 3x3 linear part and its translation [3]."""
@@ -79,6 +81,11 @@ def obliquity_degrees(affine: Affine) -> float:
         for axis, (world, _) in enumerate(nearest_axes(affine))
     ]
     return float(max(angles))
+
+
+def is_oblique(affine: Affine) -> bool:
+    """Whether planes along the index axes are visibly others than the patient's: more than a degree apart."""
+    return obliquity_degrees(affine) > OBLIQUE_DEGREES
 
 
 def shear_cosine(affine: Affine) -> float:

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from hirescam_cli.batch import RunOptions, cluster, plan
-from hirescam_cli.batch.events import CaseFinished, Event
+from hirescam_cli.batch import RunOptions, plan, scheduler
+from hirescam_cli.batch.events import CaseFinished, Event, Notice
 from hirescam_cli.batch.run import BatchResult, run
 from hirescam_cli.batch.signals import Interruption
 from hirescam_cli.errors import ModelError, UnavailableError, UsageError
@@ -61,7 +61,7 @@ def processes(*commands: list[str]) -> Iterator[list[subprocess.Popen[bytes]]]:
 
 @contextmanager
 def dask_cluster(*worker_options: str) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
-    """A scheduler and two worker processes: the address and the workers."""
+    """A scheduler and two worker processes: the address and the three processes."""
     address = f"tcp://127.0.0.1:{free_port()}"
     dask = [sys.executable, "-m", "dask"]
     scheduler = [
@@ -74,8 +74,8 @@ def dask_cluster(*worker_options: str) -> Iterator[tuple[str, list[subprocess.Po
         "--no-dashboard",
     ]
     worker = [*dask, "worker", address, "--nthreads", "2", "--no-dashboard", *worker_options]
-    with processes(scheduler, worker, worker) as (_, *workers):
-        yield address, workers
+    with processes(scheduler, worker, worker) as started:
+        yield address, started
 
 
 def go(
@@ -100,7 +100,7 @@ def test_a_worker_that_is_killed_costs_no_case(tmp_path: Path, model: Path) -> N
     for number in range(4):
         make_scan(inputs / f"pause{number}.nii.gz", 50 + number)
     events: list[Event] = []
-    with dask_cluster("--no-nanny") as (address, workers):
+    with dask_cluster("--no-nanny") as (address, (_, *workers)):
         killer = threading.Thread(target=kill_when_busy, args=(events, workers[0]))
         killer.start()
         result = go(inputs, tmp_path / "out", model, events, scheduler=address)
@@ -169,7 +169,7 @@ def test_asking_for_the_end_ends_a_cluster_run(tmp_path: Path, model: Path) -> N
 
 
 def test_no_scheduler_there(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "_CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(scheduler, "_CONNECT_SECONDS", 0.5)
     with pytest.raises(UnavailableError) as caught:
         go(
             make_scans(tmp_path / "in", 1),
@@ -179,6 +179,59 @@ def test_no_scheduler_there(tmp_path: Path, model: Path, monkeypatch: pytest.Mon
         )
     assert (caught.value.code, caught.value.exit_code) == ("scheduler-unreachable", 69)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_killed_scheduler_ends_the_run_and_a_second_one_resumes_it(tmp_path: Path, model: Path) -> None:
+    inputs = make_scans(tmp_path / "in", 4)
+    for number in range(4):
+        make_scan(inputs / f"pause{number}.nii.gz", 50 + number)
+    events: list[Event] = []
+    with dask_cluster("--no-nanny") as (address, (killed, *_)):
+        killer = threading.Thread(target=kill_when_busy, args=(events, killed))
+        killer.start()
+        result = go(inputs, tmp_path / "out", model, events, scheduler=address)
+        killer.join()
+    assert (result.exit_code, result.stopped, result.failed) == (69, "scheduler-lost", 0)
+    assert result.left > 0
+    said = [event for event in events if isinstance(event, Notice) and event.code == "scheduler-lost"]
+    assert len(said) == 1
+    assert "run the same command again" in str(said[0].message)
+    assert_whole(tmp_path / "out")
+    again = go(inputs, tmp_path / "out", model, jobs=0)
+    assert (again.done + again.skipped, again.exit_code) == (8, 0)
+    assert again.skipped >= result.done
+    assert leftovers(tmp_path / "out") == []
+
+
+def test_a_scheduler_killed_before_the_first_scan_is_named(tmp_path: Path, model: Path) -> None:
+    """While the run waits for workers."""
+    address = f"tcp://127.0.0.1:{free_port()}"
+    port = address.rpartition(":")[2]
+    dask = [
+        sys.executable,
+        "-m",
+        "dask",
+        "scheduler",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        port,
+        "--no-dashboard",
+    ]
+    with processes(dask) as (alone,):
+        events: list[Event] = []
+
+        def kill() -> None:
+            while not any(isinstance(event, Notice) for event in list(events)):
+                time.sleep(0.02)
+            alone.kill()
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        with pytest.raises(UnavailableError, match="scheduler is gone") as caught:
+            go(make_scans(tmp_path / "in", 1), tmp_path / "out", model, events, scheduler=address)
+        killer.join()
+    assert (caught.value.code, caught.value.exit_code) == ("scheduler-lost", 69)
 
 
 def test_dask_is_an_extra(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

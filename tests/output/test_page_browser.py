@@ -360,3 +360,12 @@ def test_fits_a_small_screen(opened: Browser) -> None:
             name,
         )
         assert min(box) > 250
+
+
+@pytest.mark.parametrize(("degrees", "name"), [(0.0, "Axial"), (12.0, "Axial of the scan")])
+def test_planes_of_an_oblique_scan_are_called_the_scans(
+    browser: Browser, tmp_path: Path, degrees: float, name: str
+) -> None:
+    write_page(make_case(degrees=degrees).view, tmp_path / "page.html")
+    browser.open(tmp_path / "page.html")
+    assert browser.driver.find_element("css selector", "#figure-Axial .plane-name").text == name

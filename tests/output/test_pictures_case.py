@@ -212,7 +212,7 @@ def test_83_labels_are_readable_and_sorted() -> None:
     target = io.BytesIO()
     draw_slice_scores(known.view, target)
     picture = np.asarray(Image.open(target))
-    assert picture.shape == (104 + 83 * 14 + 112, 1200, 3)
+    assert picture.shape == (104 + 83 * 14 + 138, 1200, 3)
     for edge in (picture[:6], picture[-6:], picture[:, :8], picture[:, -8:]):
         assert (edge == 255).all()
     probabilities = [e["probability"] for e in score_table(known.view).entries]
@@ -265,3 +265,40 @@ def test_every_kind_of_picture_has_a_name_and_goes_to_paths(known, tmp_path) -> 
     for path in folder.iterdir():
         with Image.open(path) as image:
             image.load()
+
+
+MARK = "DEMONSTRATION MODEL, NO CLINICAL MEANING"
+
+
+def _written(monkeypatch, draw) -> list[str]:
+    """Every text that a picture holds."""
+    drawn: list[str] = []
+    original = Canvas.text
+
+    def recording(self, x, y, text, *args, **kwargs):
+        drawn.append(text)
+        return original(self, x, y, text, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Canvas, "text", recording)
+        draw(io.BytesIO())
+    return drawn
+
+
+@pytest.mark.parametrize("demonstration", [True, False])
+@pytest.mark.parametrize("kind", ["label", "comparison", "scores", "animation"])
+def test_every_picture_names_model_and_case_and_marks_a_demonstration(
+    known, monkeypatch, kind, demonstration
+) -> None:
+    model = {**known.view.summary["model"], "demonstration": demonstration}
+    view = replace(known.view, summary={**known.view.summary, "model": model})
+    draw = {
+        "label": lambda target: draw_label(view, "hirescam", "nodule", target),
+        "comparison": lambda target: draw_comparison(view, "nodule", target),
+        "scores": lambda target: draw_slice_scores(view, target),
+        "animation": lambda target: draw_volume_gif(view, "hirescam", "nodule", target),
+    }[kind]
+    texts = _written(monkeypatch, draw)
+    (source,) = [text for text in texts if text.startswith("model made-up")]
+    assert "case a/made-up" in source
+    assert texts.count(MARK) == demonstration

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hirescam_cli import __version__
 from hirescam_cli.errors import OutputCreateError
+from hirescam_cli.geometry import affine as affines
 from hirescam_cli.output.page.document import chosen, document, json_text, script, style
 from hirescam_cli.output.page.encode import PageTooLarge, pack_maps, pack_scan
 from hirescam_cli.output.pictures.colour import negative_ramp, positive_ramp, to_bytes
@@ -68,7 +69,11 @@ def page_text(view: CaseView) -> str:
     described = {
         "version": __version__,
         "summary": summary,
-        "scan": {**scan.describe(), "spacing_mm": list(view.volume.spacing_mm)},
+        "scan": {
+            **scan.describe(),
+            "spacing_mm": list(view.volume.spacing_mm),
+            "oblique": affines.is_oblique(view.volume.affine_ras),
+        },
         "maps": [
             {"id": f"map-{n}", "method": method, **packed.describe()}
             for n, (method, packed) in enumerate(zip(view.cams, maps, strict=True))

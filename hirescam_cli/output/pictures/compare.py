@@ -12,7 +12,7 @@ from hirescam_cli.errors import UsageError
 from hirescam_cli.output.pictures.canvas import INK, MUTED, Canvas, number, write_png
 from hirescam_cli.output.pictures.colour import RGB, Scale
 from hirescam_cli.output.pictures.figure import WIDTH
-from hirescam_cli.output.pictures.panels import draw_colour_bar, draw_plane, plane_title
+from hirescam_cli.output.pictures.panels import draw_colour_bar, draw_plane, draw_source, plane_title
 from hirescam_cli.output.pictures.planes import PLANES, Box
 from hirescam_cli.output.pictures.scene import (
     METHOD_NAMES,
@@ -31,7 +31,7 @@ _MARGIN, _GAP, _TITLE = 24, 18, 26
 _COLUMN = (WIDTH - 2 * _MARGIN - 2 * _GAP) // 3
 _TALLEST = 440
 _HEAD = 176
-_FOOT = 92
+_FOOT = 116
 
 
 def draw_comparison(
@@ -90,7 +90,7 @@ def render_comparison(first: Scene, second: Scene, difference: Scene) -> RGB:
         y += _TITLE
         for n, plane in enumerate(row):
             x = _left(n)
-            title = plane_title(plane.frame) if n == 0 else None
+            title = plane_title(plane.frame, oblique=first.oblique) if n == 0 else None
             draw_plane(
                 canvas, x, y, plane.frame, plane.rgb(first.view.window_hu, scale), cross_mm=cross, title=title
             )
@@ -100,6 +100,7 @@ def render_comparison(first: Scene, second: Scene, difference: Scene) -> RGB:
         "Evidence for (warm) and against (cold) the label, logits per cell; one scale for all three columns"
     )
     draw_colour_bar(canvas, _MARGIN, y + 20, bar, scale, -scale.limit or -1.0, scale.limit or 1.0, title)
+    draw_source(canvas, _MARGIN, first.view.summary)
     return canvas.rgb()
 
 

@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 from hirescam_cli.output.pictures.canvas import MUTED, Canvas, number, write_png
 from hirescam_cli.output.pictures.colour import RGB
-from hirescam_cli.output.pictures.panels import draw_colour_bar, draw_plane, draw_profile, plane_title
+from hirescam_cli.output.pictures.panels import (
+    draw_colour_bar,
+    draw_plane,
+    draw_profile,
+    draw_source,
+    plane_title,
+)
 from hirescam_cli.output.pictures.planes import Box
 from hirescam_cli.output.pictures.scene import Scene, facts, headline, make_scene, on_scan, slice_positions_mm
 from hirescam_cli.output.view import CaseView
@@ -26,7 +32,7 @@ _PROFILE, _WIDEST_PROFILE = 200, 340
 _NARROWEST = 170
 _CAPTION = 420
 _LONGEST = 900
-_FOOT = 50
+_FOOT = 76
 _NAMES = 98
 
 
@@ -101,10 +107,11 @@ def render_label(scene: Scene) -> RGB:
             plane.rgb(scene.view.window_hu, scene.scale),
             cross_mm=cross,
             ruler=plane.frame.name == "axial",
-            title=plane_title(plane.frame),
+            title=plane_title(plane.frame, oblique=scene.oblique),
         )
     _caption(canvas, layout, scene)
     _profile(canvas, layout, scene)
+    draw_source(canvas, _MARGIN, scene.view.summary)
     return canvas.rgb()
 
 

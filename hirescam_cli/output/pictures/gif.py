@@ -19,21 +19,24 @@ from hirescam_cli.output.pictures.canvas import INK, MUTED, Canvas, font_file
 from hirescam_cli.output.pictures.colour import RGB, Scale, to_bytes
 from hirescam_cli.output.pictures.panels import COLD, WARM, draw_colour_bar, draw_profile
 from hirescam_cli.output.pictures.scene import (
+    DEMONSTRATION,
     METHOD_NAMES,
     PlaneImage,
     Scene,
     certificate,
     half_spacing_mm,
     headline,
+    is_demonstration,
     make_scene,
     signed_mm,
     slice_positions_mm,
+    source_text,
 )
 from hirescam_cli.output.view import CaseView
 
 MAX_BYTES = 8_000_000
 
-_MARGIN, _HEAD, _FOOT = 16, 92, 58
+_MARGIN, _HEAD, _FOOT = 16, 92, 96
 _AXIS_GAP, _PROFILE, _NARROWEST = 64, 120, 120
 _SECONDS = 10.0
 _BAYER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]])
@@ -175,6 +178,11 @@ def _backdrop(scene: Scene, rows: int, columns: int) -> tuple[RGB, tuple[int, in
         )
     else:
         canvas.text(_MARGIN, _HEAD + rows + 26, "No positive evidence anywhere.", 13, bold=True)
+    summary = scene.view.summary
+    if is_demonstration(summary):
+        mark = canvas.fitted(DEMONSTRATION, room, 11, bold=True)
+        canvas.text(_MARGIN, _HEAD + rows + 66, mark, 11, colour=WARM, bold=True)
+    canvas.text(_MARGIN, _HEAD + rows + 84, canvas.fitted(source_text(summary), room, 11), 11, colour=MUTED)
     return canvas.rgb(), area
 
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hirescam_cli.output.pictures.canvas import INK, MUTED, RULE, Anchor, Canvas, number, ticks
-from hirescam_cli.output.pictures.colour import RGB, Scale, negative_ramp, positive_ramp, to_bytes
+from hirescam_cli.output.pictures.colour import RGB, Scale, to_bytes
 from hirescam_cli.output.pictures.planes import Frame
-from hirescam_cli.output.pictures.scene import half_spacing_mm, on_scan, signed_mm
+from hirescam_cli.output.pictures.scene import (
+    DEMONSTRATION,
+    half_spacing_mm,
+    is_demonstration,
+    on_scan,
+    signed_mm,
+    source_text,
+)
 
 WARM, COLD = "#c8452f", "#2d6fae"
 
@@ -19,11 +27,10 @@ _ROOM_FOR_SIDES, _ROOM_FOR_RULER = 50, 110
 _NORMAL_NAMES = ("x", "y", "z")
 
 
-def plane_title(frame: Frame) -> str:
-    """ "Axial, z = −288.0 mm"."""
-    return (
-        f"{frame.name.capitalize()}, {_NORMAL_NAMES[frame.normal_axis]} = {signed_mm(frame.position_mm)} mm"
-    )
+def plane_title(frame: Frame, *, oblique: bool = False) -> str:
+    """ "Axial, z = −288.0 mm": a plane of the patient's axes, which is said where the scan has others (`oblique`)."""
+    name = f"{frame.name.capitalize()}{' of the patient' if oblique else ''}"
+    return f"{name}, {_NORMAL_NAMES[frame.normal_axis]} = {signed_mm(frame.position_mm)} mm"
 
 
 def draw_plane(
@@ -144,19 +151,15 @@ def _bar_labels(canvas: Canvas, width: int, low: float, high: float) -> list[tup
     return labels
 
 
-def hexadecimal(colour: NDArray[np.float64]) -> str:
-    """A colour in 0 .. 1 as "#rrggbb"."""
-    return "#" + "".join(f"{round(float(c) * 255):02x}" for c in colour)
-
-
-def positive_colour(part: float = 0.5) -> str:
-    """A colour of the positive ramp."""
-    return hexadecimal(positive_ramp()[round(part * 255)])
-
-
-def negative_colour(part: float = 0.5) -> str:
-    """A colour of the negative ramp."""
-    return hexadecimal(negative_ramp()[round(part * 255)])
+def draw_source(canvas: Canvas, margin: int, summary: Mapping[str, Any], size: float = 13.0) -> None:
+    """The last line of a picture: whose figures these are, and that a demonstration model's mean nothing."""
+    room, y = canvas.width - 2.0 * margin, canvas.height - 14.0
+    x = float(margin)
+    if is_demonstration(summary):
+        canvas.text(x, y, DEMONSTRATION, size, colour=WARM, bold=True)
+        used = canvas.text_width(DEMONSTRATION, size, bold=True) + size
+        x, room = x + used, room - used
+    canvas.text(x, y, canvas.fitted(source_text(summary), room, size), size, colour=MUTED)
 
 
 def draw_profile(

@@ -26,6 +26,7 @@ from hirescam_cli.output.pictures.planes import (
 )
 from hirescam_cli.output.view import CaseView
 
+DEMONSTRATION = "DEMONSTRATION MODEL, NO CLINICAL MEANING"
 METHOD_NAMES = {"hirescam": "HiResCAM", "gradcam": "Grad-CAM"}
 PLACEMENT_NAMES = {
     "stretch": "stretch (cells span the image)",
@@ -83,6 +84,11 @@ class Scene:
         """From 0 to the map's maximum; signed, to its largest magnitude on either side."""
         limit = max(0.0, float(self.cam.max()))
         return Scale(max(limit, -float(self.cam.min())) if self.signed else limit, self.signed)
+
+    @property
+    def oblique(self) -> bool:
+        """Whether the scan's own axes are others than the patient's."""
+        return affines.is_oblique(self.view.volume.affine_ras)
 
     @property
     def entry(self) -> Mapping[str, Any]:
@@ -218,6 +224,17 @@ def headline(entry: Mapping[str, Any]) -> str:
     )
 
 
+def is_demonstration(summary: Mapping[str, Any]) -> bool:
+    """Whether the figures of a case are those of the demonstration model."""
+    return bool((summary.get("model") or {}).get("demonstration"))
+
+
+def source_text(summary: Mapping[str, Any]) -> str:
+    """Model and case that a picture's figures are of."""
+    model = (summary.get("model") or {}).get("name")
+    return f"model {model}  ·  case {summary.get('case')}"
+
+
 def facts(scene: Scene) -> list[tuple[str, str]]:
     """The caption: what the picture shows and how far it can be trusted, as (name, value) pairs."""
     summary, entry = scene.view.summary, scene.entry
@@ -236,9 +253,6 @@ def facts(scene: Scene) -> list[tuple[str, str]]:
         rows.append(("Seen", f"{_percent(share)} of the scan{_unseen_note(share)}"))
     if (padding := entry["maps"][scene.method].get("padding_share")) is not None and padding >= 0.005:
         rows.append(("Padding", f"{_percent(padding)} of the evidence lies on padding, outside the scan"))
-    model = summary.get("model") or {}
-    demonstration = " (demonstration, no clinical meaning)" if model.get("demonstration") else ""
-    rows.append(("Model", f"{model.get('name')}{demonstration}"))
     rows.append(("Window", f"{number(low, 6)} to {number(high, 6)} HU, as the network"))
     return rows
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hirescam_cli.output.pictures.canvas import INK, MUTED, RULE, Canvas, number, ticks, write_png
 from hirescam_cli.output.pictures.colour import RGB, even_ramp, to_bytes
 from hirescam_cli.output.pictures.figure import WIDTH
-from hirescam_cli.output.pictures.panels import WARM
+from hirescam_cli.output.pictures.panels import WARM, draw_source
 from hirescam_cli.output.pictures.planes import bounding_box
 from hirescam_cli.output.pictures.scene import half_spacing_mm, on_scan, probability, slice_positions_mm
 from hirescam_cli.output.view import CaseView
@@ -22,7 +22,7 @@ from hirescam_cli.output.view import CaseView
 _MARGIN = 24
 _NAMES = 236
 _PROBABILITIES = 190
-_HEAD, _FOOT = 104, 112
+_HEAD, _FOOT = 104, 138
 _LOWEST_ROW, _HIGHEST_ROW, _BODY = 14, 28, 620
 _UNSEEN = 0.84
 
@@ -36,12 +36,16 @@ def _ramps() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 @dataclass(frozen=True, eq=False)
 class ScoreTable:
-    """Slice scores [label, S] in logits, labels by falling probability, z in mm of each slice group [S]."""
+    """Slice scores [label, S] in logits, labels by falling probability, z in mm of each slice group [S].
+
+    `summary`: of the case.
+    """
 
     entries: tuple[Mapping[str, Any], ...]
     scores: NDArray[np.float64]
     positions_mm: NDArray[np.float64]
     span_mm: tuple[float, float]
+    summary: Mapping[str, Any]
 
     @property
     def on_scan(self) -> NDArray[np.bool_]:
@@ -70,6 +74,7 @@ def score_table(view: CaseView, labels: Sequence[str] | None = None) -> ScoreTab
         np.array([entry["slice_scores"] for entry in entries], dtype=np.float64),
         slice_positions_mm(cams.shape, view.affines_ras["stretch"]),
         (box.high[2], box.low[2]),
+        view.summary,
     )
 
 
@@ -122,6 +127,7 @@ def render_slice_scores(table: ScoreTable, *, shared: bool = True) -> RGB:
     _rows(canvas, table, row, x, width)
     _z_axis(canvas, table, x, width, _HEAD + rows * row)
     _key(canvas, table, x, _HEAD + rows * row + 66, width, shared=shared)
+    draw_source(canvas, _MARGIN, table.summary)
     return canvas.rgb()
 
 

@@ -5,6 +5,10 @@ const EDGES = ["left", "right", "top", "bottom"];
 /** The figure of a plane: canvas, caption, slice slider, button to enlarge. */
 function planeFigure(theCase, definition, navigator, ramps, enlarge) {
   const { name, normal } = definition;
+  // Planes of the page follow the scan's own axes; pictures cut the patient's, and call them so.
+  const caption = theCase.description.scan.oblique
+    ? make("span", { class: "plane-name", title: "along the scan's own axes, not the patient's" }, `${name} of the scan`)
+    : make("span", { class: "plane-name" }, name);
   const count = theCase.shape[normal];
   const canvas = make("canvas", {
     id: `plane-${name}`,
@@ -36,7 +40,7 @@ function planeFigure(theCase, definition, navigator, ramps, enlarge) {
     "figure",
     { class: "plane", id: `figure-${name}` },
     canvas,
-    make("figcaption", { class: "plane-caption" }, make("span", { class: "plane-name" }, name), number),
+    make("figcaption", { class: "plane-caption" }, caption, number),
     place,
     ...definition.letters.map((letter, n) => make("span", { class: `side-letter ${EDGES[n]}` }, letter)),
     button,
