@@ -75,6 +75,8 @@ CHOICES: dict[str, Choice] = {
     "series": Choice(("all", "largest"), (("UID", re.compile(rf"(?=.{{1,{_MAX_UID}}}$){_UID.pattern}")),)),
 }
 
+METHODS = CHOICES["method"].words
+
 
 def variable(option: str) -> str:
     """The environment variable that sets an option of the command line."""

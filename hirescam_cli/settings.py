@@ -12,9 +12,7 @@ from hirescam_cli import __version__
 from hirescam_cli.errors import UsageError
 from hirescam_cli.io.scan import ReadOptions
 from hirescam_cli.model.spec import ModelSpec
-from hirescam_cli.options import CHOICES, Grid, Identifiers, check_choice
-
-METHODS = CHOICES["method"].words
+from hirescam_cli.options import Grid, Identifiers, check_choice
 
 
 @dataclass(frozen=True)

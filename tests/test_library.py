@@ -146,7 +146,7 @@ def test_the_scan_is_read_as_it_was(tmp_path: Path) -> None:
 def test_two_nifti_transforms_are_chosen_between_as_before(tmp_path: Path) -> None:
     path = make_nifti(tmp_path / "scan.nii")
     loaded: Any = nibabel.load(path)
-    image = nibabel.Nifti1Image(np.array(loaded.dataobj), None, loaded.header)
+    image = nibabel.Nifti1Image(np.asarray(loaded.dataobj).copy(), None, loaded.header)
     image.set_qform(np.diag([-3.0, -3.0, 3.0, 1.0]), 1)
     nibabel.save(image, path)
     for prefer in ("sform", "qform"):

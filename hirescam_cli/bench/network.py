@@ -18,7 +18,7 @@ from hirescam_cli.bench.timing import interleaved, ratio
 from hirescam_cli.bench.workload import Workload
 from hirescam_cli.explain.engine import Engine, InputScale
 from hirescam_cli.model.registry import Network
-from hirescam_cli.settings import METHODS
+from hirescam_cli.options import METHODS
 
 _SOME_GROUPS = 8
 _PEER_GROUPS = 2

@@ -2,7 +2,7 @@
 layer.
 
 A: activations [S, C, h, w] of the target layer; G: gradient of one label's logit (before the sigmoid) with
-respect to A. All results are signed and in logit units; display forms (ReLU, scaling) are made elsewhere.
+respect to A. All results are signed and in logit units.
 Draelos and Carin, "Use HiResCAM instead of Grad-CAM for faithful explanations" (arXiv 2011.08891); Selvaraju
 et al., "Grad-CAM" (arXiv 1610.02391).
 """
@@ -16,11 +16,6 @@ from torch import Tensor
 def hirescam(activations: Tensor, gradients: Tensor) -> Tensor:
     """HiResCAM maps [L, S, h, w] = sum over c of G * A, from A [S, C, h, w] and G [L, S, C, h, w]."""
     return torch.einsum("scyx,lscyx->lsyx", activations, gradients)
-
-
-def gradcam_weights(gradients: Tensor) -> Tensor:
-    """Grad-CAM's alpha [L, C]: the mean of G [L, S, C, h, w] over slices and plane."""
-    return gradients.mean(dim=(1, 3, 4))
 
 
 def gradcam(activations: Tensor, alpha: Tensor) -> Tensor:
@@ -47,12 +42,3 @@ def gradcam_weights_last_layer(weight: Tensor, groups: int) -> Tensor:
     Summed in float64, since positive and negative weights nearly cancel in the mean.
     """
     return (weight.double().mean(dim=(2, 3)) / groups).to(weight.dtype)
-
-
-def display_form(cam: Tensor) -> Tensor:
-    """The authors' display form of one map: ReLU, minus its minimum, divided by its maximum (0 if nothing is
-    left)."""
-    positive = torch.relu(cam)
-    positive = positive - positive.min()
-    peak = positive.max()
-    return positive / peak if peak > 0 else positive

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-METHODS = ("hirescam", "gradcam")
-
 
 @dataclass(frozen=True, eq=False)
 class Explanation:

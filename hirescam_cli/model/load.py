@@ -57,6 +57,13 @@ def load_model(spec: ModelSpec, weights: Path | None = None) -> LoadedModel:
             code="weights-unavailable",
         )
     architecture = find_architecture(spec.architecture)
+    if spec.preparation.slices % architecture.slices_per_group:
+        raise ModelError(
+            f"The model {spec.name} is inconsistent: preparation.slices is {spec.preparation.slices}, which makes no "
+            f"whole groups of {architecture.slices_per_group}, as {spec.architecture} takes them.",
+            hint="Correct preparation.slices.",
+            code="model-parameters",
+        )
     network = architecture.build(spec.parameters, len(spec.labels))
     cells = architecture.layer_grid(network, network.last_layer, spec.preparation.side).cells
     if (cells, cells) != tuple(network.fc.kernel_size):

@@ -261,10 +261,8 @@ class _Reader:
             raise self.fail("preparation.hu_clip", clip, "limits within 16 bits")
         slices = self.get(table, "slices", int, "a number of slices")
         side = self.get(table, "side", int, "a number of pixels")
-        if slices < 3 or slices % 3 or side < 1:
-            raise self.fail(
-                "preparation.slices, side", (slices, side), "a multiple of 3, and a positive number"
-            )
+        if slices < 1 or side < 1:
+            raise self.fail("preparation.slices, side", (slices, side), "two positive numbers")
         fixed = {"interpolation": ("bspline", "linear"), "padding": ("minimum",), "centring": ("centre",)}
         choice = {}
         for key, allowed in fixed.items():

@@ -28,11 +28,6 @@ def case_folders(out: Path) -> list[str]:
     return sorted(found)
 
 
-def read_cases(out: Path) -> list[dict[str, Any]]:
-    """All cases below `out`, in the order of their folders; see `iter_cases`, which holds one at a time."""
-    return list(iter_cases(out))
-
-
 def iter_cases(out: Path) -> Iterator[dict[str, Any]]:
     """Each case's summary with its "folder", in their order: the one list that every table and page is made from.
 

@@ -22,7 +22,7 @@ from hirescam_cli.geometry.resample import aligned_axes, linear_matrix, resample
 
 Buffer: TypeAlias = bytes | memoryview
 
-DEFAULT_COMPRESSION = 1
+
 _GZIP_WBITS = 16 + isal_zlib.MAX_WBITS
 _GZIP_MEMORY = 9
 _SLAB = 4

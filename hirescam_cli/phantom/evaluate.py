@@ -24,10 +24,10 @@ import torch
 from numpy.typing import NDArray
 
 from hirescam_cli.explain.engine import Engine, InputScale
-from hirescam_cli.explain.explanation import METHODS
 from hirescam_cli.geometry import affine as affines
 from hirescam_cli.model.load import LoadedModel, load_model
 from hirescam_cli.model.spec import load_spec
+from hirescam_cli.options import METHODS
 from hirescam_cli.phantom.data import varied_phantom
 from hirescam_cli.phantom.generate import Phantom
 from hirescam_cli.prepare import prepare

@@ -195,8 +195,9 @@ def test_the_index_is_made_from_cases_only(tmp_path: Path) -> None:
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken/summary.json").write_text("{")
     document = write_index(tmp_path)
-    assert [entry["case"] for entry in document["cases"]] == ["a/b", "z"]
-    assert (document["counts"], document["run"]) == ({"ok": 1, "failed": 1}, None)
+    assert [entry["case"] for entry in document["cases"]] == ["a/b", "broken", "z"]
+    assert (document["counts"], document["run"]) == ({"ok": 1, "failed": 2}, None)
+    assert document["cases"][1]["error"]["code"] == "summary-unreadable"
     assert json.loads((tmp_path / "batch.json").read_text()) == document
     with (tmp_path / "predictions.csv").open(newline="") as file:
         rows = list(csv.reader(file))

@@ -16,11 +16,14 @@ from typing import Any
 import psutil
 import pytest
 
-from hirescam_cli.batch import signals
+from hirescam_cli.batch import RunOptions, signals
+from hirescam_cli.batch.events import CaseFinished, Event
 from hirescam_cli.batch.lock import LOCK, output_lock
-from hirescam_cli.batch.plan import Part
+from hirescam_cli.batch.plan import Part, plan
+from hirescam_cli.batch.run import run
 from hirescam_cli.batch.signals import Dropped, Interruption
 from hirescam_cli.errors import OutputCreateError
+from hirescam_cli.io import InputPath, ReadOptions, discover
 from tests.batch.world import (
     assert_whole,
     complete,
@@ -30,6 +33,7 @@ from tests.batch.world import (
     make_scan,
     make_scans,
     start,
+    tiny_settings,
 )
 
 
@@ -233,3 +237,24 @@ def test_raising_the_flag_takes_no_lock(monkeypatch: pytest.MonkeyPatch) -> None
     interruption.request()
     assert interruption.requested.wait(0.0)
     assert not any(isinstance(value, threading.Event) for value in vars(interruption).values())
+
+
+@pytest.mark.parametrize(("left", "code", "stopped"), [(0, 0, None), (1, 143, "interrupted")])
+def test_a_signal_when_all_is_done_takes_nothing_back(
+    tmp_path: Path, model: Path, left: int, code: int, stopped: str | None
+) -> None:
+    """SIGTERM arrives while the last case but `left` ends: done is done, whatever was asked for since."""
+    inputs = make_scans(tmp_path / "in", 2)
+    cases = plan(discover([InputPath(inputs)], ReadOptions()), tmp_path / "out")
+    events: list[Event] = []
+
+    def struck(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, CaseFinished) and event.left == left:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.2)
+
+    result = run(cases, tiny_settings(model), RunOptions(jobs=0), struck)
+    assert (result.left, result.exit_code, result.stopped) == (left, code, stopped)
+    assert json.loads((tmp_path / "out" / "batch.json").read_text())["run"]["exit_code"] == code
+    assert_whole(tmp_path / "out")

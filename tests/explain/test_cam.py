@@ -17,11 +17,6 @@ def test_hirescam_multiplies_each_cell_with_its_own_gradient() -> None:
     assert cam.hirescam(A, G).tolist() == [[[[7.0, -2.0]], [[-2.0, 5.0]]]]
 
 
-def test_gradcam_weights_are_the_mean_over_slices_and_plane() -> None:
-    # channel 0: (1 - 1 + 7 + 3) / 4 = 2.5; channel 1: (2 + 5 - 1 + 0.5) / 4 = 1.625
-    assert cam.gradcam_weights(G).tolist() == [[2.5, 1.625]]
-
-
 def test_gradcam_uses_one_weight_a_channel() -> None:
     maps = cam.gradcam(A, torch.tensor([[2.5, 1.625]]))
     # group 0: [2.5 + 3*1.625, 2.5*2]; group 1: [2*1.625, 2.5 + 4*1.625]
@@ -39,14 +34,3 @@ def test_the_closed_form_at_the_last_layer_is_the_weight_over_the_number_of_grou
 def test_closed_form_alpha_keeps_a_mean_that_float32_would_lose() -> None:
     values = torch.tensor([[[[1e8, 1.0, -1e8, 0.0]]]])
     assert cam.gradcam_weights_last_layer(values, groups=5).item() == np.float32(1.0 / 4 / 5)
-
-
-def test_display_form_is_relu_then_minimum_then_maximum() -> None:
-    # ReLU [0, 2, 6] keeps the minimum 0; an all-positive map loses its minimum before the division.
-    np.testing.assert_allclose(cam.display_form(torch.tensor([-4.0, 2.0, 6.0])), [0.0, 1 / 3, 1.0])
-    assert cam.display_form(torch.tensor([1.0, 2.0, 5.0])).tolist() == [0.0, 0.25, 1.0]
-
-
-def test_display_form_of_a_map_without_positive_evidence_is_zero() -> None:
-    assert cam.display_form(torch.tensor([-4.0, -2.0])).tolist() == [0.0, 0.0]
-    assert cam.display_form(torch.tensor([3.0, 3.0])).tolist() == [0.0, 0.0]

@@ -14,7 +14,7 @@ from hirescam_cli.errors import ModelError
 from hirescam_cli.model import registry
 from hirescam_cli.model.axialnet import ARCHITECTURE, AxialNet
 from hirescam_cli.model.load import LoadedModel
-from hirescam_cli.model.registry import Architecture, LayerGrid, Network, find_architecture
+from hirescam_cli.model.registry import LayerGrid, find_architecture
 from hirescam_cli.model.spec import load_spec
 
 NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
@@ -170,25 +170,12 @@ def test_maps_get_the_inputs_affine_after_the_cells() -> None:
     np.testing.assert_allclose((affines["receptive-field"] @ [1, 2, 3, 1])[:3], [-169.2, -133.6, 26.8])
 
 
-class MadeUpNetwork(Network):
-    """A foreign architecture."""
-
-
-MADE_UP = Architecture(
-    "made-up", "of a test", 3, lambda _p, _n: MadeUpNetwork(), lambda _n, _l, _s: LayerGrid(1, 1, 0)
-)
 NOT_AN_ARCHITECTURE = 17
 
 
 def install(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     point = EntryPoint(name="made-up", value=value, group=registry.GROUP)
     monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == registry.GROUP else [])
-
-
-def test_other_packages_add_architectures(monkeypatch: pytest.MonkeyPatch) -> None:
-    install(monkeypatch, f"{__name__}:MADE_UP")
-    assert find_architecture("made-up") is MADE_UP
-    assert find_architecture("axialnet").name == "axialnet"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from hirescam_cli.output.cases import iter_cases, read_cases
+from hirescam_cli.output.cases import iter_cases
 from hirescam_cli.output.page import write_index
 from hirescam_cli.output.page.index import FINDINGS, index_text
 from tests.output.browser import Browser, chromium
@@ -62,7 +62,7 @@ def test_cases_are_found_and_broken_ones_reported(tmp_path: Path) -> None:
     put("foreign", '{"summary": "of something else"}')
     put("list", "[1, 2]")
     put(".b.hirescam-1-00000000.tmp", json.dumps(case_of("hidden", 0.9)))
-    found = read_cases(tmp_path)
+    found = list(iter_cases(tmp_path))
     assert [case["folder"] for case in found] == ["a", "b/two", "binary", "broken"]
     assert [case["status"] for case in found] == ["ok", "ok", "failed", "failed"]
     assert found[2]["error"]["code"] == "summary-unreadable"

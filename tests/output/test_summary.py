@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import jsonschema
@@ -14,10 +17,12 @@ import pytest
 from hirescam_cli.errors import ScanError
 from hirescam_cli.explain.explanation import Explanation
 from hirescam_cli.geometry import Grid
-from hirescam_cli.model.spec import ModelSpec, Preparation
+from hirescam_cli.io import InputPath, ReadOptions, discover
+from hirescam_cli.model.spec import ModelSpec, Preparation, load_spec
 from hirescam_cli.output import summary
-from hirescam_cli.settings import Settings
+from hirescam_cli.pipeline import explain_prepared, open_session, read_case, write_case, write_failure
 from hirescam_cli.volume import Provenance, Volume
+from tests.batch.world import make_model, make_scan, tiny_settings
 from tests.geometry.worlds import affine_of
 
 SPEC = ModelSpec(
@@ -60,47 +65,36 @@ def entries(threshold: float | None = None) -> list[dict[str, Any]]:
     )
 
 
-def run_section(**changes: Any) -> dict[str, Any]:
-    seconds = dict.fromkeys(("read", "prepare", "network", "explain", "write", "total"), 0.5)
-    run = {
-        "version": "0.1.0", "torch": "2.6", "device": "cpu", "device_requested": "auto", "precision": "fp32",
-        "precision_requested": "auto", "drift": None, "fallbacks": [],
-        "params_hash": HASH, "peak_memory_mib": 512.0, "seconds": seconds,
-        "settings": Settings(threshold=0.25, methods=("hirescam", "gradcam")).stated(),
-    }  # fmt: skip
-    return {**run, **changes}
+@cache
+def _written() -> tuple[str, str]:
+    """summary.json of a finished and of a failed case, as a run of a small network writes them."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "case").mkdir()
+        (folder / "failed").mkdir()
+        settings = tiny_settings(
+            make_model(folder / "model"), methods=("hirescam", "gradcam"), labels="all", threshold=0.25
+        )
+        session = open_session(settings, load_spec(settings.model))
+        (scan,) = discover([InputPath(make_scan(folder / "scan.nii.gz"))], ReadOptions()).scans
+        prepared = read_case(scan, session.facts.spec, settings)
+        write_case(folder / "case", session.facts, prepared, explain_prepared(session, prepared), settings)
+        error = ScanError("x.nii is truncated.", hint="Copy it again.", code="nifti-truncated")
+        write_failure(folder / "failed", "x", "2026-01-02T03:04:05+00:00", error, settings, session.facts)
+        ok, bad = ((folder / kind / summary.FILE_NAME).read_text() for kind in ("case", "failed"))
+        return ok, bad
 
 
 def finished() -> dict[str, Any]:
-    return {
-        "schema_version": summary.SCHEMA_VERSION,
-        "status": "ok",
-        "case": "a/b",
-        "started": "2026-01-02T03:04:05+00:00",
-        "error": None,
-        "warnings": ["gap: a sentence."],
-        "input": summary.input_section(VOLUME, "uids"),
-        "model": summary.model_section(SPEC, HASH),
-        "run": run_section(),
-        "coverage": {"scan_seen_fraction": 1.0, "padding_fraction": 0.0},
-        "placement": "stretch",
-        "target_layer": "conv2d.7",
-        "affines_ras": {"stretch": summary.matrix(MAP_AFFINE), "receptive-field": summary.matrix(MAP_AFFINE)},
-        "network": {"shape_zyx": [6, 420, 420], "hu_window": [-1000.0, 200.0]},
-        "labels": entries(),
-        "outputs": [{"path": "hirescam.cams.nii.gz", "sha256": HASH, "bytes": 3}],
-    }
+    """The summary of a finished case."""
+    document: dict[str, Any] = json.loads(_written()[0])
+    return document
 
 
 def failed() -> dict[str, Any]:
-    error = ScanError("x.nii is truncated.", hint="Copy it again.", code="nifti-truncated")
-    return summary.failure_document(
-        "x",
-        "2026-01-02T03:04:05+00:00",
-        error,
-        model=summary.model_section(SPEC, None),
-        run=run_section(torch=None),
-    )
+    """The summary of a failed case."""
+    document: dict[str, Any] = json.loads(_written()[1])
+    return document
 
 
 def validator() -> jsonschema.Draft202012Validator:
@@ -110,9 +104,15 @@ def validator() -> jsonschema.Draft202012Validator:
     )
 
 
-@pytest.mark.parametrize("document", [finished(), failed()], ids=["ok", "failed"])
-def test_documents_satisfy_the_schema(document: dict[str, Any]) -> None:
-    validator().validate(json.loads(summary.dump(document)))
+@pytest.mark.parametrize("document", [finished, failed])
+def test_what_a_run_writes_satisfies_the_schema(document: Callable[[], dict[str, Any]]) -> None:
+    validator().validate(document())
+
+
+def test_a_run_writes_every_key_of_the_schema_and_no_other() -> None:
+    for document in (finished(), failed()):
+        assert set(document) == set(summary.schema()["required"]) == set(summary.schema()["properties"])
+        assert set(document["run"]) == set(summary.schema()["properties"]["run"]["properties"])
 
 
 FAULTS: list[tuple[str, dict[str, Any]]] = [
@@ -139,7 +139,7 @@ def test_the_schema_refuses_documents_that_contradict_themselves(kind: str, chan
         validator().validate(document)
 
 
-@pytest.mark.parametrize("key", sorted(finished()))
+@pytest.mark.parametrize("key", sorted(summary.schema()["required"]))
 def test_every_key_is_required(key: str) -> None:
     document = finished()
     del document[key]

@@ -20,7 +20,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, get_font
 from matplotlib.lines import Line2D
-from matplotlib.patches import Polygon, Rectangle
+from matplotlib.patches import Rectangle
 from matplotlib.patheffects import Normal, Stroke
 from matplotlib.transforms import Affine2D
 from numpy.typing import NDArray
@@ -85,7 +85,6 @@ class Canvas:
         anchor: Anchor = "left",
         middle: bool = False,
         outline: bool = False,
-        rotation: float = 0.0,
     ) -> None:
         """One line of text: (x, y) is on its baseline, or half-way up if `middle`; `size` in pixels."""
         drawn = self._figure.text(
@@ -97,8 +96,6 @@ class Canvas:
             color=colour,
             ha=anchor,
             va="center_baseline" if middle else "baseline",
-            rotation=rotation,
-            rotation_mode="anchor",
             parse_math=False,
             usetex=False,
         )
@@ -176,7 +173,6 @@ class Canvas:
         *,
         fill: str | None = None,
         edge: str | None = None,
-        hatch: str | None = None,
     ) -> None:
         """A rectangle, filled or outlined."""
         self._add(
@@ -188,16 +184,6 @@ class Canvas:
                 facecolor=fill or "none",
                 edgecolor=edge or "none",
                 linewidth=_POINTS_PER_PIXEL,
-                hatch=hatch,
-            )
-        )
-
-    def polygon(self, points: Sequence[tuple[float, float]], *, fill: str, alpha: float = 1.0) -> None:
-        """A filled polygon."""
-        corners = np.asarray(points, dtype=np.float64)
-        self._add(
-            Polygon(
-                corners, closed=True, transform=self._pixels, facecolor=fill, edgecolor="none", alpha=alpha
             )
         )
 
