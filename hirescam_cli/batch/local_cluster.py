@@ -49,10 +49,27 @@ def local_cluster(workers: int) -> Iterator[Any]:
             "dashboard_address": None,
         },
     }
-    with SpecCluster(
-        workers=dict.fromkeys(range(workers), worker),
-        scheduler=scheduler,
-        security=security,
-        silence_logs=logging.CRITICAL,
-    ) as cluster:
+    spec = dict.fromkeys(range(workers), worker)
+    with (
+        _only_critical("distributed"),
+        SpecCluster(workers=spec, scheduler=scheduler, security=security, silence_logs=False) as cluster,
+    ):
         yield cluster
+
+
+@contextmanager
+def _only_critical(name: str) -> Iterator[None]:
+    """Inside, these loggers say nothing of a scheduler that nobody else knows, up to the end of its closing."""
+    loggers = [
+        logging.getLogger(known)
+        for known in [name, *logging.root.manager.loggerDict]
+        if known.startswith(name)
+    ]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

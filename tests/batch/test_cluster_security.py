@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -122,6 +123,19 @@ def test_an_address_with_tls_wants_certificates() -> None:
         pass
     assert caught.value.code == "scheduler-tls"
     assert "DASK_DISTRIBUTED__COMM__TLS__CA_FILE" in str(caught.value.hint)
+
+
+@pytest.mark.slow
+def test_a_local_cluster_says_nothing_of_itself(tmp_path: Path, model: Path) -> None:
+    inputs = make_scans(tmp_path / "in", 2)
+    command = [
+        sys.executable, "-m", "hirescam_cli", "explain", str(inputs), "-o", str(tmp_path / "out"),
+        "--model", str(model), "--scheduler", "local", "--jobs", "1", "--device", "cpu",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "distributed" not in done.stderr
+    assert "2 done, 0 already there, 0 failed, 0 left" in done.stderr
 
 
 @pytest.mark.slow
