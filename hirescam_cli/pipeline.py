@@ -23,11 +23,12 @@ from hirescam_cli.io.scan import Scan
 from hirescam_cli.memory import PeakMemory
 from hirescam_cli.model.spec import ModelSpec
 from hirescam_cli.output import evidence, summary
+from hirescam_cli.output.durable import Written
 from hirescam_cli.output.illustrate import Illustration, illustrate
 from hirescam_cli.output.names import label_slugs
 from hirescam_cli.output.nifti import write_cams
 from hirescam_cli.output.overlays import write_overlays
-from hirescam_cli.output.publish import Written, hash_outputs
+from hirescam_cli.output.publish import hash_outputs
 from hirescam_cli.output.view import CaseView
 from hirescam_cli.prepare import ModelInput, prepare
 from hirescam_cli.settings import LabelChoice, Settings

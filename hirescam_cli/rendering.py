@@ -20,10 +20,11 @@ from hirescam_cli.errors import UsageError
 from hirescam_cli.library import ScanLibrary
 from hirescam_cli.output import summary
 from hirescam_cli.output.cases import root_of
+from hirescam_cli.output.durable import Written
 from hirescam_cli.output.illustrate import PAGE, Illustration, draw_page, illustrate
 from hirescam_cli.output.names import label_slugs
 from hirescam_cli.output.overlays import write_overlays
-from hirescam_cli.output.publish import CaseFolder, Written, hash_outputs, sweep
+from hirescam_cli.output.publish import CaseFolder, hash_outputs, sweep
 from hirescam_cli.output.reload import FinishedCase, load_case
 from hirescam_cli.settings import LabelChoice, check_shared
 

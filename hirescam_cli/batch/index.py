@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from hirescam_cli.output.cases import iter_cases
-from hirescam_cli.output.publish import replaced
+from hirescam_cli.output.durable import replaced
 
 INDEX_FILES = BATCH, PREDICTIONS, LOG = "batch.json", "predictions.csv", "log.jsonl"
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")

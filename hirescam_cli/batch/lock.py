@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hirescam_cli.batch.plan import Part
 from hirescam_cli.errors import HirescamError, OutputCreateError
-from hirescam_cli.output.publish import output_error
+from hirescam_cli.output.durable import output_error
 
 LOCK = ".hirescam.lock"
 _BUSY = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}

@@ -24,7 +24,7 @@ from hirescam_cli.batch.plan import because
 from hirescam_cli.errors import HirescamError, OutputCreateError
 from hirescam_cli.io.scan import Ignored
 from hirescam_cli.options import check_choice
-from hirescam_cli.output.publish import output_error
+from hirescam_cli.output.durable import output_error
 
 QUIET, NORMAL, VERBOSE = 0, 1, 2
 _SAID_ONCE = ("demonstration-model: ",)

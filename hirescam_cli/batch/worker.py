@@ -23,7 +23,7 @@ from hirescam_cli.batch.resume import Finished
 from hirescam_cli.batch.transfer import Layout, pack
 from hirescam_cli.errors import HirescamError, MemoryUnavailableError, ScanError
 from hirescam_cli.io.scan import Scan
-from hirescam_cli.output.publish import STORAGE_ERRNOS, output_error
+from hirescam_cli.output.durable import STORAGE_ERRNOS, output_error
 
 _FIRST_TO_GO = "500"
 

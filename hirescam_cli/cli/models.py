@@ -109,7 +109,7 @@ def convert_command(
 
     from hirescam_cli.model.load import load_model
     from hirescam_cli.model.spec import load_spec
-    from hirescam_cli.output.publish import write_file
+    from hirescam_cli.output.durable import write_file
 
     if output.suffix != ".safetensors":
         raise UsageError(f"--output {output.name} does not end in .safetensors.", hint="Name it so.")

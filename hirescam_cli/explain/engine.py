@@ -8,32 +8,25 @@ explained.
 
 from __future__ import annotations
 
-import copy
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch import Tensor
 
 from hirescam_cli.errors import HirescamError, ModelError
 from hirescam_cli.explain import cam
 from hirescam_cli.explain.explanation import Explanation
+from hirescam_cli.explain.own_copy import CPU_PIECE, halve_below, holds, own_copy, take_in_pieces
+from hirescam_cli.explain.passes import captured, deterministic
 from hirescam_cli.explain.shortage import is_out_of_memory, memory_needed
 from hirescam_cli.model.registry import Network
 
-# On a CPU the front of the trunk takes two groups at a time: the largest activation is 22 MB then, and larger blocks
-# go back to the system each time they are freed. Further down, where activations are small and weights are large,
-# more groups at a time are faster.
 CPU_CHUNK = 8
-CPU_PIECE = 2
-_SMALL_BYTES_A_GROUP = 2 << 20
 GPU_CHUNK = 64
 _GPU_BYTES_A_GROUP = 128 << 20
 LABELS_A_CHUNK = 16
@@ -88,12 +81,12 @@ class Engine:
                 hint=f"Its last convolution is {network.last_layer}; `hirescam model show` lists the layers.",
                 code="target-layer",
             )
-        in_trunk = _holds(network.trunk, modules[target_layer])
+        in_trunk = holds(network.trunk, modules[target_layer])
         self.chunk = self._usual_chunk = chunk or _chunk_for(self.device, in_trunk)
         # Nothing comes between the last layer and what reads it, so there no ReLU overwrites the activation.
-        own = _own_copy(network, fold=network.norms_follow and not in_trunk, keep_in_place=self.closed_form)
+        own = own_copy(network, fold=network.norms_follow and not in_trunk, keep_in_place=self.closed_form)
         if self.device.type == "cpu" and not in_trunk:
-            _take_in_pieces(own)
+            take_in_pieces(own)
         self.network = own.to(self.device)
         self._layer = self.network.get_submodule(target_layer)
         if self.device.type != "mps":
@@ -103,7 +96,7 @@ class Engine:
             self.precision = "fp32"
             self.fallbacks = (f"precision fp32 instead of {precision}: {target_layer} lies in the trunk",)
         elif precision in _HALF:
-            _halve_below(self.network, _HALF[precision])
+            halve_below(self.network, _HALF[precision])
 
     def explain(
         self, hu: NDArray[np.int16], padding_groups: NDArray[np.bool_], methods: Sequence[str]
@@ -119,7 +112,7 @@ class Engine:
         place[unique] = np.arange(len(unique))
         if first_padding.size:
             place[padding_groups] = len(unique) - 1
-        with _deterministic(), memory_needed(self.device, "the maps of this scan"):
+        with deterministic(), memory_needed(self.device, "the maps of this scan"):
             parts = _Parts(self, len(hu), np.bincount(place), methods)
             parts.run(hu, unique)
             return parts.result(torch.from_numpy(place))
@@ -138,7 +131,7 @@ class Engine:
     def forward_only(self, hu: NDArray[np.int16]) -> NDArray[np.float32]:
         """Slice scores [S, L] of groups [S, slices per group, side, side]: what `bench` compares with."""
         scores, every = [], np.arange(len(hu))
-        with torch.inference_mode(), _deterministic():
+        with torch.inference_mode(), deterministic():
             for start in range(0, len(hu), self.chunk):
                 scores.append(
                     self.network.scores(self.values(hu, every[start : start + self.chunk])).float().cpu()
@@ -206,15 +199,15 @@ class _Parts:
     def _chunk(self, hu: NDArray[np.int16], groups: NDArray[np.int64], start: int) -> None:
         engine = self.engine
         if engine.closed_form:
-            with torch.inference_mode(), _captured(engine._layer, leaf=False) as captured:
+            with torch.inference_mode(), captured(engine._layer, leaf=False) as kept:
                 scores = engine.network.scores(engine.values(hu, groups))
-                scores, activation = scores.float(), captured[0].float()
+                scores, activation = scores.float(), kept[0].float()
             self.scores.append(scores)
             self.activations.append(activation)
             return
-        with torch.enable_grad(), _captured(engine._layer, leaf=True) as captured:
+        with torch.enable_grad(), captured(engine._layer, leaf=True) as kept:
             scores = engine.network.scores(engine.values(hu, groups)).float()
-            activation = captured[0]
+            activation = kept[0]
             engine.synchronize()
             begin = time.perf_counter()
             maps, alpha = self._gradients(scores, activation, start)
@@ -289,109 +282,9 @@ class _Parts:
         )
 
 
-def _holds(part: nn.Module, layer: nn.Module) -> bool:
-    """Whether `layer` is a module of `part`."""
-    return any(module is layer for module in part.modules())
-
-
 def _chunk_for(device: torch.device, in_trunk: bool) -> int:
     """Slice groups at a time: by the GPU's whole memory, not by what is free now, so that bits do not depend on it."""
     if device.type != "cuda":
         return CPU_PIECE if in_trunk else CPU_CHUNK
     memory = torch.cuda.get_device_properties(device).total_memory
     return max(1, min(GPU_CHUNK, memory // 2 // _GPU_BYTES_A_GROUP))
-
-
-@contextmanager
-def _captured(layer: nn.Module, *, leaf: bool) -> Iterator[list[Tensor]]:
-    """Collect the outputs of `layer`; as `leaf`, only what follows it is recorded for gradients."""
-    outputs: list[Tensor] = []
-
-    def hook(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
-        outputs.append(output.detach().requires_grad_() if leaf else output)
-        return outputs[-1] if leaf else None
-
-    handle = layer.register_forward_hook(hook)
-    try:
-        yield outputs
-    finally:
-        handle.remove()
-
-
-@contextmanager
-def _deterministic() -> Iterator[None]:
-    """Algorithms that give the same bits each time, and no TF32; the global settings are put back."""
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = (cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32)
-    cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32 = False, True, False, False
-    try:
-        yield
-    finally:
-        cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32 = before
-
-
-def _own_copy(network: Network, *, fold: bool, keep_in_place: bool) -> Network:
-    """A frozen copy in evaluation mode; `fold`: without batch norms; without in-place ReLUs unless they are kept."""
-    own = copy.deepcopy(network).eval().requires_grad_(False)
-    for module in own.modules():
-        module._forward_hooks.clear()
-        module._forward_pre_hooks.clear()
-        module._backward_hooks.clear()
-        if isinstance(module, nn.ReLU) and not keep_in_place:
-            module.inplace = False
-    if fold:
-        _fold_batch_norms(own)
-    return own
-
-
-def _fold_batch_norms(module: nn.Module) -> None:
-    """Replace each convolution directly followed by a batch norm by one convolution (and an identity)."""
-    children = list(module.named_children())
-    for (name, conv), (after, norm) in pairwise(children):
-        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            setattr(module, name, fuse_conv_bn_eval(conv.double(), norm.double()).float())
-            setattr(module, after, nn.Identity())
-    for _, child in module.named_children():
-        _fold_batch_norms(child)
-
-
-class _InPieces(nn.Module):
-    """A sequence whose first modules see CPU_PIECE groups at a time, until what they give is small."""
-
-    def __init__(self, sequence: nn.Sequential) -> None:
-        super().__init__()
-        self.sequence = sequence
-        self._front: int | None = None
-
-    def forward(self, groups: Tensor) -> Tensor:
-        """What the sequence gives for all groups."""
-        if self._front is None:
-            self._front = self._measure(groups[:1].clone())
-        front, back = self.sequence[: self._front], self.sequence[self._front :]
-        pieces = [front(piece) for piece in torch.split(groups, CPU_PIECE)]
-        whole: Tensor = back(torch.cat(pieces))
-        return whole
-
-    def _measure(self, group: Tensor) -> int:
-        """How many modules there are up to the last one that gives much."""
-        front = 0
-        for n, module in enumerate(self.sequence, 1):
-            group = module(group)
-            if group.numel() * group.element_size() > _SMALL_BYTES_A_GROUP:
-                front = n
-        return front
-
-
-def _take_in_pieces(network: Network) -> None:
-    """Let the trunk, if it is a sequence, work on pieces of what it is given."""
-    for name, child in network.named_children():
-        if child is network.trunk and isinstance(child, nn.Sequential):
-            setattr(network, name, _InPieces(child))
-
-
-def _halve_below(network: Network, dtype: torch.dtype) -> None:
-    """Run the trunk in `dtype`: its input and output are cast, the head stays in fp32."""
-    trunk = network.trunk
-    trunk.to(dtype)
-    trunk.register_forward_pre_hook(lambda _m, inputs: (inputs[0].to(dtype),))
-    trunk.register_forward_hook(lambda _m, _i, output: output.float())

@@ -7,8 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from hirescam_cli.output.durable import Written, settled
 from hirescam_cli.output.nifti import write_map, write_overlay
-from hirescam_cli.output.publish import Written, settled
 from hirescam_cli.output.view import CaseView
 from hirescam_cli.threads import in_threads
 

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from hirescam_cli.errors import OutputCreateError, OutputIOError
-from hirescam_cli.output import publish
-from hirescam_cli.output.publish import CaseFolder, hash_outputs, sweep, write_file
+from hirescam_cli.output import durable, publish
+from hirescam_cli.output.durable import write_file
+from hirescam_cli.output.publish import CaseFolder, hash_outputs, sweep
 
 
 def write_case(out: Path, case: str, text: str) -> None:
@@ -118,7 +119,7 @@ def test_outputs_are_read_back_and_hashed(tmp_path: Path) -> None:
 
 def test_everything_is_synced_before_it_is_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
-    real_sync, real_rename = publish.sync_file, os.rename
+    real_sync, real_rename = durable.sync_file, os.rename
 
     def sync(path: Path) -> None:
         calls.append("sync " + ("folder" if path.name.startswith(".") else path.name))
@@ -128,7 +129,8 @@ def test_everything_is_synced_before_it_is_renamed(tmp_path: Path, monkeypatch: 
         calls.append("rename")
         real_rename(old, new)
 
-    monkeypatch.setattr(publish, "sync_file", sync)
+    for module in (durable, publish):
+        monkeypatch.setattr(module, "sync_file", sync)
     monkeypatch.setattr(os, "rename", rename)
     write_case(tmp_path / "out", "a", "one")
     assert sorted(calls[:2]) == ["sync map.nii.gz", "sync summary.json"]
@@ -142,15 +144,15 @@ def test_a_settled_file_is_on_the_disk_and_hashed_but_once(
     path.write_bytes(b"overlay")
     other.write_bytes(b"picture")
     synced: list[str] = []
-    real = publish.sync_file
-    monkeypatch.setattr(publish, "sync_file", lambda path: (synced.append(path.name), real(path)))
-    written = publish.settled(path)
+    real = durable.sync_file
+    monkeypatch.setattr(durable, "sync_file", lambda path: (synced.append(path.name), real(path)))
+    written = durable.settled(path)
     assert synced == ["a.nii.gz"]
-    assert written == publish.Written(hashlib.sha256(b"overlay").hexdigest(), 7)
+    assert written == durable.Written(hashlib.sha256(b"overlay").hexdigest(), 7)
     assert hash_outputs(tmp_path, {path: written}) == hash_outputs(tmp_path)
     read: list[str] = []
-    back = publish._read_back
-    monkeypatch.setattr(publish, "_read_back", lambda path: (read.append(path.name), back(path))[1])
+    back = publish.read_back
+    monkeypatch.setattr(publish, "read_back", lambda path: (read.append(path.name), back(path))[1])
     assert [entry["path"] for entry in hash_outputs(tmp_path, {path: written})] == ["a.nii.gz", "b.png"]
     assert read == ["b.png"]
 
@@ -241,7 +243,7 @@ def test_the_longest_names_have_temporary_names_too(tmp_path: Path, name: str) -
         (folder / "summary.json").write_text("{}")
         (tmp_path / folder.name.replace(".tmp", "")).mkdir()
     assert (tmp_path / name / "summary.json").is_file()
-    left = tmp_path / publish._temporary_name(name, "tmp")
+    left = tmp_path / durable.temporary_name(name, "tmp")
     left.mkdir()
     assert sweep(tmp_path, [name]) == 1
     assert not left.exists()

@@ -116,8 +116,8 @@ def test_unchanged_files_are_neither_copied_nor_hashed(
     read_back: list[str] = []
     from hirescam_cli.output import publish
 
-    original = publish._read_back
-    monkeypatch.setattr(publish, "_read_back", lambda path: read_back.append(path.name) or original(path))  # type: ignore[func-returns-value]
+    original = publish.read_back
+    monkeypatch.setattr(publish, "read_back", lambda path: read_back.append(path.name) or original(path))  # type: ignore[func-returns-value]
     rendered(capsys, world, case, "--format", "png")
     after = {path.name: path.stat().st_ino for path in case.iterdir()}
     kept = set(before) - {"summary.json"}

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from hirescam_cli.errors import HirescamError, MemoryUnavailableError, ModelError
 from hirescam_cli.explain import engine as engine_module
+from hirescam_cli.explain import own_copy
 from hirescam_cli.explain.engine import Engine, InputScale
+from hirescam_cli.explain.own_copy import InPieces
 from hirescam_cli.model.axialnet import AxialNet
 from hirescam_cli.output.evidence import certificate
 from tests.explain.networks import (
@@ -94,11 +96,11 @@ def test_the_front_of_the_trunk_works_on_pieces_and_nothing_changes(
 ) -> None:
     """Width 2: 353 kB a group after the first convolution, 88 kB after pooling and layer 1, 45 kB after layer 2."""
     fine, coarse, logits = by_autograd(network, SCALE(torch.from_numpy(hu)), "conv2d.7")
-    monkeypatch.setattr(engine_module, "_SMALL_BYTES_A_GROUP", small)
+    monkeypatch.setattr(own_copy, "SMALL_BYTES_A_GROUP", small)
     engine = Engine(network, target_layer="conv2d.7", scale=SCALE, chunk=GROUPS)
     seen: list[int] = []
     trunk = engine.network.trunk
-    assert isinstance(trunk, engine_module._InPieces)
+    assert isinstance(trunk, InPieces)
     trunk.sequence[0].register_forward_hook(lambda _module, _inputs, output: seen.append(len(output)))
     found = engine.explain(hu, np.zeros(GROUPS, dtype=bool), BOTH)
     assert_close(found.cams["hirescam"], fine)

@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import quote
 
 from hirescam_cli import __version__
+from hirescam_cli.output.durable import write_file
 from hirescam_cli.output.page.document import document, json_text, script, style
-from hirescam_cli.output.publish import write_file
 
 FINDINGS = 5
 """Findings listed per case: the most probable positive labels, or the most probable label alone."""

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from hirescam_cli import __version__
 from hirescam_cli.errors import OutputCreateError
 from hirescam_cli.geometry import affine as affines
+from hirescam_cli.output.durable import write_file
 from hirescam_cli.output.page.document import chosen, document, json_text, script, style
 from hirescam_cli.output.page.encode import PageTooLarge, pack_maps, pack_scan
 from hirescam_cli.output.pictures.colour import negative_ramp, positive_ramp, to_bytes
-from hirescam_cli.output.publish import write_file
 from hirescam_cli.output.view import CaseView
 
 PAGE_BYTES = 20_000_000

@@ -1,0 +1,90 @@
+"""The engine's own copy of a borrowed network, made ready to be explained and to be fast."""
+
+from __future__ import annotations
+
+import copy
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from hirescam_cli.model.registry import Network
+
+# On a CPU the front of the trunk takes two groups at a time: the largest activation is 22 MB then, and larger blocks
+# go back to the system each time they are freed. Further down, where activations are small and weights are large,
+# more groups at a time are faster.
+CPU_PIECE = 2
+SMALL_BYTES_A_GROUP = 2 << 20
+
+
+def own_copy(network: Network, *, fold: bool, keep_in_place: bool) -> Network:
+    """A frozen copy in evaluation mode; `fold`: without batch norms; without in-place ReLUs unless they are kept."""
+    own = copy.deepcopy(network).eval().requires_grad_(False)
+    for module in own.modules():
+        module._forward_hooks.clear()
+        module._forward_pre_hooks.clear()
+        module._backward_hooks.clear()
+        if isinstance(module, nn.ReLU) and not keep_in_place:
+            module.inplace = False
+    if fold:
+        _fold_batch_norms(own)
+    return own
+
+
+def _fold_batch_norms(module: nn.Module) -> None:
+    """Replace each convolution directly followed by a batch norm by one convolution (and an identity)."""
+    children = list(module.named_children())
+    for (name, conv), (after, norm) in pairwise(children):
+        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            setattr(module, name, fuse_conv_bn_eval(conv.double(), norm.double()).float())
+            setattr(module, after, nn.Identity())
+    for _, child in module.named_children():
+        _fold_batch_norms(child)
+
+
+class InPieces(nn.Module):
+    """A sequence whose first modules see CPU_PIECE groups at a time, until what they give is small."""
+
+    def __init__(self, sequence: nn.Sequential) -> None:
+        super().__init__()
+        self.sequence = sequence
+        self._front: int | None = None
+
+    def forward(self, groups: Tensor) -> Tensor:
+        """What the sequence gives for all groups."""
+        if self._front is None:
+            self._front = self._measure(groups[:1].clone())
+        front, back = self.sequence[: self._front], self.sequence[self._front :]
+        pieces = [front(piece) for piece in torch.split(groups, CPU_PIECE)]
+        whole: Tensor = back(torch.cat(pieces))
+        return whole
+
+    def _measure(self, group: Tensor) -> int:
+        """How many modules there are up to the last one that gives much."""
+        front = 0
+        for n, module in enumerate(self.sequence, 1):
+            group = module(group)
+            if group.numel() * group.element_size() > SMALL_BYTES_A_GROUP:
+                front = n
+        return front
+
+
+def take_in_pieces(network: Network) -> None:
+    """Let the trunk, if it is a sequence, work on pieces of what it is given."""
+    for name, child in network.named_children():
+        if child is network.trunk and isinstance(child, nn.Sequential):
+            setattr(network, name, InPieces(child))
+
+
+def halve_below(network: Network, dtype: torch.dtype) -> None:
+    """Run the trunk in `dtype`: its input and output are cast, the head stays in fp32."""
+    trunk = network.trunk
+    trunk.to(dtype)
+    trunk.register_forward_pre_hook(lambda _m, inputs: (inputs[0].to(dtype),))
+    trunk.register_forward_hook(lambda _m, _i, output: output.float())
+
+
+def holds(part: nn.Module, layer: nn.Module) -> bool:
+    """Whether `layer` is a module of `part`."""
+    return any(module is layer for module in part.modules())
