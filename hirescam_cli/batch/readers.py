@@ -5,35 +5,22 @@ from __future__ import annotations
 import os
 import queue
 import signal
-import socket
-import subprocess
-import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from multiprocessing.reduction import recv_handle
+from multiprocessing.connection import wait
 from typing import Any
 
 from hirescam_cli.batch.flags import Flag
 from hirescam_cli.batch.options import processors
-from hirescam_cli.batch.transfer import unpack
-from hirescam_cli.batch.worker import Failed, Packed, Reading, Task, Unchanged, failed, perform
-from hirescam_cli.children import child_command, child_environment
+from hirescam_cli.batch.reader_process import Ending, ReaderProcess
+from hirescam_cli.batch.worker import Failed, Reading, Task, Unchanged, failed, perform
 from hirescam_cli.errors import HirescamError, ScanError
 
 _START_SECONDS = 120.0
 _STARTS = 3
-_TAIL_BYTES = 4096
-_MAIN = "from hirescam_cli.batch.worker import main; main()"
-_THREADS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
-)
 _CLOSED = (EOFError, ConnectionResetError, BrokenPipeError)
 
 
@@ -44,68 +31,6 @@ class Outcome:
     task: Task
     value: Any
     began: float
-
-
-@dataclass(frozen=True)
-class Ending:
-    """How a process ended: its exit status (negative: a signal), and the end of what it wrote to stderr."""
-
-    status: int
-    stderr: str
-
-    @property
-    def last_words(self) -> str:
-        """The last line that it wrote, as part of a sentence; empty if it wrote nothing."""
-        return f" (it said: {self.stderr.splitlines()[-1][:200]})" if self.stderr else ""
-
-
-class _Process:
-    """One reader process and the task it is at."""
-
-    def __init__(self, reading: Reading, threads: int) -> None:
-        ours, theirs = socket.socketpair()
-        environ = dict.fromkeys(_THREADS, str(threads)) | child_environment()
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `end`
-        with theirs:
-            self.process = subprocess.Popen(
-                child_command(_MAIN, str(theirs.fileno()), str(os.getpid())),
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=self._errors,
-                env=environ,
-                process_group=0,
-            )
-        self.connection = Connection(ours.detach())
-        self.connection.send(reading)
-        self.ready = False
-        self.task: Task | None = None
-        self.since = time.monotonic()
-
-    def give(self, task: Task) -> None:
-        """Begin a task."""
-        self.task, self.since = task, time.monotonic()
-        self.connection.send(task)
-
-    def answer(self) -> Any:
-        """Take the answer that is there. Raises EOFError or an OSError of a closed connection."""
-        message = self.connection.recv()
-        if not isinstance(message, Packed):
-            return message
-        descriptor = recv_handle(self.connection)
-        try:
-            return unpack(descriptor, message.layout)
-        finally:
-            os.close(descriptor)
-
-    def end(self) -> Ending:
-        """End the process at once; how it had ended, if it had."""
-        self.process.kill()
-        status = self.process.wait()
-        self.connection.close()
-        with self._errors as errors:
-            errors.seek(max(0, errors.seek(0, os.SEEK_END) - _TAIL_BYTES))
-            return Ending(status, errors.read().decode("utf-8", "replace").strip())
 
 
 class ReaderPool:
@@ -119,7 +44,7 @@ class ReaderPool:
     def __init__(self, reading: Reading, jobs: int, timeout: float | None) -> None:
         self._reading, self._jobs, self._timeout = reading, jobs, timeout
         self._threads = max(1, processors() // max(1, jobs))
-        self._processes: list[_Process] = []
+        self._processes: list[ReaderProcess] = []
         self._waiting: deque[Task] = deque()
         self._suspects: deque[Task] = deque()
         self._outcomes: queue.SimpleQueue[Outcome | HirescamError] = queue.SimpleQueue()
@@ -134,7 +59,7 @@ class ReaderPool:
         """Start the processes, so that they load while the caller loads the network."""
         try:
             while len(self._processes) < min(self._jobs, tasks):
-                self._processes.append(_Process(self._reading, self._threads))
+                self._processes.append(ReaderProcess(self._reading, self._threads))
         except OSError as error:
             raise _broken(error) from error
 
@@ -246,18 +171,18 @@ class ReaderPool:
         limits = [limit for p in self._processes if (limit := self._limit(p)) is not None]
         return max(0.01, min([5.0, *(limit - time.monotonic() for limit in limits)]))
 
-    def _limit(self, process: _Process) -> float | None:
+    def _limit(self, process: ReaderProcess) -> float | None:
         if not process.ready:
             return process.since + _START_SECONDS
         if process.task is None or self._timeout is None:
             return None
         return process.since + self._timeout
 
-    def _overdue(self, process: _Process) -> bool:
+    def _overdue(self, process: ReaderProcess) -> bool:
         limit = self._limit(process)
         return limit is not None and time.monotonic() >= limit
 
-    def _on_message(self, process: _Process) -> None:
+    def _on_message(self, process: ReaderProcess) -> None:
         try:
             answer = process.answer()
         except _CLOSED:
@@ -268,13 +193,13 @@ class ReaderPool:
         elif process.task is not None:
             self._put(process, process.task, answer)
 
-    def _put(self, process: _Process, task: Task, value: Any) -> None:
+    def _put(self, process: ReaderProcess, task: Task, value: Any) -> None:
         process.task = None
         with self._lock:
             self._untaken += 1
         self._outcomes.put(Outcome(task, value, process.since))
 
-    def _crashed(self, process: _Process) -> None:
+    def _crashed(self, process: ReaderProcess) -> None:
         task = process.task
         ending = self._replace(process)
         if task is None:
@@ -284,13 +209,13 @@ class ReaderPool:
             return
         self._put(process, task, Failed(_crash(task, ending)))
 
-    def _give_up(self, process: _Process) -> None:
+    def _give_up(self, process: ReaderProcess) -> None:
         task = process.task
         self._replace(process)
         if task is not None:
             self._put(process, task, Failed(_too_long(task, self._timeout or 0.0)))
 
-    def _replace(self, process: _Process) -> Ending:
+    def _replace(self, process: ReaderProcess) -> Ending:
         """End a process and start another in its place."""
         self._processes.remove(process)
         ending = process.end()
@@ -298,7 +223,7 @@ class ReaderPool:
             self._false_starts += 1
             if self._false_starts >= _STARTS:
                 raise RuntimeError(f"reader processes end before they are ready{ending.last_words}")
-        self._processes.append(_Process(self._reading, self._threads))
+        self._processes.append(ReaderProcess(self._reading, self._threads))
         return ending
 
 

@@ -14,7 +14,7 @@ from hirescam_cli.geometry import Affine, Grid
 from hirescam_cli.geometry import affine as affines
 from hirescam_cli.geometry import grid as grids
 from hirescam_cli.phantom.anatomy import Anatomy, draw_anatomy
-from hirescam_cli.phantom.lesions import FINDINGS, Lesion, draw_lesions, effusion_in_sac
+from hirescam_cli.phantom.lesions import FINDINGS, Lesion
 from hirescam_cli.phantom.organs import (
     VesselTree,
     grow_vessels,
@@ -24,6 +24,7 @@ from hirescam_cli.phantom.organs import (
     paint_heart,
     paint_mediastinum,
 )
+from hirescam_cli.phantom.placing import draw_lesions, effusion_in_sac
 from hirescam_cli.phantom.render import AIR_HU, Slab
 from hirescam_cli.volume import Provenance, Volume
 

@@ -16,7 +16,7 @@ import pytest
 
 from hirescam_cli import pipeline
 from hirescam_cli.api import explain
-from hirescam_cli.batch import RunOptions, plan, readers, tally
+from hirescam_cli.batch import RunOptions, plan, reader_process, tally
 from hirescam_cli.batch.events import CaseFinished, Event, Heartbeat, Notice, RunFinished, RunStarted
 from hirescam_cli.batch.run import BatchResult, run
 from hirescam_cli.batch.signals import Interruption
@@ -334,7 +334,7 @@ def test_a_folder_of_the_users_is_found_before_any_scan_is_read(tmp_path: Path, 
 def test_readers_that_cannot_start_end_the_run(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readers, "_MAIN", "raise SystemExit(4)")
+    monkeypatch.setattr(reader_process, "_MAIN", "raise SystemExit(4)")
     result = go(make_scans(tmp_path / "in", 2), tmp_path / "out", model, jobs=1)
     assert (result.done, result.failed, result.left, result.exit_code) == (0, 0, 2, 70)
     assert result.stopped == "readers"

@@ -11,8 +11,9 @@ from scipy import stats
 from hirescam_cli.phantom import FINDINGS
 from hirescam_cli.phantom.anatomy import draw_anatomy
 from hirescam_cli.phantom.data import BIN_PX, BINS, PREPARATION, Cache, build_cache
-from hirescam_cli.phantom.lesions import Focal, draw_lesions
+from hirescam_cli.phantom.lesions import Focal
 from hirescam_cli.phantom.pasting import RADIUS_MM, Nodule, draw_nodule, find_lung, paste
+from hirescam_cli.phantom.placing import draw_lesions
 from hirescam_cli.phantom.sampling import Sampler, paste_scan, scan_targets
 
 NODULE = FINDINGS.index("nodule")
