@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import time
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from pydicom.uid import RLELossless
 
 from hirescam_cli.io.dicom import find_series, read_series
 from hirescam_cli.io.scan import ReadOptions
@@ -69,3 +72,21 @@ def test_headers_of_ten_thousand_files_in_thirty_seconds(tmp_path: Path) -> None
     seconds = time.perf_counter() - started
     assert (len(files), len(scans), ignored) == (10_000, 100, [])
     assert seconds < 30
+
+
+def test_a_plain_image_without_a_rescale_needs_no_other_process(tmp_path: Path) -> None:
+    """Starting one takes longer than reading the series; masks, archives and compressed slices still get one."""
+    asked: list[object] = []
+
+    def asking(function: Callable[..., Any], argument: Any, _otherwise: Any) -> Any:
+        asked.append(function)
+        return function(argument)
+
+    make_series(tmp_path / "ct", intercept=0)
+    make_series(tmp_path / "mask", np.abs(chest()) % 5, intercept=0)
+    make_series(tmp_path / "rle", intercept=0, transfer_syntax=RLELossless)
+    for name, calls, scans in (("ct", 0, 1), ("mask", 1, 0), ("rle", 1, 1)):
+        asked.clear()
+        folder = tmp_path / name
+        found, _ = find_series(folder, folder.iterdir(), ReadOptions(), isolated=asking)
+        assert (len(asked), len(found)) == (calls, scans), name

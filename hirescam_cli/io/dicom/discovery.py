@@ -18,7 +18,7 @@ from hirescam_cli.io.dicom.grouping import (
     volumes_of,
 )
 from hirescam_cli.io.dicom.headers import Header, scan_headers
-from hirescam_cli.io.dicom.labelmaps import is_label_map, may_be_a_label_map
+from hirescam_cli.io.dicom.labelmaps import is_label_map, is_plainly_no_label_map, may_be_a_label_map
 from hirescam_cli.io.dicom.naming import SeriesPlace, case_names, common_folder
 from hirescam_cli.io.dicom.sources import Source, is_zip, zip_sources
 from hirescam_cli.io.isolated import Asking, directly
@@ -199,6 +199,10 @@ def _not_worth_it(candidate: _Candidate, isolated: Asking) -> tuple[str, str] | 
             )
         return "few-slices", f"has {slices}, fewer than {MIN_SLICES}; {ask}"
     headers = candidate.scan.selector
-    if may_be_a_label_map(headers) and isolated(is_label_map, headers, False):
+    if (
+        may_be_a_label_map(headers)
+        and not is_plainly_no_label_map(headers)
+        and isolated(is_label_map, headers, False)
+    ):
         return "label-map", f"holds few whole numbers and none below 0: a mask, not a CT in HU; {ask}"
     return None
