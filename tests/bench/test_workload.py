@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -178,6 +179,7 @@ def test_the_first_exception_of_threads_is_raised_and_the_rest_not_begun() -> No
         begun.append(n)
         if n == 0:
             raise OSError("disk full")
+        time.sleep(0.01)  # an instant item each would be done before anybody looks
 
     with limited(2), pytest.raises(OSError, match="disk full"):
         in_threads(work, range(1000))
