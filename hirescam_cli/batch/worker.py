@@ -106,8 +106,6 @@ def failed(error: Exception, name: str, stage: str) -> Failed:
         return Failed(error)
     if isinstance(error, MemoryError):
         return Failed(out_of_memory(name, stage))
-    if isinstance(error, OSError) and error.errno in STORAGE_ERRNOS:
-        return Failed(output_error(error, name))
     bug = ScanError(
         f"{name} met a bug of hirescam: {type(error).__name__}.",
         hint="Please report it with the traceback from the log file (--log-file).",
@@ -141,15 +139,26 @@ def _answer(connection: Connection, reading: Reading, task: Task) -> None:
         if isinstance(value, Unchanged):
             connection.send(value)
             return
-        descriptor, layout = pack(value)
     except Exception as error:
         connection.send(failed(error, task.scan.name, "read"))
+        return
+    try:
+        descriptor, layout = pack(value)
+    except Exception as error:
+        connection.send(_not_handed_over(error, task.scan.name))
         return
     try:
         connection.send(Packed(layout))
         send_handle(connection, descriptor, os.getppid())
     finally:
         os.close(descriptor)
+
+
+def _not_handed_over(error: Exception, name: str) -> Failed:
+    """Handing over is writing: a limit or a full medium strikes every scan, unlike an error of reading this one."""
+    if isinstance(error, OSError) and error.errno in STORAGE_ERRNOS:
+        return Failed(output_error(error, name))
+    return failed(error, name, "read")
 
 
 def _end_with(parent: int) -> None:

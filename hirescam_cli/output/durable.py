@@ -71,6 +71,7 @@ def settled(path: Path) -> Written:
 
 
 def read_back(path: Path) -> Written:
+    """Hash and size of a file as the system now holds it. Raises OSError."""
     digest, size = hashlib.sha256(), 0
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
@@ -134,4 +135,5 @@ def stem_of(name: str) -> str:
 
 
 def temporary_name(name: str, kind: str) -> str:
+    """A hidden name beside `name` that no other process takes; `kind`: "tmp" or "old"."""
     return f".{stem_of(name)}.hirescam-{os.getpid()}-{secrets.token_hex(4)}.{kind}"

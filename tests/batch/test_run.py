@@ -75,6 +75,15 @@ def test_the_number_of_readers_changes_nothing(tmp_path: Path, model: Path, jobs
     assert digest_tree(tmp_path / "out") == digest_tree(tmp_path / "one")
 
 
+@pytest.mark.parametrize("jobs", [0, 1])
+def test_a_medium_that_fails_while_a_scan_is_read_costs_that_scan_alone(
+    tmp_path: Path, model: Path, jobs: int
+) -> None:
+    """It is not the output that fails, so the run goes on."""
+    result = go(make(tmp_path / "in", "a", "medium", "z"), tmp_path / "out", model, [], jobs=jobs)
+    assert (result.done, result.failed, result.left, result.stopped) == (2, 1, 0, None)
+
+
 def test_memory_that_is_missing_everywhere_is_not_bad_data(tmp_path: Path, model: Path) -> None:
     """With a scan that could be used the others count as failed; with none it is the machine, not the scans."""
     result = go(make(tmp_path / "in", "memory"), tmp_path / "out", model, [], jobs=1)

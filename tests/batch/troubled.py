@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import time
 from dataclasses import replace
@@ -29,6 +30,8 @@ def read(scan: Scan, spec: Any, settings: Any) -> Any:
         os._exit(3)
     if "memory" in scan.case:
         raise MemoryError
+    if "medium" in scan.case:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
     if "damaged" in scan.case:
         raise ScanError(f"{scan.name} is damaged.", hint="Copy it again.", code="damaged")
     if "bug" in scan.case:
