@@ -12,8 +12,7 @@ from hirescam_cli.library import ScanLibrary
 from hirescam_cli.output.cases import case_folders, iter_cases
 from hirescam_cli.output.illustrate import PAGE
 from hirescam_cli.output.page import write_index as write_index_page
-from hirescam_cli.output.publish import sweep
-from hirescam_cli.rendering import RenderOptions, render_case
+from hirescam_cli.rendering import RenderOptions, at_work_on, render_case
 
 
 def cases_without_page(out: Path) -> list[Path]:
@@ -25,17 +24,17 @@ def cases_without_page(out: Path) -> list[Path]:
     ]
 
 
-def add_pages(out: Path, folders: Sequence[Path], library: ScanLibrary) -> list[tuple[Path, HirescamError]]:
+def add_pages(folders: Sequence[Path], library: ScanLibrary) -> list[tuple[Path, HirescamError]]:
     """Give these cases their page; returns those for which that failed, and why.
 
     Raises what concerns more than one case: OutputCreateError (also where a run is at work), OutputIOError.
     """
     failures: list[tuple[Path, HirescamError]] = []
-    with output_lock(out, None):
-        sweep(out, [folder.relative_to(out).as_posix() for folder in folders])
+    folders = [folder.resolve() for folder in folders]
+    with at_work_on(folders):
         for folder in folders:
             try:
-                render_case(folder.resolve(), library, RenderOptions(formats=("html",)))
+                render_case(folder, library, RenderOptions(formats=("html",)))
             except HirescamError as error:
                 if error.exit_code != ExitCode.BAD_DATA:
                     raise

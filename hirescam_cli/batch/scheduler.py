@@ -84,13 +84,11 @@ def _closed(client: Any) -> None:
 @contextmanager
 def _own_cluster(options: RunOptions) -> Iterator[Any]:
     try:
-        from hirescam_cli.batch.local_cluster import local_cluster
-    except ImportError as error:
-        raise _missing("Dask") from error
-    try:
         import cryptography  # noqa: F401
     except ImportError as error:
         raise _missing("cryptography") from error
+    from hirescam_cli.batch.local_cluster import local_cluster
+
     with _children_search_the_installation(), local_cluster(options.jobs or max(1, processors() // 2)) as own:
         yield own
 

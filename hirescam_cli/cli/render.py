@@ -107,7 +107,7 @@ def report_command(
     failures: list[tuple[Path, HirescamError]] = []
     without = [] if index else cases_without_page(output)
     if scan:
-        failures = add_pages(output, without, ScanLibrary(parse_inputs(scan), ReadOptions()))
+        failures = add_pages(without, ScanLibrary(parse_inputs(scan), ReadOptions()))
     elif without:
         typer.echo(
             f"{len(without)} cases have no page: give their scans with --scan INPUT, or use explain --format html.",

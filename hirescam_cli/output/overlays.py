@@ -36,15 +36,14 @@ def write_overlays(
         for name in labels:
             cam, maps = view.map_of(method, name), view.label(name)["maps"][method]
             stem = f"{method}.{slugs[name]}{suffix}"
-            own = not suffix
             if grid in ("cam", "both"):
                 path = folder / f"{stem}.cam.nii.gz"
-                if own and maps["overlay"] is None:
+                if not suffix and maps["overlay"] is None:
                     maps["overlay"] = path.name
                 tasks.append(partial(write_map, path, cam, affine_ras, compress=compress))
             if grid in ("scan", "both"):
                 path = folder / f"{stem}.nii.gz"
-                if own:
+                if not suffix:
                     maps["overlay"] = path.name
                 tasks.append(
                     partial(write_overlay, path, cam, affine_ras, view.volume.grid, compress=compress)

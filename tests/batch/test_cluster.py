@@ -95,10 +95,15 @@ def go(
     )  # fmt: skip
 
 
-def test_a_worker_that_is_killed_costs_no_case(tmp_path: Path, model: Path) -> None:
-    inputs = make_scans(tmp_path / "in", 4)
+def scans_with_pauses(folder: Path) -> Path:
+    """Eight scans, four of which take a while to read: something is under way when a process is killed."""
     for number in range(4):
-        make_scan(inputs / f"pause{number}.nii.gz", 50 + number)
+        make_scan(folder / f"pause{number}.nii.gz", 50 + number)
+    return make_scans(folder, 4)
+
+
+def test_a_worker_that_is_killed_costs_no_case(tmp_path: Path, model: Path) -> None:
+    inputs = scans_with_pauses(tmp_path / "in")
     events: list[Event] = []
     with dask_cluster("--no-nanny") as (address, (_, *workers)):
         killer = threading.Thread(target=kill_when_busy, args=(events, workers[0]))
@@ -182,9 +187,7 @@ def test_no_scheduler_there(tmp_path: Path, model: Path, monkeypatch: pytest.Mon
 
 
 def test_a_killed_scheduler_ends_the_run_and_a_second_one_resumes_it(tmp_path: Path, model: Path) -> None:
-    inputs = make_scans(tmp_path / "in", 4)
-    for number in range(4):
-        make_scan(inputs / f"pause{number}.nii.gz", 50 + number)
+    inputs = scans_with_pauses(tmp_path / "in")
     events: list[Event] = []
     with dask_cluster("--no-nanny") as (address, (killed, *_)):
         killer = threading.Thread(target=kill_when_busy, args=(events, killed))

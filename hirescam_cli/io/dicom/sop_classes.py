@@ -8,7 +8,5 @@ CT_CLASSES = frozenset(STORAGE + ending for ending in ("2", "2.1", "2.2"))
 
 
 def may_be_ct(sop_class: str | None, modality: str | None) -> bool:
-    """Whether an object of this class and modality may hold CT slices; where the class is missing, CT must be said."""
-    if sop_class is None:
-        return modality in (None, "", "CT")
-    return sop_class in CT_CLASSES and (modality or "").upper() in ("", "CT")
+    """Whether an object may hold CT slices: neither of the two says otherwise, where it is there."""
+    return (sop_class is None or sop_class in CT_CLASSES) and (modality or "").upper() in ("", "CT")
