@@ -14,7 +14,8 @@ from pathlib import Path
 from hirescam_cli.batch.events import Callback
 from hirescam_cli.batch.options import RunOptions
 from hirescam_cli.batch.plan import plan
-from hirescam_cli.batch.run import BatchResult, run
+from hirescam_cli.batch.result import BatchResult
+from hirescam_cli.batch.run import run
 from hirescam_cli.batch.signals import Interruption
 from hirescam_cli.io import InputPath, discover
 from hirescam_cli.settings import Settings

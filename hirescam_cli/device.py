@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from hirescam_cli.errors import UnavailableError
-from hirescam_cli.options import check_choice
+from hirescam_cli.options import BY_NAME
 
 
 def resolve_device(requested: str) -> tuple[torch.device, tuple[str, ...]]:
@@ -17,7 +17,7 @@ def resolve_device(requested: str) -> tuple[torch.device, tuple[str, ...]]:
         if torch.cuda.is_available():
             return torch.device("cuda:0"), ()
         return torch.device("cpu"), ("device auto: no CUDA device, the CPU is used",)
-    check_choice("device", requested)
+    BY_NAME["device"].check(requested)
     kind, _, index = requested.partition(":")
     if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import get_args
 
+from hirescam_cli.case.reload import FinishedCase
+from hirescam_cli.choices import Prefer
 from hirescam_cli.errors import HirescamError, ScanError
 from hirescam_cli.io import InputPath, ReadOptions, Scan, discover, read
 from hirescam_cli.io.dicom import fingerprint_of
 from hirescam_cli.io.fingerprint import fingerprint
-from hirescam_cli.output.reload import FinishedCase
 from hirescam_cli.volume import Volume
 
 _Key = tuple[str, int]
@@ -33,10 +34,10 @@ class ScanLibrary:
 
         ScanError if it is not among the INPUTs, or can no longer be read.
         """
-        source = case.summary["input"]
-        wanted = (str(source["fingerprint"]), int(source["volume"]))
+        source = case.case.input
+        wanted = (source.fingerprint, source.volume)
         options = self._options_of(case)
-        for series in dict.fromkeys(("all", source["series_uid"] or "all")):
+        for series in dict.fromkeys(("all", source.series_uid or "all")):
             found = self._find(wanted, series)
             if found is not None:
                 return read(found, options)
@@ -49,10 +50,11 @@ class ScanLibrary:
 
     def _options_of(self, case: FinishedCase) -> ReadOptions:
         """What the case was read with decides how its scan is read again."""
-        told: dict[str, Any] = case.summary["run"].get("settings") or {}
+        told = case.case.run.settings
+        prefer: Prefer | None = next((word for word in get_args(Prefer) if told.get("prefer") == word), None)
         return replace(
             self._options,
-            prefer=told.get("prefer"),
+            prefer=prefer,
             assume_affine=bool(told.get("assume-affine")),
             allow_gaps=bool(told.get("allow-gaps")),
         )

@@ -1,124 +1,206 @@
-"""Options with choices: what each may be, and the one check of it.
+"""Every option once: name, type, default, choices, help, and whether it belongs to a run's identity.
 
-The command line, the environment, `Settings`, `ReadOptions`, `RunOptions` and the device all ask here, so that a
-value that is not known is refused wherever it comes from. Help texts show the same table.
+The command line, the environment, the records of the API (`Settings`, `ReadOptions`, `RunOptions`, `RenderOptions`),
+`--help` and the hash of a run come from this table. A value that is not known is refused wherever it comes from.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
 
+from hirescam_cli import choices
+from hirescam_cli.choices import Choice
 from hirescam_cli.errors import UsageError
 
-Existing = Literal["skip", "overwrite", "error"]
-Grid = Literal["scan", "cam", "both"]
-Identifiers = Literal["none", "uids"]
-Placement = Literal["stretch", "receptive-field"]
-Prefer = Literal["sform", "qform"]
-_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
-_MAX_UID = 64
+MODEL, WHAT, READING, RUN, SAY = (
+    "Model",
+    "What to compute and write",
+    "Reading",
+    "The run",
+    "Messages",
+)
+Kind = type[str] | type[int] | type[float] | type[bool] | type[Path]
+Value = str | int | float | bool | Path | tuple[str, ...] | None
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What an option may be: one of `words`, or text that matches a pattern of `forms` (by how help shows it).
+class Option:
+    """`kind`: type of a value; where `several` it is a list, joined by commas or given again and again.
 
-    `several`: a non-empty list of such values. `later`: words that are known but not available yet.
-    `code`: the code of the refusal.
+    `default` None: not given. `identity`: whether it decides what a case folder holds. `lowest`, `highest`: limits of a
+    number; `above`: a limit that it must exceed. `count`: how often it is given is its value. `what`: what was
+    expected, for a refusal.
     """
 
-    words: tuple[str, ...]
-    forms: tuple[tuple[str, re.Pattern[str]], ...] = ()
+    name: str
+    kind: Kind
+    default: Value
+    help: str
+    panel: str
+    choice: Choice | None = None
     several: bool = False
-    later: tuple[str, ...] = ()
+    identity: bool = False
+    metavar: str | None = None
+    short: str | None = None
+    lowest: float | None = None
+    highest: float | None = None
+    above: float | None = None
+    count: bool = False
+    what: str = "another value"
     code: str = "usage"
 
     @property
-    def shown(self) -> tuple[str, ...]:
-        """Words and forms, as help and messages show them."""
-        return (*self.words, *(form for form, _ in self.forms))
+    def variable(self) -> str:
+        """The environment variable that sets it."""
+        return "HIRESCAM_" + self.name.upper().replace("-", "_")
 
-    def knows(self, value: object) -> bool:
-        """Whether `value` is one of the words or has one of the forms."""
-        return isinstance(value, str) and (
-            value in self.words or any(pattern.fullmatch(value) for _, pattern in self.forms)
-        )
+    @property
+    def shown(self) -> str | None:
+        """How help shows its value."""
+        if self.choice is not None:
+            return ("," if self.several else "|").join(self.choice.shown)
+        return "" if self.kind is bool or self.count else self.metavar
+
+    def check(self, value: object) -> None:
+        """Raise UsageError, naming option, value and what was expected, for a value that it cannot have."""
+        if value is None and self.default is None:
+            return
+        if self.choice is not None:
+            self._check_choice(self.choice, value)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            low = self.lowest is not None and value < self.lowest
+            high = self.highest is not None and value > self.highest
+            if low or high or value != value or (self.above is not None and not value > self.above):
+                raise UsageError(
+                    f"--{self.name} is {value}, expected {self.what}.",
+                    hint="Correct the option.",
+                    code=self.code,
+                )
+
+    def _check_choice(self, choice: Choice, value: object) -> None:
+        hint = f"Choose from: {', '.join(choice.shown)}; set by --{self.name} or {self.variable}."
+        values: tuple[object, ...] = (value,)
+        if self.several:
+            if isinstance(value, str) or not isinstance(value, tuple | list) or not value:
+                raise UsageError(f"--{self.name} {value!r} names nothing.", hint=hint, code=choice.code)
+            values = tuple(value)
+        for single in values:
+            if single in choice.later:
+                raise UsageError(
+                    f"--{self.name} {single} is not available in this version.",
+                    hint=hint,
+                    code="format-unavailable",
+                )
+            if not choice.knows(single):
+                raise UsageError(f"--{self.name} {single!r} is unknown.", hint=hint, code=choice.code)
 
 
-CHOICES: dict[str, Choice] = {
-    "device": Choice(
-        ("auto", "cpu", "cuda", "mps"), (("cuda:N", re.compile("cuda:[0-9]+")),), code="device-unknown"
+OPTIONS: tuple[Option, ...] = (
+    Option("output", Path, Path("hirescam-output"), "Folder of the case folders.", RUN, metavar="DIR", short="-o"),
+    Option("method", str, ("hirescam",), "Method; repeatable.", WHAT, choices.METHOD, several=True, identity=True),
+    Option(
+        "model", str, "demo", "Embedded model or description file; demo knows only phantoms.", MODEL,
+        metavar="NAME|FILE.toml",
     ),
-    "existing": Choice(get_args(Existing), code="option-value"),
-    "format": Choice(
-        ("nifti", "png", "gif", "html"),
-        several=True,
-        later=("dicom-seg", "dicom-sr", "dicom-sc", "dicom-pm"),
+    Option("weights", Path, None, "Checkpoint: .safetensors or a PyTorch state_dict.", MODEL, metavar="FILE"),
+    Option(
+        "labels", str, "positive", "Labels that get overlays and pictures.", WHAT, choices.LABELS, identity=True
     ),
-    "grid": Choice(get_args(Grid)),
-    "identifiers": Choice(get_args(Identifiers)),
-    "labels": Choice(
-        ("positive", "all"),
-        (
-            ("top:N", re.compile("top:[0-9]*[1-9][0-9]*")),
-            ("NAME,...", re.compile(r"(?!top:)(?=.*[^\s,]).*", re.DOTALL)),
-        ),
+    Option(
+        "threshold", float, None, "Probability from which a label is positive. [default: the model's]", WHAT,
+        metavar="P", identity=True, lowest=0.0, highest=1.0, what="a probability from 0 to 1",
     ),
-    "log-format": Choice(("text", "json"), code="option-value"),
-    "method": Choice(("hirescam", "gradcam"), several=True),
-    "placement": Choice(get_args(Placement)),
-    "precision": Choice(("auto", "fp32", "bf16", "fp16")),
-    "prefer": Choice(get_args(Prefer)),
-    "series": Choice(("all", "largest"), (("UID", re.compile(rf"(?=.{{1,{_MAX_UID}}}$){_UID.pattern}")),)),
-}
+    Option(
+        "target-layer", str, None, "Layer to explain. [default: the model's]", MODEL, metavar="MODULE", identity=True
+    ),
+    Option(
+        "placement", str, None, "Where cells lie. [default: the model's]", WHAT, choices.PLACEMENT, identity=True
+    ),
+    Option("grid", str, "scan", "Grid of the overlays.", WHAT, choices.GRID, identity=True),
+    Option(
+        "format", str, ("nifti", "png"), "What to write; repeatable.", WHAT, choices.FORMAT, several=True, identity=True
+    ),
+    Option("signed", bool, False, "Show negative evidence in pictures too.", WHAT, identity=True),
+    Option("cells", bool, False, "Show the cells as they are, not interpolated.", WHAT),
+    Option(
+        "compress", int, 1, "Level of the NIfTI files' gzip.", WHAT, metavar="0-3", identity=True, lowest=0, highest=3,
+        what="a level from 0 to 3",
+    ),
+    Option("device", str, "auto", "Where the network runs; only auto may fall back.", MODEL, choices.DEVICE),
+    Option("precision", str, "auto", "Of the trunk; the maps are always fp32.", MODEL, choices.PRECISION),
+    Option("series", str, "all", "Which DICOM series.", READING, choices.SERIES),
+    Option(
+        "prefer", str, None, "Which of two disagreeing NIfTI transforms holds.", READING, choices.PREFER, identity=True
+    ),
+    Option("assume-affine", bool, False, "Accept NIfTI files without orientation.", READING, identity=True),
+    Option("allow-gaps", bool, False, "Interpolate missing DICOM slices.", READING, identity=True),
+    Option(
+        "max-voxels", int, 1_000_000_000, "Refuse larger volumes.", READING, metavar="N", lowest=1,
+        what="1 or more", code="option-value",
+    ),
+    Option(
+        "identifiers", str, "uids", "Whether series UIDs appear in results.", READING, choices.IDENTIFIERS,
+        identity=True,
+    ),
+    Option("existing", str, "skip", "What to do with finished cases.", RUN, choices.EXISTING),
+    Option("verify", bool, False, "Re-hash a finished case before skipping it.", RUN),
+    Option(
+        "jobs", int, None, "Reader processes; 0 reads in this process.", RUN, metavar="N", lowest=0, what="0 or more",
+        code="option-value",
+    ),
+    Option("num-parts", int, None, "Split the cases into N parts (SLURM arrays: automatic).", RUN, metavar="N"),
+    Option("part-id", int, None, "The part to run, from 0.", RUN, metavar="K"),
+    Option("scheduler", str, None, "Dask scheduler (tcp://...) or local.", RUN, metavar="ADDRESS"),
+    Option(
+        "max-failures", int, None, "Stop at that many failed scans.", RUN, metavar="N", lowest=1, what="1 or more",
+        code="option-value",
+    ),
+    Option(
+        "timeout", float, None, "For reading and preparing a scan.", RUN, metavar="SECONDS", above=0.0,
+        what="a positive number of seconds", code="option-value",
+    ),
+    Option("dry-run", bool, False, "Print the plan and stop.", RUN),
+    Option("json", bool, False, "Print the run's summary as JSON on stdout, nothing else.", SAY),
+    Option("log-file", Path, None, "Write messages to a file too.", SAY, metavar="FILE"),
+    Option("log-format", str, "text", "Format of messages.", SAY, choices.LOG_FORMAT),
+    Option("quiet", bool, False, "Only errors.", SAY, short="-q"),
+    Option("verbose", int, 0, "Say more.", SAY, short="-v", count=True),
+)  # fmt: skip
 
-METHODS = CHOICES["method"].words
+BY_NAME = {option.name: option for option in OPTIONS}
 
 
-def variable(option: str) -> str:
-    """The environment variable that sets an option of the command line."""
-    return "HIRESCAM_" + option.upper().replace("-", "_")
+def stated(name: str, **changes: Any) -> Any:
+    """A field of a record that is the option `name`: its default comes from the table, or from `default` here."""
+    return field(default=changes.get("default", BY_NAME[name].default), metadata={"option": BY_NAME[name]})
 
 
-def metavar(option: str) -> str:
-    """How help shows the values of an option with choices."""
-    choice = CHOICES[option]
-    return ("," if choice.several else "|").join(choice.shown)
+def options_of(record: object) -> Iterator[tuple[str, Option]]:
+    """The fields of a record (or its class) that are options: each field's name with its option."""
+    members: tuple[Field[Any], ...] = fields(record)  # type: ignore[arg-type]
+    for member in members:
+        option = member.metadata.get("option")
+        if isinstance(option, Option):
+            yield member.name, option
 
 
-def check_choice(option: str, value: str | Sequence[str]) -> None:
-    """Raise UsageError (naming option, value and choices) unless `value` is one that `option` knows."""
-    choice = CHOICES[option]
-    hint = f"Choose from: {', '.join(choice.shown)}; set by --{option} or {variable(option)}."
-    if not choice.several:
-        values: Sequence[object] = [value]
-    elif isinstance(value, str) or not value:
-        raise UsageError(f"--{option} {value!r} names nothing.", hint=hint, code=choice.code)
-    else:
-        values = value
-    for single in values:
-        if single in choice.later:
-            raise UsageError(
-                f"--{option} {single} is not available in this version.", hint=hint, code="format-unavailable"
-            )
-        if not choice.knows(single):
-            raise UsageError(f"--{option} {single!r} is unknown.", hint=hint, code=choice.code)
+def check(record: object) -> None:
+    """Raise UsageError for the first option of a record that has a value which it cannot have."""
+    for name, option in options_of(record):
+        default = type(record).__dataclass_fields__[name].default  # type: ignore[attr-defined]
+        value = getattr(record, name)
+        if not (value is None and default is None) and default is not MISSING:
+            option.check(value)
 
 
-def is_label_name(name: str) -> bool:
-    """Whether --labels with `name` means the label of that name: no word of the option, no list, nothing to strip."""
-    known = CHOICES["labels"]
-    return known.knows(name) and name not in known.words and not re.search(r"^top:|^\s|\s$|,", name)
-
-
-def is_uid(text: str | None) -> bool:
-    """Whether `text` is a valid DICOM UID: numbers joined by dots, at most 64 characters."""
-    return text is not None and len(text) <= _MAX_UID and _UID.fullmatch(text) is not None
-
-
-def told_uid(series_uid: str | None, identifiers: Identifiers) -> str | None:
-    """What may be told of a SeriesInstanceUID: a valid one with identifiers "uids", else nothing."""
-    return series_uid if identifiers == "uids" and is_uid(series_uid) else None
+def identity_of(*records: object) -> dict[str, Value]:
+    """The options of records that decide what a case folder holds, by name: no paths, no device."""
+    return {
+        option.name: getattr(record, name)
+        for record in records
+        for name, option in options_of(record)
+        if option.identity
+    }

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+import msgspec
 
 from hirescam_cli.batch.lock import output_lock
-from hirescam_cli.batch.resume import read_summary
+from hirescam_cli.case.listing import read_case, root_of
+from hirescam_cli.case.publish import CaseFolder, sweep
+from hirescam_cli.case.record import Case, Label
+from hirescam_cli.case.reload import FinishedCase, load_case
+from hirescam_cli.choices import Grid
 from hirescam_cli.errors import UsageError
+from hirescam_cli.label_choice import LabelChoice
 from hirescam_cli.library import ScanLibrary
-from hirescam_cli.output import summary
-from hirescam_cli.output.cases import root_of
-from hirescam_cli.output.durable import Written
-from hirescam_cli.output.illustrate import PAGE, Illustration, draw_page, illustrate
-from hirescam_cli.output.names import label_slugs
-from hirescam_cli.output.overlays import write_overlays
-from hirescam_cli.output.publish import CaseFolder, hash_outputs, sweep
-from hirescam_cli.output.reload import FinishedCase, load_case
-from hirescam_cli.settings import LabelChoice, check_shared
+from hirescam_cli.options import check, stated
+from hirescam_cli.pipeline.stages import save
+from hirescam_cli.placement import Placement
+from hirescam_cli.results.format import Request, Style
+from hirescam_cli.results.html import PAGE
+from hirescam_cli.results.write import write_results
 
 
 @dataclass(frozen=True)
@@ -34,67 +33,54 @@ class RenderOptions:
     """What to make; None takes what the case was explained with.
 
     `labels` as in `Settings`; `methods`: of those that the case holds; `threshold`: for "positive" labels.
+    `cells`: show them as they are, not interpolated.
     """
 
-    labels: str = "positive"
-    methods: tuple[str, ...] | None = None
-    threshold: float | None = None
-    placement: str | None = None
-    grid: str = "scan"
-    formats: tuple[str, ...] = ("nifti", "png")
-    signed: bool = False
-    smooth: bool = True
-    compress: int = 1
+    labels: str = stated("labels")
+    methods: tuple[str, ...] | None = stated("method", default=None)
+    threshold: float | None = stated("threshold")
+    placement: Placement | None = stated("placement")
+    grid: Grid = stated("grid")
+    formats: tuple[str, ...] = stated("format")
+    signed: bool = stated("signed")
+    cells: bool = stated("cells")
+    compress: int = stated("compress")
 
     def __post_init__(self) -> None:
-        check_shared(
-            methods=self.methods,
-            labels=self.labels,
-            threshold=self.threshold,
-            placement=self.placement,
-            grid=self.grid,
-            formats=self.formats,
-        )
+        check(self)
 
 
-def render_case(folder: Path, library: ScanLibrary, options: RenderOptions) -> dict[str, Any]:
-    """Add new files to a finished case and return its summary; the folder is replaced in one step.
+def render_case(folder: Path, library: ScanLibrary, options: RenderOptions) -> Case:
+    """Add new files to a finished case and return its record; the folder is replaced in one step.
 
     Files that the case has are kept unless they are made anew under the same name; its page, if it has one, is
     made anew, since it tells of the others. To be called within `at_work_on`.
     Raises ScanError, UsageError, OutputCreateError or OutputIOError.
     """
-    case = load_case(folder)
-    document = copy.deepcopy(dict(case.summary))
-    case = FinishedCase(folder, document, case.cams)
-    placement = options.placement or str(document["placement"])
-    if placement not in document["affines_ras"]:
-        known = ", ".join(document["affines_ras"])
+    finished = load_case(folder)
+    case = finished.case
+    placement = options.placement or case.placement
+    if placement not in case.target.affines:
+        known = ", ".join(case.target.affines)
         raise UsageError(f"--placement {placement!r} is unknown.", hint=f"Choose from: {known}.")
-    names = tuple(entry["name"] for entry in document["labels"])
-    chosen, slugs = _choose(document["labels"], names, options), label_slugs(names)
-    drawn = _methods(case, options.methods)
-    whole = case.view(library.volume_of(case))
-    view = replace(whole, cams=drawn)
-    kept = {str(output["path"]): Written(output["sha256"], output["bytes"]) for output in document["outputs"]}
+    chosen = _choose(case, options)
+    methods = _methods(finished, options.methods)
+    whole = finished.view(library.volume_of(finished))
+    view = replace(whole, native={method: whole.native[method] for method in methods})
+    style = Style(options.grid, placement, options.compress, options.signed, not options.cells)
+    kept = {output.path: output for output in case.outputs}
+    formats = list(options.formats)
+    if PAGE in kept and "html" not in formats:
+        formats.append("html")
     with CaseFolder(folder.parent, folder.name) as new:
-        known_files: dict[Path, Written] = {}
-        if "nifti" in options.formats:
-            known_files = write_overlays(
-                new, view, chosen, slugs, grid=options.grid, placement=placement, compress=options.compress
-            )
-        formats = tuple(name for name in options.formats if name != "html")
-        wanted = Illustration(formats, options.signed, options.smooth, placement)
-        illustrate(new, view, wanted, chosen, slugs)
-        if "html" in options.formats or PAGE in kept:
-            draw_page(new, whole)
-        for path, written in kept.items():
-            if not (new / path).exists():
+        made = write_results(formats, Request(new, view, whole, chosen, style))
+        outputs = {output.path: output for output in made}
+        for path, output in kept.items():
+            if path not in outputs:
                 _keep(folder / path, new / path)
-                known_files[new / path] = written
-        document["outputs"] = hash_outputs(new, known_files)
-        summary.write(new, document)
-    return document
+                outputs[path] = output
+        ordered = tuple(sorted(outputs.values(), key=lambda output: output.path))
+        return save(new, msgspec.structs.replace(case, outputs=ordered))
 
 
 @contextmanager
@@ -105,8 +91,8 @@ def at_work_on(folders: Sequence[Path]) -> Iterator[None]:
     """
     cases: dict[Path, list[str]] = {}
     for folder in folders:
-        told = read_summary(folder) or {}
-        out = root_of(folder, str(told.get("case") or folder.name))
+        case = read_case(folder, folder.name)
+        out = root_of(folder, folder.name if case is None else case.case)
         cases.setdefault(out, []).append(folder.relative_to(out).as_posix())
     with ExitStack() as stack:
         for out, names in cases.items():
@@ -115,7 +101,7 @@ def at_work_on(folders: Sequence[Path]) -> Iterator[None]:
         yield
 
 
-def _methods(case: FinishedCase, wanted: tuple[str, ...] | None) -> dict[str, NDArray[np.float32]]:
+def _methods(case: FinishedCase, wanted: tuple[str, ...] | None) -> list[str]:
     for method in wanted or ():
         if method not in case.cams:
             raise UsageError(
@@ -123,14 +109,16 @@ def _methods(case: FinishedCase, wanted: tuple[str, ...] | None) -> dict[str, ND
                 hint=f"It holds {', '.join(case.cams)}; other methods need hirescam explain.",
                 code="method-missing",
             )
-    return {method: cams for method, cams in case.cams.items() if wanted is None or method in wanted}
+    return [method for method in case.cams if wanted is None or method in wanted]
 
 
-def _choose(labels: list[dict[str, Any]], names: tuple[str, ...], options: RenderOptions) -> list[str]:
+def _choose(case: Case, options: RenderOptions) -> list[str]:
     """The labels to draw; another threshold decides what is positive here and changes no prediction."""
-    choice = LabelChoice.parse(options.labels, names)
-    if options.threshold is not None:
-        labels = [{**entry, "positive": entry["probability"] >= options.threshold} for entry in labels]
+    labels: Sequence[Label] = case.labels
+    choice = LabelChoice.parse(options.labels, [label.name for label in labels])
+    limit = options.threshold
+    if limit is not None:
+        labels = [msgspec.structs.replace(label, positive=label.probability >= limit) for label in labels]
     return choice.choose(labels)
 
 

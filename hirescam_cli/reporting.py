@@ -7,20 +7,22 @@ from pathlib import Path
 
 from hirescam_cli.batch.index import write_index as write_tables
 from hirescam_cli.batch.lock import output_lock
+from hirescam_cli.case.listing import case_folders, iter_cases
+from hirescam_cli.case.record import Case
+from hirescam_cli.durable import write_file
 from hirescam_cli.errors import ExitCode, HirescamError, NoInputError
 from hirescam_cli.library import ScanLibrary
-from hirescam_cli.output.cases import case_folders, iter_cases
-from hirescam_cli.output.illustrate import PAGE
-from hirescam_cli.output.page import write_index as write_index_page
+from hirescam_cli.page import index_text
 from hirescam_cli.rendering import RenderOptions, at_work_on, render_case
+from hirescam_cli.results.html import PAGE
 
 
 def cases_without_page(out: Path) -> list[Path]:
     """The folders of finished cases below `out` that have no page."""
     return [
-        out / case["folder"]
-        for case in iter_cases(out)
-        if case["status"] == "ok" and not (out / case["folder"] / PAGE).is_file()
+        out / listed.folder
+        for listed in iter_cases(out)
+        if isinstance(listed.case, Case) and not (out / listed.folder / PAGE).is_file()
     ]
 
 
@@ -53,4 +55,4 @@ def write_indexes(out: Path) -> None:
         )
     with output_lock(out, None):
         write_tables(out)
-        write_index_page(out, iter_cases(out))
+        write_file(out / "index.html", index_text(out, iter_cases(out)).encode("utf-8"))

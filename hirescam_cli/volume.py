@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hirescam_cli.geometry import Affine, Grid
 from hirescam_cli.geometry import affine as affines
+from hirescam_cli.warning import Warning
 
 
 @dataclass(frozen=True)
@@ -19,13 +20,13 @@ class Provenance:
     `kind`: "nifti", "analyze", "nrrd", "metaimage", "radchest-npz", "dicom", "dicom-enhanced".
     `fingerprint`: SHA-256 of the input's bytes (see `io.fingerprint`).
     `series_uid`: DICOM SeriesInstanceUID, else None.
-    `warnings`: each correction that reading made, as "code: sentence".
+    `warnings`: each correction that reading made, see `Warning`.
     """
 
     kind: str
     fingerprint: str
     series_uid: str | None = None
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Warning, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +59,7 @@ class Volume:
         """The world directions towards which i, j, k run, e.g. "LPS"."""
         return affines.orientation(self.affine_ras)
 
-    def warned(self, *warnings: str) -> Volume:
+    def warned(self, *warnings: Warning) -> Volume:
         """The same volume with further warnings in its provenance."""
         provenance = replace(self.provenance, warnings=self.provenance.warnings + warnings)
         return replace(self, provenance=provenance)

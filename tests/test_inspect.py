@@ -85,14 +85,14 @@ def test_identifiers_none_leaves_the_series_uid_out(folder: Path) -> None:
 def test_the_slices_are_counted_along_the_body(tmp_path: Path) -> None:
     path = make_nifti(tmp_path / "a.nii", chest_hu((5, 6, 7)), affine((1, 1, 1), axes=(3, 1, 2)))
     (scan,) = inspect_inputs([InputPath(path)], ReadOptions(), load_spec("axialnet-83")).scans
-    assert (scan["orientation"], scan["slices"]) == ("SRA", 5)
+    assert (scan.orientation, scan.slices) == ("SRA", 5)
 
 
 def test_json_is_one_document_on_stdout(folder: Path) -> None:
     code, out = run(folder, "--json")
     assert code == 8
     document = json.loads(out)
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == 2
     assert document["model"] == "axialnet-83"
     assert len(document["scans"]) == 3
 
@@ -136,7 +136,7 @@ def test_cases_of_one_name_are_warned_about(tmp_path: Path) -> None:
     make_nifti(tmp_path / "a.nii")
     make_nifti(tmp_path / "a.nii.gz")
     found = inspect_inputs([InputPath(tmp_path)], ReadOptions(), load_spec("axialnet-83"))
-    assert [scan["warnings"][-1].partition(":")[0] for scan in found.scans] == ["case-clash"] * 2
+    assert [scan.warnings[-1].code for scan in found.scans] == ["case-clash"] * 2
 
 
 def test_no_network_is_loaded(tmp_path: Path) -> None:

@@ -66,23 +66,42 @@ def within(name: str, parts: frozenset[str]) -> bool:
     return any(name == f"hirescam_cli.{part}" or name.startswith(f"hirescam_cli.{part}.") for part in parts)
 
 
-# What each part may import of this package: the layering of the design.
-OURS = {
-    "errors": "",
-    "resources": "",
-    "threads": "",
-    "options": "errors",
-    "geometry": "geometry",
-    "volume": "geometry",
-    "children": "",
-    "io": "errors options children geometry volume threads io",
-    "model.spec": "errors options resources",
-    "model": "errors options resources geometry model",
-    "prepare": "errors geometry volume threads model.spec",
-    "explain": "errors model.registry explain",
-    "settings": "errors options io.scan model.spec",
-    "output": "errors options geometry volume threads io model.spec explain.explanation settings output",
-    "batch": "errors options children io model.spec settings threads output pipeline prepare volume batch",
+# Each part of the package knows only parts above it in this list.
+LAYERS = """
+errors warning placement identifiers threads children memory resources
+registry
+registries toml_table durable
+geometry
+volume choices
+options
+label_choice
+io device
+settings prepare
+model
+explain
+case
+pictures
+page
+results
+pipeline
+phantom batch library inspection
+rendering api
+reporting bench
+cli
+__main__
+"""
+RANK = {name: rank for rank, line in enumerate(LAYERS.split("\n")) for name in line.split()}
+# What a part must not know though it stands above it.
+STRANGERS = {
+    "case": {"io", "prepare", "model", "explain", "settings", "device"},
+    "pictures": {"io", "prepare", "model", "explain", "settings", "durable"},
+    "page": {"io", "prepare", "model", "explain", "settings", "durable"},
+    "results": {"io", "prepare", "model", "explain", "settings"},
+    "explain": {"io", "settings", "volume", "label_choice", "options"},
+    "prepare": {"io", "settings", "options", "label_choice", "durable"},
+    "model": {"io", "settings", "volume", "durable"},
+    "batch": {"prepare", "explain", "results", "pictures", "page"},
+    "phantom": {"case", "results", "pictures", "page", "pipeline", "options", "settings", "io"},
 }
 NETWORKS = {"torch", "safetensors", "torchvision"}
 FILES = {"nibabel", "pydicom", "SimpleITK", "gdcm", "PIL", "matplotlib", "isal", "h5py"}
@@ -92,25 +111,51 @@ OTHERS = {
     "geometry": NETWORKS | FILES | SCREEN | {"scipy"},
     "volume": NETWORKS | FILES | SCREEN,
     "io": NETWORKS | SCREEN | {"matplotlib"},
-    "model.spec": NETWORKS | FILES | SCREEN | {"numpy"},
+    "options": NETWORKS | FILES | SCREEN | {"numpy", "msgspec"},
+    "registries": NETWORKS | FILES | SCREEN | {"numpy", "msgspec"},
+    "model.spec": NETWORKS | FILES | SCREEN,
     "model": FILES | SCREEN,
-    "prepare": NETWORKS | FILES | SCREEN | {"scipy"},
     "explain": FILES | SCREEN,
-    "output": NETWORKS | SCREEN,
+    "case": NETWORKS | SCREEN | (FILES - {"nibabel"}),
+    "pictures": NETWORKS | SCREEN | (FILES - {"PIL", "matplotlib"}),
+    "page": NETWORKS | FILES | SCREEN,
+    "results": NETWORKS | SCREEN | {"pydicom", "SimpleITK", "gdcm", "matplotlib"},
     "settings": NETWORKS | FILES | SCREEN | {"numpy"},
     "batch": NETWORKS | FILES | {"typer", "click"},
     "cli": {"torchvision"},
 }
 
 
-@pytest.mark.parametrize("part", sorted(OURS))
-def test_a_part_imports_only_the_parts_below_it(part: str) -> None:
-    allowed = frozenset(OURS[part].split())
+def part_of(module: str) -> str | None:
+    """The part of the package that a module belongs to; None for the package itself."""
+    names = module.split(".")
+    return names[1] if len(names) > 1 else None
+
+
+def test_every_part_has_its_place() -> None:
+    assert {part_of(module) for module in MODULES} - {None} == set(RANK)
+
+
+@pytest.mark.parametrize("part", sorted(RANK))
+def test_a_part_imports_only_the_parts_above_it_in_the_list(part: str) -> None:
+    wrong = []
+    for module in below(part):
+        for found in imports(module):
+            other = part_of(found.name) if found.name.startswith("hirescam_cli.") else None
+            if other in (None, part):
+                continue
+            if RANK[other] >= RANK[part] or other in STRANGERS.get(part, set()):
+                wrong.append(f"{module} imports {found.name}")
+    assert not wrong
+
+
+def test_nothing_in_the_package_needs_the_phantoms() -> None:
     wrong = [
         f"{module} imports {found.name}"
-        for module in below(part)
+        for module in MODULES
+        if part_of(module) != "phantom"
         for found in imports(module)
-        if found.name.startswith("hirescam_cli.") and not within(found.name, allowed)
+        if within(found.name, frozenset(("phantom",)))
     ]
     assert not wrong
 
@@ -204,7 +249,26 @@ def loaded_by(*arguments: str) -> set[str]:
 COMMAND = "sys.argv[0] = 'hirescam'; from hirescam_cli.__main__ import main; main()"
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("explain", "--help"), ("model", "list")])
+def test_listing_models_loads_no_torch() -> None:
+    loaded = loaded_by(COMMAND, "model", "list")
+    assert "hirescam_cli" in loaded
+    assert not loaded & {"torch", "nibabel", "pydicom", "SimpleITK", "matplotlib", "distributed"}
+
+
+def test_preparation_steps_load_torch_only_where_the_network_is() -> None:
+    wrong = [
+        f"{module} imports {found.name}"
+        for module in below("prepare")
+        for found in imports(module)
+        if found.name.partition(".")[0] in NETWORKS | FILES | SCREEN | {"scipy"}
+        and not (found.inside and module == "hirescam_cli.prepare.steps.window")
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("--version",), ("explain", "--help"), ("render", "--help")]
+)
 def test_commands_that_need_no_network_load_neither_torch_nor_numpy(arguments: tuple[str, ...]) -> None:
     loaded = loaded_by(COMMAND, *arguments)
     assert "hirescam_cli" in loaded
@@ -217,6 +281,7 @@ def test_commands_that_need_no_network_load_neither_torch_nor_numpy(arguments: t
         "matplotlib",
         "scipy",
         "distributed",
+        "msgspec",
     }
 
 
@@ -227,7 +292,7 @@ def test_commands_that_need_no_network_load_neither_torch_nor_numpy(arguments: t
         "hirescam_cli.io.reading",
         "hirescam_cli.prepare",
         "hirescam_cli.pipeline",
-        "hirescam_cli.output.nifti",
+        "hirescam_cli.results.nifti_file",
     ],
 )
 def test_reading_preparing_and_writing_load_no_torch(module: str) -> None:

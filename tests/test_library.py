@@ -8,17 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import nibabel
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
+from hirescam_cli.case.reload import FinishedCase
 from hirescam_cli.errors import ScanError
 from hirescam_cli.io import InputPath, ReadOptions, discover, read
 from hirescam_cli.library import ScanLibrary
-from hirescam_cli.output.reload import FinishedCase
 from tests.io.dicom_factory import chest, make_enhanced, make_series
 from tests.io.nifti_factory import make_nifti
+from tests.views import make_case
 
 
 def case_of(path: Path, number: int = 0, options: ReadOptions | None = None, **settings: Any) -> FinishedCase:
@@ -26,12 +28,19 @@ def case_of(path: Path, number: int = 0, options: ReadOptions | None = None, **s
     options = options or ReadOptions()
     scan = discover([InputPath(path)], options).scans[number]
     volume = read(scan, options)
-    source = {
+    source: dict[str, Any] = {
         "fingerprint": volume.provenance.fingerprint,
         "volume": scan.volume,
         "series_uid": scan.series_uid,
     }
-    return FinishedCase(path, {"case": scan.case, "input": source, "run": {"settings": settings}}, {})
+    base = make_case(shape_lps=(12, 10, 8), side=12, slices=12).view.case
+    case = msgspec.structs.replace(
+        base,
+        case=scan.case,
+        input=msgspec.structs.replace(base.input, **source),
+        run=msgspec.structs.replace(base.run, settings=settings),
+    )
+    return FinishedCase(path, case, {})
 
 
 def library(*paths: Path) -> ScanLibrary:
@@ -60,7 +69,7 @@ def phases(tmp_path: Path) -> Phases:
 @pytest.mark.parametrize("number", [0, 1])
 def test_the_phases_of_one_file_are_told_apart(phases: Phases, number: int) -> None:
     case = case_of(phases.path, number)
-    assert case.summary["input"]["volume"] == number
+    assert case.case.input.volume == number
     np.testing.assert_array_equal(library(phases.path).volume_of(case).array_ijk, phases.hu[number])
 
 
@@ -123,7 +132,7 @@ def test_a_renamed_and_moved_nifti_is_found(tmp_path: Path) -> None:
     case = case_of(path)
     shutil.move(path, tmp_path / "other-name.nii")
     make_nifti(tmp_path / "another.nii", np.full((8, 8, 8), 7, np.int16) * np.arange(8, dtype=np.int16))
-    assert library(tmp_path).volume_of(case).provenance.fingerprint == case.summary["input"]["fingerprint"]
+    assert library(tmp_path).volume_of(case).provenance.fingerprint == case.case.input.fingerprint
 
 
 def test_a_series_that_was_asked_for_by_its_uid_is_found(tmp_path: Path) -> None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
 
 from hirescam_cli.batch.options import RunOptions
 from hirescam_cli.batch.progress import reporter
+from hirescam_cli.cli.explain import Destination
+from hirescam_cli.cli.run import Messages
 from hirescam_cli.device import resolve_device
 from hirescam_cli.errors import UsageError
+from hirescam_cli.identifiers import is_uid
 from hirescam_cli.io import InputPath, discover
 from hirescam_cli.io.scan import ReadOptions
-from hirescam_cli.options import CHOICES, check_choice, is_uid, metavar, variable
+from hirescam_cli.options import BY_NAME, OPTIONS, options_of
 from hirescam_cli.rendering import RenderOptions
 from hirescam_cli.settings import Settings
 
@@ -43,9 +47,12 @@ UNKNOWN: dict[str, list[Any]] = {
     "method": ["hirescam", (), ("lime",), ("hirescam", "")],
     "placement": ["middle", "rf", ""],
     "precision": ["int8", "fp64", ""],
-    "prefer": ["sfrom", "SFORM", "sform ", "", None],
+    "prefer": ["sfrom", "SFORM", "sform ", ""],
     "series": ["foo", "", "Largest", "1.2.x", "1.2\n", "1..2", ".1", "1.", "²", "1." + "2" * 63],
 }
+
+
+CHOICES = {option.name: option.choice for option in OPTIONS if option.choice}
 
 
 def test_the_tables_of_this_test_hold_every_option() -> None:
@@ -55,14 +62,14 @@ def test_the_tables_of_this_test_hold_every_option() -> None:
 @pytest.mark.parametrize("option", KNOWN)
 def test_known_values_pass(option: str) -> None:
     for value in KNOWN[option]:
-        check_choice(option, value)
+        BY_NAME[option].check(value)
 
 
 @pytest.mark.parametrize("option", UNKNOWN)
 def test_the_refusal_names_option_value_and_choices(option: str) -> None:
     for value in UNKNOWN[option]:
         with pytest.raises(UsageError) as caught:
-            check_choice(option, value)
+            BY_NAME[option].check(value)
         assert caught.value.exit_code == 2
         assert caught.value.message.startswith(f"--{option} ")
         parts = value if type(value) is tuple and value else (value,)
@@ -70,7 +77,7 @@ def test_the_refusal_names_option_value_and_choices(option: str) -> None:
         assert str(wrong) in caught.value.message or repr(wrong) in caught.value.message
         hint = caught.value.hint or ""
         assert all(shown in hint for shown in CHOICES[option].shown)
-        assert variable(option) in hint
+        assert BY_NAME[option].variable in hint
 
 
 ENTRIES: dict[str, list[Any]] = {
@@ -103,10 +110,35 @@ def test_every_way_in_refuses_what_is_unknown(option: str) -> None:
 
 
 def test_help_shows_the_table() -> None:
-    assert metavar("prefer") == "sform|qform"
-    assert metavar("labels") == "positive|all|top:N|NAME,..."
-    assert metavar("method") == "hirescam,gradcam"
-    assert variable("target-layer") == "HIRESCAM_TARGET_LAYER"
+    assert BY_NAME["prefer"].shown == "sform|qform"
+    assert BY_NAME["labels"].shown == "positive|all|top:N|NAME,..."
+    assert BY_NAME["method"].shown == "hirescam,gradcam"
+    assert BY_NAME["target-layer"].variable == "HIRESCAM_TARGET_LAYER"
+
+
+RECORDS = (Settings, ReadOptions, RunOptions, RenderOptions, Destination, Messages)
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_the_types_of_records_are_those_of_the_table(record: type[Any]) -> None:
+    hints = get_type_hints(record)
+    for name, option in options_of(record):
+        default = record.__dataclass_fields__[name].default
+        expected = {tuple} if option.several else {option.kind}
+        found = {get_origin(kind) or kind for kind in _members(hints[name])}
+        assert found == expected | ({type(None)} if default is None else set()), name
+
+
+def _members(hint: Any) -> list[Any]:
+    """The types that a value may have; words count as strings."""
+    if get_origin(hint) in (Union, UnionType):
+        return [member for part in get_args(hint) for member in _members(part)]
+    return [str] if get_origin(hint) is Literal else [hint]
+
+
+def test_every_option_belongs_to_a_record() -> None:
+    held = {option.name for record in RECORDS for _, option in options_of(record)}
+    assert held == {option.name for option in OPTIONS}
 
 
 @pytest.mark.parametrize(

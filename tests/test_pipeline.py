@@ -16,12 +16,13 @@ import pytest
 import safetensors.torch
 from numpy.typing import NDArray
 
+from hirescam_cli.case import record
+from hirescam_cli.case.identity import params_hash
 from hirescam_cli.errors import ModelError, ScanError, UnavailableError, UsageError
 from hirescam_cli.geometry import Affine
 from hirescam_cli.geometry import affine as affines
 from hirescam_cli.io import InputPath, ReadOptions, discover
 from hirescam_cli.model.spec import ModelSpec, load_spec
-from hirescam_cli.output import summary
 from hirescam_cli.pipeline import (
     Session,
     explain_prepared,
@@ -36,7 +37,8 @@ from hirescam_cli.settings import Settings
 from tests.explain.networks import tiny
 from tests.geometry.worlds import ORIENTATIONS, affine_of, reordered, rotated
 from tests.io.dicom_factory import expected_affine_ras, make_series
-from tests.output.test_nifti import at_world
+from tests.models import axial, radchest_toml
+from tests.results.test_nifti import at_world
 
 MODEL = """
 name = "tiny"
@@ -46,11 +48,6 @@ parameters = { trunk_width = 2, head_channels = [6, 5, 4, 4] }
 labels = { names = ["nodule", "mass", "pleural effusion", "fibrosis", "cyst"], threshold = 0.5 }
 weights = { file = "tiny.safetensors" }
 explanation = { target_layer = "conv2d.7" }
-[preparation]
-spacing_mm = [5.0, 1.0, 1.0]
-slices = 12
-side = 420
-hu_window = [-1000, 200]
 """
 SPACING = (6.0, 7.0, 5.5)
 ORIGIN_LPS = (-150.0, -140.0, -40.0)
@@ -61,7 +58,7 @@ BOTH = ("hirescam", "gradcam")
 def spec(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
     folder = tmp_path_factory.mktemp("model")
     safetensors.torch.save_file(tiny(5).state_dict(), folder / "tiny.safetensors")
-    (folder / "tiny.toml").write_text(MODEL)
+    (folder / "tiny.toml").write_text(MODEL + radchest_toml((5.0, 1.0, 1.0), (12, 420, 420)))
     return load_spec(str(folder / "tiny.toml"))
 
 
@@ -89,11 +86,22 @@ class Case:
     """A finished case folder."""
 
     folder: Path
-    document: dict[str, Any]
+    record: record.Case
 
     def overlay(self, method: str, name: str) -> Any:
-        entry = next(entry for entry in self.document["labels"] if entry["name"] == name)
-        return nibabel.load(self.folder / entry["maps"][method]["overlay"])
+        (found,) = self.record.outputs_of(method, name, "overlay")
+        return nibabel.load(self.folder / found.path)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """summary.json as any reader of JSON sees it."""
+        document: dict[str, Any] = json.loads((self.folder / "summary.json").read_text())
+        return document
+
+    def drawn(self, method: str) -> list[str]:
+        """Labels that have an overlay, in the model's order."""
+        drawn = {o.label for o in self.record.outputs if o.role == "overlay" and o.method == method}
+        return [label.name for label in self.record.labels if label.name in drawn]
 
     def cams(self, method: str) -> Any:
         return nibabel.load(self.folder / f"{method}.cams.nii.gz")
@@ -112,8 +120,7 @@ def run(session: Session, source: Path, out: Path, settings: Settings | None = N
     (scan,) = discover([InputPath(source)], ReadOptions()).scans
     out.mkdir()
     prepared = read_case(scan, session.facts.spec, settings)
-    document = write_case(out, session.facts, prepared, explain_prepared(session, prepared), settings)
-    return Case(out, document)
+    return Case(out, write_case(out, session.facts, prepared, explain_prepared(session, prepared), settings))
 
 
 @pytest.fixture(scope="module")
@@ -186,16 +193,18 @@ def test_overlays_are_the_exact_maps_at_each_voxels_world_position(
     affine = rotated(expected_affine_ras(SPACING, ORIGIN_LPS), (1, 2, 0), degrees)
     source = save_nifti(tmp_path / "scan.nii", hu, affine)
     case = run(open_session(changed, spec), source, tmp_path / "out", changed)
-    assert any("oblique" in warning for warning in case.document["warnings"]) == (degrees > 10)
-    (entry,) = (entry for entry in case.document["labels"] if entry["maps"]["hirescam"]["overlay"])
-    image, cams = case.overlay("hirescam", entry["name"]), case.cams("hirescam")
-    np.testing.assert_allclose(cams.affine, case.document["affines_ras"][placement], rtol=1e-5, atol=1e-3)
+    assert any(warning.code == "oblique" for warning in case.record.warnings) == (degrees > 10)
+    (name,) = case.drawn("hirescam")
+    image, cams = case.overlay("hirescam", name), case.cams("hirescam")
+    np.testing.assert_allclose(
+        cams.affine, case.document["target"]["affines"][placement], rtol=1e-5, atol=1e-3
+    )
     index = np.random.default_rng(1).integers(0, hu.shape, size=(2000, 3))
     # A thousandth of a cell inside, where rounding of the files' float32 affines cannot matter.
     world = affines.apply(affine, index)
     cell = affines.apply(np.linalg.inv(cams.affine), world)
     edge = np.abs(cell + 0.5 - np.array(cams.shape[:3]) * (cell > 1)).min(axis=1) < 1e-3
-    expected = at_world(np.asarray(cams.dataobj)[..., entry["index"]], cams.affine, world)
+    expected = at_world(np.asarray(cams.dataobj)[..., case.record.label(name).index], cams.affine, world)
     found = image.get_fdata()[tuple(index.T)]
     assert np.abs(found - expected)[~edge].max() <= float(image.dataobj.slope) * 0.51
     assert edge.mean() < 0.05
@@ -203,9 +212,9 @@ def test_overlays_are_the_exact_maps_at_each_voxels_world_position(
 
 
 def test_what_a_case_folder_holds(base: Case, spec: ModelSpec) -> None:
-    document = json.loads((base.folder / "summary.json").read_text())
-    assert document == base.document
-    jsonschema.Draft202012Validator(summary.schema()).validate(document)
+    document = base.document
+    assert record.load((base.folder / "summary.json").read_bytes()) == base.record
+    jsonschema.Draft202012Validator(record.schema()).validate(document)
     slugs = ("nodule", "mass", "pleural_effusion", "fibrosis", "cyst")
     expected = {f"{m}.{s}.nii.gz" for m in BOTH for s in ("cams", *slugs)}
     assert {path.name for path in base.folder.iterdir()} == expected | {"summary.json"}
@@ -214,7 +223,12 @@ def test_what_a_case_folder_holds(base: Case, spec: ModelSpec) -> None:
         data = (base.folder / entry["path"]).read_bytes()
         assert (entry["bytes"], entry["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
     assert [entry["name"] for entry in document["labels"]] == list(spec.labels)
-    assert document["network"] == {"shape_zyx": [12, 420, 420], "hu_window": [-1000.0, 200.0]}
+    assert (document["seen"]["shape"], document["seen"]["window_hu"]) == ([12, 420, 420], [-1000.0, 200.0])
+    assert document["target"]["cells"] == [4, 6, 6]
+    assert document["methods"] == {
+        "hirescam": {"title": "HiResCAM", "unit": "logits per cell", "certificate": "exact", "frozen": []},
+        "gradcam": {"title": "Grad-CAM", "unit": "logits per cell", "certificate": "none", "frozen": []},
+    }
     assert document["run"]["device"] == "cpu"
     assert document["run"]["fallbacks"] == []
     assert all(value >= 0 for value in document["run"]["seconds"].values())
@@ -262,7 +276,7 @@ def test_overlays_are_written_for_the_chosen_labels(
     source = save_nifti(tmp_path / "scan.nii", hu, expected_affine_ras(SPACING, ORIGIN_LPS))
     case = run(session, source, tmp_path / "out", replace(settings, labels=choice))
     positive = [entry["name"] for entry in base.document["labels"] if entry["positive"]]
-    chosen = [entry["name"] for entry in case.document["labels"] if entry["maps"]["gradcam"]["overlay"]]
+    chosen = case.drawn("gradcam")
     assert len(chosen) == (count if count is not None else max(1, len(positive)))
     if choice == "top:2":
         ranked = sorted(base.document["labels"], key=lambda entry: -entry["logit"])
@@ -280,8 +294,7 @@ def test_with_no_positive_label_the_highest_is_shown(
     highest = max(base.document["labels"], key=lambda entry: entry["logit"])
     if highest["probability"] < 1.0:
         assert not any(entry["positive"] for entry in case.document["labels"])
-    shown = [entry["name"] for entry in case.document["labels"] if entry["maps"]["hirescam"]["overlay"]]
-    assert highest["name"] in shown
+    assert highest["name"] in case.drawn("hirescam")
 
 
 @pytest.mark.parametrize(("grid", "ends"), [("cam", [".cam.nii.gz"]), ("both", [".cam.nii.gz", ".nii.gz"])])
@@ -334,29 +347,26 @@ def test_the_same_scan_gives_the_same_files(
 def test_a_case_says_how_little_the_network_saw(session: Session, tmp_path: Path) -> None:
     noise = np.random.default_rng(2).integers(-900, 200, size=(20, 20, 60)).astype(np.int16)
     far = save_nifti(tmp_path / "long.nii", noise, affine_of("LPS", (4.0, 4.0, 5.0)))
-    warnings = run(session, far, tmp_path / "a").document["warnings"]
-    assert any(warning.startswith("little-seen: ") and "20%" in warning for warning in warnings)
-    assert any(warning.startswith("much-padding: ") and "96%" in warning for warning in warnings)
+    warnings = {warning.code: warning.text for warning in run(session, far, tmp_path / "a").record.warnings}
+    assert "20%" in warnings["little-seen"]
+    assert "96%" in warnings["much-padding"]
 
 
 def test_the_demonstration_model_warns_every_time(spec: ModelSpec) -> None:
     assert model_warnings(spec) == []
     (warning,) = model_warnings(replace(spec, demonstration=True))
-    assert warning.startswith("demonstration-model: tiny ")
+    assert warning.code == "demonstration-model"
+    assert warning.text.startswith("tiny ")
 
 
 def test_a_failed_case_says_why_and_satisfies_the_schema(session: Session, tmp_path: Path) -> None:
     error = ScanError("scan.nii is truncated.", hint="Copy it again.", code="nifti-truncated")
-    document = write_failure(tmp_path, "a/scan", now(), error, session.settings, session.facts)
+    failed = write_failure(tmp_path, "a/scan", now(), error, session.settings, session.facts)
     assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
-    jsonschema.Draft202012Validator(summary.schema()).validate(
+    jsonschema.Draft202012Validator(record.schema()).validate(
         json.loads((tmp_path / "summary.json").read_text())
     )
-    assert (document["status"], document["case"], document["error"]["code"]) == (
-        "failed",
-        "a/scan",
-        "nifti-truncated",
-    )
+    assert (failed.case, failed.error.code) == ("a/scan", "nifti-truncated")
 
 
 @pytest.mark.parametrize(
@@ -404,23 +414,28 @@ def test_a_device_asked_for_by_name_and_absent_is_an_error(
 
 
 def test_the_hash_of_a_run_changes_with_what_changes_the_result(settings: Settings, spec: ModelSpec) -> None:
-    base = settings.result_hash(spec, "a" * 64, "fp32")
+    def hashed(
+        settings: Settings, spec: ModelSpec = spec, weights: str = "a" * 64, precision: str = "fp32"
+    ) -> str:
+        return params_hash(settings.identity(), spec.described(), weights, precision)
+
+    base = hashed(settings)
     same = [
         replace(settings, device="cuda:1"),
         replace(settings, chunk=7),
         replace(settings, precision="bf16"),
         replace(settings, model="x", weights=Path("y")),
+        replace(settings, read=ReadOptions(max_voxels=7, series="largest")),
     ]
-    assert {changed.result_hash(spec, "a" * 64, "fp32") for changed in same} == {base}
+    assert {hashed(changed) for changed in same} == {base}
     changes: list[dict[str, Any]] = [
         {"methods": ("gradcam",)}, {"labels": "positive"}, {"threshold": 0.2}, {"target_layer": "conv2d.5"},
         {"placement": "receptive-field"}, {"grid": "both"}, {"formats": ("nifti", "png")},
-        {"identifiers": "none"}, {"read": ReadOptions(prefer="qform")},
+        {"identifiers": "none"}, {"read": ReadOptions(prefer="qform")}, {"signed": True}, {"compress": 2},
     ]  # fmt: skip
-    hashes = {replace(settings, **change).result_hash(spec, "a" * 64, "fp32") for change in changes}
+    hashes = {hashed(replace(settings, **change)) for change in changes}
     assert len(hashes | {base}) == len(changes) + 1
-    assert settings.result_hash(spec, "b" * 64, "fp32") != base
-    assert settings.result_hash(replace(spec, labels=("a", *spec.labels[1:])), "a" * 64, "fp32") != base
-    moved = replace(spec, preparation=replace(spec.preparation, subtract=0.5))
-    assert settings.result_hash(moved, "a" * 64, "fp32") != base
-    assert settings.result_hash(spec, "a" * 64, "bf16") != base
+    assert hashed(settings, weights="b" * 64) != base
+    assert hashed(settings, replace(spec, labels=("a", *spec.labels[1:]))) != base
+    assert hashed(settings, replace(spec, preparation=axial((5.0, 1.0, 1.0), 12, subtract=0.5))) != base
+    assert hashed(settings, precision="bf16") != base

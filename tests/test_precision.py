@@ -15,14 +15,13 @@ import safetensors.torch
 import torch
 
 from hirescam_cli.batch.stages import identity_of
+from hirescam_cli.case.record import plain, schema
 from hirescam_cli.errors import MemoryUnavailableError, ModelError
-from hirescam_cli.explain import drift as drifts
 from hirescam_cli.explain.drift import Drift, measure, sample
 from hirescam_cli.explain.engine import Engine
 from hirescam_cli.io import InputPath, ReadOptions, discover
-from hirescam_cli.model.axialnet import AxialNet
+from hirescam_cli.model.architectures.axialnet import AxialNet
 from hirescam_cli.model.spec import ModelSpec, load_spec
-from hirescam_cli.output import summary
 from hirescam_cli.pipeline import (
     Session,
     drift_warnings,
@@ -31,9 +30,11 @@ from hirescam_cli.pipeline import (
     read_case,
     write_case,
 )
+from hirescam_cli.pipeline import session as session_module
 from hirescam_cli.settings import Settings
 from tests.batch.world import make_scan
-from tests.explain.networks import BOTH, SCALE, run, tiny
+from tests.explain.networks import BOTH, engine_of, run, tiny
+from tests.models import radchest_toml
 from tests.test_pipeline import MODEL
 
 LAST_NORM = "features.7.1.bn2"
@@ -48,7 +49,7 @@ def with_large_biases(network: AxialNet) -> AxialNet:
 
 def spec_of(network: AxialNet, folder: Path) -> ModelSpec:
     safetensors.torch.save_file(network.state_dict(), folder / "tiny.safetensors")
-    (folder / "tiny.toml").write_text(MODEL)
+    (folder / "tiny.toml").write_text(MODEL + radchest_toml((5.0, 1.0, 1.0), (12, 420, 420)))
     return load_spec(str(folder / "tiny.toml"))
 
 
@@ -67,16 +68,16 @@ SETTINGS = Settings(methods=BOTH, labels="all", formats=("nifti",), device="cpu"
 
 def on_auto(monkeypatch: pytest.MonkeyPatch, precision: str) -> None:
     """What --precision auto chooses here; on a CPU it is fp32."""
-    monkeypatch.setattr("hirescam_cli.device.resolve_precision", lambda _requested, _device: precision)
+    monkeypatch.setattr(
+        "hirescam_cli.pipeline.session.resolve_precision", lambda _requested, _device: precision
+    )
 
 
 def test_the_drift_is_the_difference_of_the_answers() -> None:
     network = tiny()
-    half, full = (
-        Engine(network, target_layer="conv2d.7", scale=SCALE, precision=p) for p in ("bf16", "fp32")
-    )
-    found = measure(half, full, 3, 420)
-    hu = sample(3, 3, 420)
+    half, full = (engine_of(network, "conv2d.7", precision=p) for p in ("bf16", "fp32"))
+    found = measure(half, full, (12, 420, 420))
+    hu = sample(3, 3, (420, 420))
     exact, rounded = run(network, hu), run(network, hu, precision="bf16")
     assert found.logits == np.abs(exact.logits - rounded.logits).max() > 0
     apart = [
@@ -87,12 +88,12 @@ def test_the_drift_is_the_difference_of_the_answers() -> None:
 
 
 def test_the_sample_is_a_body_in_air() -> None:
-    hu = sample(2, 3, 420)
+    hu = sample(2, 3, (420, 420))
     assert hu.shape == (2, 3, 420, 420)
     assert (hu[:, :, 0] == -1000).all()
     assert 0 < hu[:, :, 190:230, 205:215].mean() < 80  # mediastinum
     assert -900 < hu[:, :, 190:230, 110:140].mean() < -700  # a lung
-    np.testing.assert_array_equal(hu, sample(2, 3, 420))
+    np.testing.assert_array_equal(hu, sample(2, 3, (420, 420)))
 
 
 def test_half_precision_that_moves_the_logits_is_refused_though_its_maps_are_complete(
@@ -128,16 +129,16 @@ def test_overflow_counts_as_the_largest_drift(tmp_path: Path) -> None:
 def test_a_case_tells_the_drift(
     spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logits: float
 ) -> None:
-    monkeypatch.setattr(drifts, "measure", lambda *_: Drift(logits, 0.125))
+    monkeypatch.setattr(session_module, "measure", lambda *_: Drift(logits, 0.125))
     session = open_session(replace(SETTINGS, precision="bf16"), spec)
     document = written(session, tmp_path)
     told = document["run"]
     assert (told["precision"], told["precision_requested"]) == ("bf16", "bf16")
     assert told["drift"] == {"logits": logits, "maps": 0.125}
-    warned = [text for text in document["warnings"] if text.startswith("precision-drift: ")]
-    assert warned == drift_warnings(session.facts)
+    warned = [warning for warning in document["warnings"] if warning["code"] == "precision-drift"]
+    assert warned == plain(drift_warnings(session.facts))
     assert len(warned) == (logits > 0.05)
-    assert all("0.4" in text and "12.5%" in text for text in warned)
+    assert all("0.4" in warning["text"] and "12.5%" in warning["text"] for warning in warned)
 
 
 def written(session: Session, folder: Path) -> dict[str, Any]:
@@ -148,7 +149,7 @@ def written(session: Session, folder: Path) -> dict[str, Any]:
         folder / "case", session.facts, prepared, explain_prepared(session, prepared), session.settings
     )
     document: dict[str, Any] = json.loads((folder / "case" / "summary.json").read_text())
-    jsonschema.Draft202012Validator(summary.schema()).validate(document)
+    jsonschema.Draft202012Validator(schema()).validate(document)
     return document
 
 
@@ -162,22 +163,21 @@ def test_the_precision_in_effect_and_the_version_are_part_of_what_a_case_is(
     on_auto(monkeypatch, "bf16")
     half = open_session(SETTINGS, spec).facts
     assert (half.precision, half.params_hash != full.params_hash) == ("bf16", True)
-    monkeypatch.setattr("hirescam_cli.settings.__version__", "99")
+    monkeypatch.setattr("hirescam_cli.case.identity.__version__", "99")
     monkeypatch.setattr("hirescam_cli.batch.stages.__version__", "99")
     newer = open_session(replace(SETTINGS, precision="fp32"), spec).facts
     assert newer.params_hash != full.params_hash
-    told = {key: value for key, _, value in identity_of(newer, SETTINGS).facts}
-    assert told["run.version"] == "99"
+    assert dict(identity_of(newer, SETTINGS).effective)["hirescam's version"] == "99"
 
 
 def test_seconds_tell_the_network_from_the_maps(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     """Below the last layer gradients are taken: that is explaining; the forward pass is not."""
-    from hirescam_cli.explain import engine
+    from hirescam_cli.explain import parts
 
     session = open_session(replace(SETTINGS, target_layer="conv2d.3"), spec)
     clock = [0.0]
-    monkeypatch.setattr(engine.time, "perf_counter", lambda: clock[0])
-    scores, gradients = session.engine.network.scores, engine._Parts._gradients
+    monkeypatch.setattr(parts.time, "perf_counter", lambda: clock[0])
+    scores, gradients = session.engine.network.scores, parts._Gradients.take
 
     def slow(seconds: float, function: Callable[..., object]) -> Callable[..., object]:
         def call(*arguments: object) -> object:
@@ -187,8 +187,8 @@ def test_seconds_tell_the_network_from_the_maps(spec: ModelSpec, monkeypatch: py
         return call
 
     monkeypatch.setattr(session.engine.network, "scores", slow(3.0, scores))
-    monkeypatch.setattr(engine._Parts, "_gradients", slow(50.0, gradients))
-    explanation = session.engine.explain(sample(2, 3, 420), np.zeros(2, dtype=bool), BOTH)
+    monkeypatch.setattr(parts._Gradients, "take", slow(50.0, gradients))
+    explanation = session.engine.explain(sample(2, 3, (420, 420)), np.zeros(2, dtype=bool), BOTH)
     assert explanation.seconds == {"network": 3.0, "explain": 50.0}
 
 

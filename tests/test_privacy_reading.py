@@ -48,7 +48,7 @@ def everything_said(path: Path, identifiers: str = "uids") -> str:
     for scan in found.scans:
         try:
             provenance = read(scan, ReadOptions()).provenance
-            said += [provenance.kind, provenance.fingerprint, *provenance.warnings]
+            said += [provenance.kind, provenance.fingerprint, *map(str, provenance.warnings)]
         except HirescamError as error:
             said += [error.message, error.hint or "", error.code, str(error), repr(error)]
     document = inspect_inputs([InputPath(path)], ReadOptions(), load_spec("axialnet-83"), chosen).document()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from hirescam_cli.output.summary import schema
+from hirescam_cli.case.record import schema
 from tests.cli.command import hirescam
 
 USABLE = {
@@ -29,11 +29,9 @@ def _check_case(folder: Path) -> None:
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     jsonschema.validate(summary, schema())
     assert summary["status"] == "ok"
-    assert any(warning.startswith("demonstration-model:") for warning in summary["warnings"])
+    assert any(warning["code"] == "demonstration-model" for warning in summary["warnings"])
     shape, affine = summary["input"]["shape"], np.asarray(summary["input"]["affine"])
-    overlays = [
-        e["maps"]["hirescam"]["overlay"] for e in summary["labels"] if e["maps"]["hirescam"]["overlay"]
-    ]
+    overlays = [output["path"] for output in summary["outputs"] if output["role"] == "overlay"]
     assert overlays
     exact = nib.load(folder / "hirescam.cams.nii.gz")
     for entry in summary["labels"]:

@@ -22,19 +22,20 @@ from hirescam_cli.batch.index import INDEX_FILES
 from hirescam_cli.batch.lock import output_lock
 from hirescam_cli.batch.options import RunOptions
 from hirescam_cli.batch.plan import Plan
-from hirescam_cli.batch.resume import Identity, finished_cases
+from hirescam_cli.batch.result import BatchResult
 from hirescam_cli.batch.scheduler import connected, scheduler_lost, scheduler_needed
 from hirescam_cli.batch.signals import Interruption
 from hirescam_cli.batch.stages import Stages, identity_of
 from hirescam_cli.batch.tally import Tally
 from hirescam_cli.batch.worker import Failed, Task, failed
 from hirescam_cli.batch.writing import publish_failure
+from hirescam_cli.case.identity import Identity, finished_cases
+from hirescam_cli.case.publish import sweep
 from hirescam_cli.errors import (
     HirescamError,
     ScanError,
 )
 from hirescam_cli.model.spec import ModelSpec
-from hirescam_cli.output.publish import sweep
 from hirescam_cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ def run_on_cluster(
     on_event: Callback | None,
     stages: Stages,
     interruption: Interruption,
-) -> dict[str, Any]:
-    """Carry out a plan on the cluster of `options.scheduler`; returns the fields of a `BatchResult`.
+) -> BatchResult:
+    """Carry out a plan on the cluster of `options.scheduler`.
 
     Raises UsageError without Dask, UnavailableError if there is no such scheduler, and what `run` raises.
     """

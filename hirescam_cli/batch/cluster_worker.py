@@ -6,20 +6,21 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hirescam_cli.batch.readers import ReaderPool
 from hirescam_cli.batch.stages import Stages
 from hirescam_cli.batch.worker import Failed, Reading, Task, Unchanged, failed
 from hirescam_cli.batch.writing import publish_case, publish_failure
 from hirescam_cli.errors import OutputCreateError, OutputIOError, UnavailableError
-from hirescam_cli.io.scan import Scan
 from hirescam_cli.model.spec import ModelSpec
 from hirescam_cli.settings import Settings
+from hirescam_cli.warning import Warning
 
 if TYPE_CHECKING:
     from hirescam_cli.batch.events import Status
-    from hirescam_cli.pipeline import RunFacts, Session
+    from hirescam_cli.case.record import Case
+    from hirescam_cli.pipeline import Prepared, RunFacts, Session
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Answer:
     status: Status
     seconds: float
     failure: Failed | None = None
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Warning, ...] = ()
 
 
 class _Worker:
@@ -62,7 +63,7 @@ class _Worker:
             self.readers = None
         return self.session
 
-    def read(self, job: Job, task: Task) -> Any:
+    def read(self, job: Job, task: Task) -> Unchanged | Failed | Prepared:
         """Read in a process of its own: what crashes a decoder need not cost a worker and its model."""
         if self.readers is None:
             stages = job.stages
@@ -91,7 +92,7 @@ def explain_on_worker(job: Job, task: Task) -> Answer:
         value = _WORKER.read(job, task)
         if isinstance(value, Unchanged):
             return Answer("skipped", time.monotonic() - began)
-        result = value if isinstance(value, Failed) else _explain(job, session, task.scan, value)
+        result = value if isinstance(value, Failed) else _explain(job, session, value)
         if isinstance(result, Failed):
             if isinstance(result.error, OutputCreateError | OutputIOError):
                 raise result.error
@@ -100,14 +101,14 @@ def explain_on_worker(job: Job, task: Task) -> Answer:
                 job.out, task.scan, job.settings, session.facts, job.stages, result.error, seconds
             )
             return Answer("failed", seconds, result)
-        return Answer("done", time.monotonic() - began, warnings=tuple(result.get("warnings") or ()))
+        return Answer("done", time.monotonic() - began, warnings=result.warnings)
 
 
-def _explain(job: Job, session: Session, scan: Scan, prepared: Any) -> Failed | dict[str, Any]:
+def _explain(job: Job, session: Session, prepared: Prepared) -> Failed | Case:
     try:
         explained = job.stages.explain_prepared(session, prepared)
     except UnavailableError:
         raise
     except Exception as error:
-        return failed(error, scan.name, "explain")
-    return publish_case(job.out, scan, job.settings, session.facts, job.stages, prepared, explained)
+        return failed(error, prepared.scan.name, "explain")
+    return publish_case(job.out, job.settings, session.facts, job.stages, prepared, explained)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from hirescam_cli.warning import Warning
+
 Status = Literal["done", "skipped", "failed"]
 
 
@@ -39,7 +41,7 @@ class CaseFinished:
     left: int
     seconds: float = 0.0
     failure: Failure | None = None
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Warning, ...] = ()
 
 
 @dataclass(frozen=True)

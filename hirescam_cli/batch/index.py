@@ -9,26 +9,22 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
-from hirescam_cli.output.cases import iter_cases
-from hirescam_cli.output.durable import replaced
+from hirescam_cli.case.listing import iter_cases
+from hirescam_cli.case.record import AnyCase, Label, plain
+from hirescam_cli.durable import replaced
 
 INDEX_FILES = BATCH, PREDICTIONS, LOG = "batch.json", "predictions.csv", "log.jsonl"
+SCHEMA_VERSION = 2
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _COLUMNS = ("case", "label", "index", "logit", "probability", "threshold", "positive")
 _PER_METHOD = (
-    "sum",
-    "residual",
-    "complete",
-    "peak_value",
-    "peak_i",
-    "peak_j",
-    "peak_k",
-    "peak_x_mm",
-    "peak_y_mm",
+    "sum", "bias", "residual", "complete", "peak_value", "peak_i", "peak_j", "peak_k", "peak_x_mm", "peak_y_mm",
     "peak_z_mm",
-)
+)  # fmt: skip
+
+Document = dict[str, object]
 
 
 class OutOfTimeError(Exception):
@@ -36,40 +32,49 @@ class OutOfTimeError(Exception):
 
 
 def write_index(
-    out: Path, run: Mapping[str, Any] | None = None, remaining: Callable[[], float | None] = lambda: None
-) -> dict[str, Any]:
+    out: Path,
+    run: Mapping[str, object] | None = None,
+    remaining: Callable[[], float | None] = lambda: None,
+) -> Document:
     """Rebuild the three files from the cases below `out` and return the document of batch.json.
 
     `run`: facts of the run that just ended (exit code, what is left, what was ignored); None keeps those of the
     last one. `remaining`: seconds left to do it in, None for all of them; OutOfTimeError leaves the files as
     they were. Raises OutputCreateError or OutputIOError.
     """
-    cases: list[dict[str, Any]] = []
+    cases: list[Document] = []
+    counts: Counter[str] = Counter()
     with ExitStack() as stack:
         log = stack.enter_context(_text(out / LOG))
         table = csv.writer(stack.enter_context(_text(out / PREDICTIONS)), lineterminator="\n")
         batch = stack.enter_context(_text(out / BATCH))
         methods: list[str] | None = None
-        for summary in iter_cases(out):
+        for listed in iter_cases(out):
             if remaining() == 0.0:
                 raise OutOfTimeError
-            case = str(summary["folder"])
-            cases.append(_entry(case, summary))
+            case = listed.case
+            cases.append(_entry(listed.folder, case))
+            counts["failed" if case.error else "ok"] += 1
             log.write(json.dumps(cases[-1], ensure_ascii=False, allow_nan=False) + "\n")
-            labels = summary.get("labels") or ()
-            if methods is None and labels:
-                methods = list(labels[0].get("maps") or ())
+            if methods is None and case.labels:
+                methods = list(case.labels[0].maps)
                 table.writerow(_header(methods))
-            table.writerows(_row(case, label, methods or []) for label in labels)
+            table.writerows(_row(listed.folder, label, methods or []) for label in case.labels)
         if methods is None:
             table.writerow(_header([]))
-        document = _document(cases, _last_run(out) if run is None else run)
+        last = _last_run(out) if run is None else dict(run)
+        document: Document = {
+            "schema_version": SCHEMA_VERSION,
+            "counts": {"ok": counts["ok"], "failed": counts["failed"]},
+            "run": last,
+            "cases": cases,
+        }
         json.dump(document, batch, indent=1, ensure_ascii=False, allow_nan=False)
         batch.write("\n")
     return document
 
 
-def _last_run(out: Path) -> dict[str, Any] | None:
+def _last_run(out: Path) -> Document | None:
     """What batch.json tells of the last run; None where there was none or the file cannot be understood."""
     try:
         document = json.loads((out / BATCH).read_bytes())
@@ -90,53 +95,40 @@ def _text(path: Path) -> Iterator[TextIO]:
         text.detach()
 
 
-def _document(cases: list[dict[str, Any]], run: Mapping[str, Any] | None) -> dict[str, Any]:
-    counts = Counter(entry["status"] for entry in cases)
-    return {
-        "schema_version": 1,
-        "counts": {"ok": counts["ok"], "failed": counts["failed"]},
-        "run": None if run is None else dict(run),
-        "cases": cases,
-    }
-
-
 def _header(methods: Sequence[str]) -> list[str]:
     return [*_COLUMNS, *(f"{method}_{column}" for method in methods for column in _PER_METHOD)]
 
 
-def _entry(case: str, summary: Mapping[str, Any]) -> dict[str, Any]:
-    labels: Sequence[Mapping[str, Any]] = summary.get("labels") or ()
-    run = summary.get("run") or {}
+def _entry(folder: str, case: AnyCase) -> Document:
     return {
-        "case": case,
-        "status": summary.get("status"),
-        "started": summary.get("started"),
-        "seconds": (run.get("seconds") or {}).get("total"),
-        "error": summary.get("error"),
-        "warnings": list(summary.get("warnings") or ()),
-        "positive": [label["name"] for label in labels if label.get("positive")],
-        "device": run.get("device"),
-        "peak_memory_mib": run.get("peak_memory_mib"),
+        "case": folder,
+        "status": "failed" if case.error else "ok",
+        "started": case.started,
+        "seconds": None if case.run is None else case.run.seconds.total,
+        "error": plain(case.error),
+        "warnings": plain(case.warnings),
+        "positive": [label.name for label in case.labels if label.positive],
+        "device": None if case.run is None else case.run.device,
+        "peak_memory_mib": None if case.run is None else case.run.peak_memory_mib,
     }
 
 
-def _row(case: str, label: Mapping[str, Any], methods: Sequence[str]) -> list[Any]:
-    cells: list[Any] = [guarded(case), guarded(str(label["name"]))]
-    cells += [_cell(label.get(column)) for column in _COLUMNS[2:]]
+def _row(case: str, label: Label, methods: Sequence[str]) -> list[object]:
+    cells: list[object] = [guarded(case), guarded(label.name), label.index, label.logit, label.probability]
+    cells += [label.threshold, _flag(label.positive)]
     for method in methods:
-        values = (label.get("maps") or {}).get(method) or {}
-        peak = values.get("peak") or {}
-        cells += [_cell(values.get(column)) for column in ("sum", "residual", "complete")]
-        cells.append(_cell(peak.get("value")))
-        cells += [_cell(value) for value in peak.get("index_ijk") or (None, None, None)]
-        cells += [_cell(value) for value in peak.get("world_mm") or (None, None, None)]
+        found = label.maps.get(method)
+        if found is None:
+            cells += [""] * len(_PER_METHOD)
+            continue
+        cells += [found.sum, found.bias, found.residual, _flag(found.complete), found.peak.value]
+        cells += found.peak.index_ijk or ("", "", "")
+        cells += found.peak.world_mm
     return cells
 
 
-def _cell(value: Any) -> Any:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "" if value is None else value
+def _flag(value: bool) -> str:
+    return "true" if value else "false"
 
 
 def guarded(text: str) -> str:

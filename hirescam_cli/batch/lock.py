@@ -10,8 +10,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from hirescam_cli.batch.plan import Part
+from hirescam_cli.durable import output_error
 from hirescam_cli.errors import HirescamError, OutputCreateError
-from hirescam_cli.output.durable import output_error
 
 LOCK = ".hirescam.lock"
 _BUSY = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from hirescam_cli.errors import UsageError
-from hirescam_cli.options import Existing, check_choice
+from hirescam_cli.choices import Existing
+from hirescam_cli.options import check, stated
 
 
 @dataclass(frozen=True)
@@ -20,22 +20,16 @@ class RunOptions:
     SIGINT and SIGTERM (main thread only).
     """
 
-    existing: Existing = "skip"
-    verify: bool = False
-    jobs: int | None = None
-    timeout: float | None = None
-    max_failures: int | None = None
-    scheduler: str | None = None
+    existing: Existing = stated("existing")
+    verify: bool = stated("verify")
+    jobs: int | None = stated("jobs")
+    timeout: float | None = stated("timeout")
+    max_failures: int | None = stated("max-failures")
+    scheduler: str | None = stated("scheduler")
     handle_signals: bool = False
 
     def __post_init__(self) -> None:
-        check_choice("existing", self.existing)
-        if self.jobs is not None and self.jobs < 0:
-            raise _refused("--jobs", self.jobs, "0 or more")
-        if self.timeout is not None and not self.timeout > 0:
-            raise _refused("--timeout", self.timeout, "a positive number of seconds")
-        if self.max_failures is not None and self.max_failures < 1:
-            raise _refused("--max-failures", self.max_failures, "1 or more")
+        check(self)
 
     @property
     def readers(self) -> int:
@@ -48,9 +42,3 @@ def processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _refused(option: str, value: object, expected: str) -> UsageError:
-    return UsageError(
-        f"{option} is {value}, expected {expected}.", code="option-value", hint="Correct the option."
-    )

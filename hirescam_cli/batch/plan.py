@@ -6,10 +6,11 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
 
+from hirescam_cli.case.publish import SUMMARY
 from hirescam_cli.errors import HirescamError, NoInputError, ScanError, UsageError
 from hirescam_cli.io.scan import Discovery, Ignored, Scan
+from hirescam_cli.warning import Warning
 
 RESERVED = ("batch.json", "predictions.csv", "log.jsonl", "index.html", ".hirescam.lock")
 _APART = ".scan"
@@ -33,14 +34,28 @@ class Plan:
     total: int
     part: Part | None = None
 
-    def document(self) -> dict[str, Any]:
+    def exists(self, scan: Scan) -> bool:
+        """Whether the output holds a case of this name already."""
+        return (self.out / scan.case / SUMMARY).is_file()
+
+    def document(self) -> dict[str, object]:
         """What `--dry-run --json` prints."""
         return {
             "schema_version": 1,
             "total": self.total,
             "part": None if self.part is None else {"index": self.part.index, "count": self.part.count},
-            "cases": [_describe(scan, self.out) for scan in self.scans],
+            "cases": [self._describe(scan) for scan in self.scans],
             "ignored": [{"name": i.name, "code": i.code, "reason": i.reason} for i in self.ignored],
+        }
+
+    def _describe(self, scan: Scan) -> dict[str, object]:
+        return {
+            "case": scan.case,
+            "name": scan.name,
+            "kind": scan.kind,
+            "series_uid": scan.series_uid,
+            "files": len(scan.files),
+            "exists": self.exists(scan),
         }
 
 
@@ -67,17 +82,6 @@ def plan(
     _refuse_overlap(scans, out)
     own = scans if part is None else scans[part.index :: part.count]
     return Plan(out=out, scans=own, ignored=discovery.ignored, total=len(scans), part=part)
-
-
-def _describe(scan: Scan, out: Path) -> dict[str, Any]:
-    return {
-        "case": scan.case,
-        "name": scan.name,
-        "kind": scan.kind,
-        "series_uid": scan.series_uid,
-        "files": len(scan.files),
-        "exists": (out / scan.case / "summary.json").is_file(),
-    }
 
 
 def _nothing(discovery: Discovery) -> HirescamError:
@@ -150,7 +154,9 @@ def _kept_apart(scan: Scan) -> Scan:
     if first.casefold() not in RESERVED:
         return scan
     case = f"{first}{_APART}{slash}{rest}"
-    warning = f"case-renamed: hirescam keeps the name {first} for its own file; the case is called {case}."
+    warning = Warning(
+        "case-renamed", f"hirescam keeps the name {first} for its own file; the case is called {case}."
+    )
     return replace(scan, case=case, warnings=(*scan.warnings, warning))
 
 

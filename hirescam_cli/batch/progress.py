@@ -21,13 +21,14 @@ from hirescam_cli.batch.events import (
     RunStarted,
 )
 from hirescam_cli.batch.plan import because
+from hirescam_cli.durable import output_error
 from hirescam_cli.errors import HirescamError, OutputCreateError
 from hirescam_cli.io.scan import Ignored
-from hirescam_cli.options import check_choice
-from hirescam_cli.output.durable import output_error
+from hirescam_cli.options import BY_NAME
+from hirescam_cli.warning import Warning
 
 QUIET, NORMAL, VERBOSE = 0, 1, 2
-_SAID_ONCE = ("demonstration-model: ",)
+_SAID_ONCE = ("demonstration-model",)
 _NAMES = {
     RunStarted: "run-started",
     CaseFinished: "case-finished",
@@ -55,10 +56,9 @@ class Reporter:
         for display in self._displays:
             display(event)
 
-    def warn(self, warning: str) -> None:
-        """A warning of the form "code: sentence"."""
-        code, _, sentence = warning.partition(": ")
-        self.event(Notice(code, sentence))
+    def warn(self, warning: Warning) -> None:
+        """Something that holds for all cases of the run."""
+        self.event(Notice(warning.code, warning.text))
 
     def ignored(self, ignored: Ignored) -> None:
         """Something under the INPUTs that is no scan."""
@@ -79,7 +79,7 @@ def reporter(
     On a terminal it is a progress display, elsewhere a line a case; with `log_format` "json" one object a
     line. Raises UsageError for an unknown format and OutputCreateError or OutputIOError for the log file.
     """
-    check_choice("log-format", log_format)
+    BY_NAME["log-format"].check(log_format)
     stream = sys.stderr if stream is None else stream
     level = QUIET if quiet else VERBOSE if verbose else NORMAL
     with ExitStack() as stack:
@@ -194,9 +194,9 @@ def _case_sentences(event: CaseFinished, total: int) -> list[str]:
     return [f"{place} {ended}{account}", *(f"  {warning}" for warning in warnings)]
 
 
-def _own_warnings(event: CaseFinished) -> list[str]:
+def _own_warnings(event: CaseFinished) -> list[Warning]:
     """The warnings of a case that are its own; what holds for the model was said when the run began."""
-    return [warning for warning in event.warnings if not warning.startswith(_SAID_ONCE)]
+    return [warning for warning in event.warnings if warning.code not in _SAID_ONCE]
 
 
 def counted(number: int, noun: str) -> str:

@@ -10,11 +10,14 @@ import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hirescam_cli.batch.transfer import unpack
-from hirescam_cli.batch.worker import Packed, Reading, Task
+from hirescam_cli.batch.worker import Failed, Packed, Reading, Task, Unchanged
 from hirescam_cli.children import child_command, child_environment
+
+if TYPE_CHECKING:
+    from hirescam_cli.pipeline import Prepared
 
 _TAIL_BYTES = 4096
 _MAIN = "from hirescam_cli.batch.worker import main; main()"
@@ -67,14 +70,16 @@ class ReaderProcess:
         self.task, self.since = task, time.monotonic()
         self.connection.send(task)
 
-    def answer(self) -> Any:
-        """Take the answer that is there. Raises EOFError or an OSError of a closed connection."""
-        message = self.connection.recv()
+    def answer(self) -> Unchanged | Failed | Prepared:
+        """Take the answer that is there (the first is that the process is ready). Raises EOFError or an OSError of a
+        closed connection."""
+        message: Unchanged | Failed | Packed = self.connection.recv()
         if not isinstance(message, Packed):
             return message
         descriptor = recv_handle(self.connection)
         try:
-            return unpack(descriptor, message.layout)
+            prepared: Prepared = unpack(descriptor, message.layout)
+            return prepared
         finally:
             os.close(descriptor)
 

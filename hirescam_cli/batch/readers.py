@@ -11,13 +11,16 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import wait
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hirescam_cli.batch.flags import Flag
 from hirescam_cli.batch.options import processors
 from hirescam_cli.batch.reader_process import Ending, ReaderProcess
 from hirescam_cli.batch.worker import Failed, Reading, Task, Unchanged, failed, perform
 from hirescam_cli.errors import HirescamError, ScanError
+
+if TYPE_CHECKING:
+    from hirescam_cli.pipeline import Prepared
 
 _START_SECONDS = 120.0
 _STARTS = 3
@@ -29,7 +32,7 @@ class Outcome:
     """How the reading of a task's scan ended: `value` is `Unchanged`, `Failed` or what reading gave."""
 
     task: Task
-    value: Any
+    value: Unchanged | Failed | Prepared
     began: float
 
 
@@ -111,6 +114,7 @@ class ReaderPool:
             if self._stopping.is_set():
                 return
             began = time.monotonic()
+            value: Unchanged | Failed | Prepared
             try:
                 value = perform(self._reading, task)
             except Exception as error:
@@ -193,7 +197,7 @@ class ReaderPool:
         elif process.task is not None:
             self._put(process, process.task, answer)
 
-    def _put(self, process: ReaderProcess, task: Task, value: Any) -> None:
+    def _put(self, process: ReaderProcess, task: Task, value: Unchanged | Failed | Prepared) -> None:
         process.task = None
         with self._lock:
             self._untaken += 1
@@ -259,6 +263,3 @@ def _broken(error: Exception) -> HirescamError:
     )
     broken.__cause__ = error
     return broken
-
-
-__all__ = ["Outcome", "ReaderPool", "Unchanged"]

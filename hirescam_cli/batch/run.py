@@ -4,49 +4,29 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from hirescam_cli.batch.events import Callback, Failure, Notice
+from hirescam_cli.batch.events import Callback, Notice
 from hirescam_cli.batch.index import INDEX_FILES
 from hirescam_cli.batch.lock import output_lock
 from hirescam_cli.batch.options import RunOptions
 from hirescam_cli.batch.plan import Plan
 from hirescam_cli.batch.readers import Outcome, ReaderPool
-from hirescam_cli.batch.resume import finished_cases
+from hirescam_cli.batch.result import BatchResult
 from hirescam_cli.batch.signals import Dropped, Interruption
 from hirescam_cli.batch.stages import STAGES, Stages, identity_of
 from hirescam_cli.batch.tally import Tally
 from hirescam_cli.batch.worker import Failed, Reading, Task, Unchanged, failed
 from hirescam_cli.batch.writing import Writer
+from hirescam_cli.case.identity import finished_cases
+from hirescam_cli.case.publish import sweep
 from hirescam_cli.errors import HirescamError, OutputCreateError, OutputIOError, UnavailableError
+from hirescam_cli.label_choice import LabelChoice
 from hirescam_cli.model.spec import ModelSpec, load_spec
-from hirescam_cli.output.publish import sweep
 from hirescam_cli.settings import Settings
 
 if TYPE_CHECKING:
     from hirescam_cli.pipeline import Session
-
-
-@dataclass(frozen=True)
-class BatchResult:
-    """What a run came to. `left`: cases that were not begun or dropped; `stopped`: why it ended early, if it
-    did.
-
-    `cases`: those that are there now, done or skipped, in the plan's order. `failures`: (case, why) of each
-    failed case. `document`: that of batch.json, None if it could not be written.
-    """
-
-    exit_code: int
-    done: int
-    skipped: int
-    failed: int
-    left: int
-    seconds: float
-    stopped: str | None
-    cases: tuple[str, ...]
-    failures: tuple[tuple[str, Failure], ...]
-    document: dict[str, Any] | None
 
 
 def run(
@@ -67,11 +47,11 @@ def run(
     """
     options, interruption = options or RunOptions(), interruption or Interruption()
     spec = load_spec(settings.model)
-    settings.checked(spec)
+    LabelChoice.parse(settings.labels, spec.labels)
     if options.scheduler is not None:
         from hirescam_cli.batch.cluster import run_on_cluster
 
-        return BatchResult(**run_on_cluster(plan, settings, spec, options, on_event, stages, interruption))
+        return run_on_cluster(plan, settings, spec, options, on_event, stages, interruption)
     with interruption.installed() if options.handle_signals else nullcontext():
         return _Run(plan, settings, spec, options, on_event, stages, interruption).go()
 
@@ -110,7 +90,7 @@ class _Run:
             self.interruption.on_request(self.pool.stop)
             stack.enter_context(self.tally.started(self._current))
             self._work(session, tasks)
-            return BatchResult(**self.tally.finish())
+            return self.tally.finish()
 
     def _tasks(self, session: Session) -> list[Task]:
         plan, options = self.plan, self.options
@@ -158,7 +138,7 @@ class _Run:
                 raise value.error
             writer.failure(scan, value, outcome.began)
         else:
-            writer.case(scan, value, explained, outcome.began)
+            writer.case(value, explained, outcome.began)
 
     def _current(self) -> list[tuple[str, float]]:
         now = time.monotonic()

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Protocol
 
 from hirescam_cli import __version__, pipeline
-from hirescam_cli.batch.resume import Identity
+from hirescam_cli.case.identity import Identity
+from hirescam_cli.case.record import Case, FailedCase
+from hirescam_cli.errors import HirescamError
 from hirescam_cli.io import fingerprint as digests
 from hirescam_cli.io.scan import Scan
+from hirescam_cli.model.spec import ModelSpec
+from hirescam_cli.pipeline import Explained, Prepared, RunFacts, Session
 from hirescam_cli.settings import Settings
-
-if TYPE_CHECKING:
-    from hirescam_cli.pipeline import Prepared, RunFacts
 
 
 def input_fingerprint(scan: Scan) -> str:
@@ -26,6 +28,22 @@ def prepared_fingerprint(prepared: Prepared) -> str:
     return prepared.volume.provenance.fingerprint
 
 
+class WriteFailure(Protocol):
+    """`pipeline.write_failure`."""
+
+    def __call__(
+        self,
+        folder: Path,
+        case: str,
+        started: str,
+        error: HirescamError,
+        settings: Settings,
+        facts: RunFacts,
+        seconds: float | None = None,
+    ) -> FailedCase:
+        """Write why a case failed."""
+
+
 @dataclass(frozen=True)
 class Stages:
     """The functions of `pipeline`, and how an input is recognised again.
@@ -34,13 +52,13 @@ class Stages:
     name.
     """
 
-    open_session: Callable[..., Any] = pipeline.open_session
-    read_case: Callable[..., Any] = pipeline.read_case
-    explain_prepared: Callable[..., Any] = pipeline.explain_prepared
-    write_case: Callable[..., Any] = pipeline.write_case
-    write_failure: Callable[..., Any] = pipeline.write_failure
+    open_session: Callable[[Settings, ModelSpec], Session] = pipeline.open_session
+    read_case: Callable[[Scan, ModelSpec, Settings], Prepared] = pipeline.read_case
+    explain_prepared: Callable[[Session, Prepared], Explained] = pipeline.explain_prepared
+    write_case: Callable[[Path, RunFacts, Prepared, Explained, Settings], Case] = pipeline.write_case
+    write_failure: WriteFailure = pipeline.write_failure
     fingerprint: Callable[[Scan], str] = input_fingerprint
-    fingerprint_of: Callable[[Any], str] = prepared_fingerprint
+    fingerprint_of: Callable[[Prepared], str] = prepared_fingerprint
 
 
 STAGES = Stages()
@@ -48,18 +66,16 @@ STAGES = Stages()
 
 def identity_of(facts: RunFacts, settings: Settings) -> Identity:
     """What a finished case must have been made with to count as done in a run with these facts."""
-    threshold = facts.spec.thresholds[0] if settings.threshold is None else settings.threshold
     return Identity(
         facts.params_hash,
+        settings.identity(),
         (
-            ("model.name", "--model", facts.spec.name),
-            ("model.weights_sha256", "--weights", facts.weights_sha256),
-            ("placement", "--placement", facts.placement),
-            ("target_layer", "--target-layer", facts.target_layer),
-            ("labels.0.maps", "--method", list(settings.methods)),
-            ("labels.0.threshold", "--threshold", threshold),
-            ("run.precision", "--precision", facts.precision),
-            ("run.version", "hirescam's version", __version__),
+            ("--model", facts.spec.name),
+            ("the model's description", facts.spec.file_sha256 or ""),
+            ("--weights", facts.weights_sha256),
+            ("--placement", facts.placement),
+            ("--target-layer", facts.target_layer),
+            ("--precision", facts.precision),
+            ("hirescam's version", __version__),
         ),
-        tuple(settings.stated().items()),
     )

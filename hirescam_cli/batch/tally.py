@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import asdict, replace
 
 from hirescam_cli.batch.events import (
     Callback,
@@ -22,11 +22,15 @@ from hirescam_cli.batch.events import (
 )
 from hirescam_cli.batch.index import OutOfTimeError, write_index
 from hirescam_cli.batch.plan import Plan
+from hirescam_cli.batch.result import BatchResult
 from hirescam_cli.batch.signals import Interruption
 from hirescam_cli.batch.worker import Failed
+from hirescam_cli.case.record import Case
 from hirescam_cli.errors import ExitCode, HirescamError, MemoryUnavailableError
+from hirescam_cli.warning import Warning
 
 HEARTBEAT_SECONDS = 30.0
+RECORDS_KEPT = 20
 _LISTEN_SECONDS = 0.5
 _ENDING = "The case under way is finished, or dropped if that takes long; a second signal ends at once."
 
@@ -41,6 +45,7 @@ class Tally:
         self.counts: dict[Status, int] = {"done": 0, "skipped": 0, "failed": 0}
         self.failures: list[tuple[str, Failure]] = []
         self.there: set[str] = set()
+        self.records: dict[str, Case] = {}
         self._failing = 0
         self.fatal: HirescamError | None = None
         self._on_event = on_event
@@ -72,7 +77,7 @@ class Tally:
         seconds: float,
         *,
         failure: Failure | None = None,
-        warnings: tuple[str, ...] = (),
+        warnings: tuple[Warning, ...] = (),
     ) -> None:
         """Count a case that came to its end and say so."""
         with self._lock:
@@ -92,6 +97,13 @@ class Tally:
                     **self.counts,
                 )
             )
+
+    def done(self, case: Case, seconds: float) -> None:
+        """Count a case that was explained and written in this process."""
+        with self._lock:
+            if len(self.records) < RECORDS_KEPT:
+                self.records[case.case] = case
+        self.finished(case.case, "done", seconds, warnings=case.warnings)
 
     def failing(self) -> None:
         """A case has failed whose folder is still to be written."""
@@ -167,28 +179,38 @@ class Tally:
             return self.fatal.code
         return "max-failures" if self.stopped and self.left else None
 
-    def finish(self) -> dict[str, Any]:
-        """Write the index, say how the run ended, and return the fields of a `BatchResult`."""
-        ending: dict[str, Any] = {
-            "exit_code": self.exit_code(),
-            **{str(status): count for status, count in self.counts.items()},
-            "left": self.left,
-            "seconds": time.monotonic() - self._begin,
-            "stopped": self.reason(),
-        }
+    def finish(self) -> BatchResult:
+        """Write the index, say how the run ended, and return it."""
+        ending = RunFinished(
+            **self.counts,
+            exit_code=self.exit_code(),
+            left=self.left,
+            seconds=time.monotonic() - self._begin,
+            stopped=self.reason(),
+        )
         document = self._index(ending)
+        code = ending.exit_code
         if self.fatal is not None:
-            ending["exit_code"] = self.exit_code()
+            code = self.exit_code()
         elif document is None and self.interruption.number is not None:
-            ending["exit_code"] = 128 + self.interruption.number
-        self.emit(RunFinished(**ending))
-        cases = tuple(scan.case for scan in self.plan.scans if scan.case in self.there)
-        return {**ending, "cases": cases, "failures": tuple(self.failures), "document": document}
+            code = 128 + self.interruption.number
+        self.emit(replace(ending, exit_code=code))
+        return BatchResult(
+            **self.counts,
+            exit_code=code,
+            left=ending.left,
+            seconds=ending.seconds,
+            stopped=ending.stopped,
+            cases=tuple(scan.case for scan in self.plan.scans if scan.case in self.there),
+            failures=tuple(self.failures),
+            document=document,
+            records=self.records,
+        )
 
-    def _index(self, ending: dict[str, Any]) -> dict[str, Any] | None:
+    def _index(self, ending: RunFinished) -> dict[str, object] | None:
         part = self.plan.part
         facts = {
-            **ending,
+            **asdict(ending),
             "part": None if part is None else {"index": part.index, "count": part.count},
             "ignored": [{"name": i.name, "code": i.code, "reason": i.reason} for i in self.plan.ignored],
         }

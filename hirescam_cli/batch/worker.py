@@ -17,13 +17,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import send_handle
-from typing import Any
+from typing import TYPE_CHECKING
 
-from hirescam_cli.batch.resume import Finished
 from hirescam_cli.batch.transfer import Layout, pack
+from hirescam_cli.case.identity import Finished
+from hirescam_cli.durable import STORAGE_ERRNOS, output_error
 from hirescam_cli.errors import HirescamError, MemoryUnavailableError, ScanError
 from hirescam_cli.io.scan import Scan
-from hirescam_cli.output.durable import STORAGE_ERRNOS, output_error
+
+if TYPE_CHECKING:
+    from hirescam_cli.model.spec import ModelSpec
+    from hirescam_cli.pipeline import Prepared
+    from hirescam_cli.settings import Settings
 
 _FIRST_TO_GO = "500"
 
@@ -36,11 +41,11 @@ class Reading:
     `fingerprint_of(prepared)` the one that reading found.
     """
 
-    read: Callable[[Scan, Any, Any], Any]
+    read: Callable[[Scan, ModelSpec, Settings], Prepared]
     fingerprint: Callable[[Scan], str]
-    fingerprint_of: Callable[[Any], str]
-    spec: Any
-    settings: Any
+    fingerprint_of: Callable[[Prepared], str]
+    spec: ModelSpec
+    settings: Settings
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ class Failed:
     detail: str | None = None
 
 
-def perform(reading: Reading, task: Task) -> Any:
+def perform(reading: Reading, task: Task) -> Unchanged | Prepared:
     """Read the task's scan: `Unchanged`, or what `reading.read` gives. Raises HirescamError."""
     finished = task.finished
     intact = finished is not None and finished.volume == task.scan.volume and finished.intact()

@@ -8,36 +8,37 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hirescam_cli.batch.stages import Stages
 from hirescam_cli.batch.tally import Tally
 from hirescam_cli.batch.worker import Failed, failed
+from hirescam_cli.case.publish import CaseFolder
 from hirescam_cli.errors import HirescamError, OutputCreateError, OutputIOError
 from hirescam_cli.io.scan import Scan
-from hirescam_cli.output.publish import CaseFolder
 from hirescam_cli.settings import Settings
 
 if TYPE_CHECKING:
-    from hirescam_cli.pipeline import RunFacts
+    from hirescam_cli.case.record import Case, FailedCase
+    from hirescam_cli.pipeline import Explained, Prepared, RunFacts
 
 _AHEAD = 1
 
 
 def publish_case(
-    out: Path, scan: Scan, settings: Settings, facts: RunFacts, stages: Stages, prepared: Any, explained: Any
-) -> Failed | dict[str, Any]:
-    """Publish one explained case: its summary, or why it failed. Raises OutputCreateError, OutputIOError."""
+    out: Path, settings: Settings, facts: RunFacts, stages: Stages, prepared: Prepared, explained: Explained
+) -> Failed | Case:
+    """Publish one explained case: its record, or why it failed. Raises OutputCreateError, OutputIOError."""
     try:
-        with CaseFolder(out, scan.case) as folder:
-            summary: dict[str, Any] = stages.write_case(folder, facts, prepared, explained, settings)
-        return summary
+        with CaseFolder(out, prepared.scan.case) as folder:
+            return stages.write_case(folder, facts, prepared, explained, settings)
     except (OutputCreateError, OutputIOError):
         raise
     except Exception as error:
-        return failed(error, scan.name, "write")
+        return failed(error, prepared.scan.name, "write")
 
 
 def publish_failure(
@@ -48,17 +49,14 @@ def publish_failure(
     stages: Stages,
     error: HirescamError,
     seconds: float,
-) -> dict[str, Any]:
+) -> FailedCase:
     """Publish the folder of a case that failed after `seconds`, which says why.
 
     Raises OutputCreateError, OutputIOError.
     """
     started = (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat(timespec="seconds")
     with CaseFolder(out, scan.case) as folder:
-        summary: dict[str, Any] = stages.write_failure(
-            folder, scan.case, started, error, settings, facts, seconds
-        )
-    return summary
+        return stages.write_failure(folder, scan.case, started, error, settings, facts, seconds)
 
 
 class Writer:
@@ -89,14 +87,15 @@ class Writer:
         writing = self._writing
         return [] if writing is None else [(writing[0], time.monotonic() - writing[1])]
 
-    def case(self, scan: Scan, prepared: Any, explained: Any, began: float) -> None:
+    def case(self, prepared: Prepared, explained: Explained, began: float) -> None:
         """Write an explained case as soon as the one before is written."""
-        self._submit(self._write, scan, prepared, explained, began)
+        scan = prepared.scan
+        self._submit(scan, partial(self._write, prepared, explained, began))
 
     def failure(self, scan: Scan, failure: Failed, began: float) -> None:
         """Write why a case failed."""
         self._tally.failing()
-        self._submit(self._write_failure, scan, failure, began)
+        self._submit(scan, partial(self._write_failure, scan, failure, began))
 
     def finish(self, remaining: Callable[[], float | None]) -> None:
         """Wait for what is pending, no longer than `remaining` seconds while that is a number.
@@ -113,30 +112,31 @@ class Writer:
                 if left is not None and left <= 0.0:
                     self._tally.abandon()
 
-    def _submit(self, work: Callable[..., None], *args: Any) -> None:
+    def _submit(self, scan: Scan, work: Callable[[], None]) -> None:
         while len(self._pending) > _AHEAD:
             self._pending.popleft().result()
-        self._pending.append(self._threads.submit(self._guarded, work, *args))
+        self._pending.append(self._threads.submit(self._guarded, scan, work))
 
-    def _guarded(self, work: Callable[..., None], scan: Scan, *args: Any) -> None:
+    def _guarded(self, scan: Scan, work: Callable[[], None]) -> None:
         if self._tally.fatal is not None:
             return
         self._writing = (scan.case, time.monotonic())
         try:
-            work(scan, *args)
+            work()
         except (OutputCreateError, OutputIOError) as error:
             self._tally.end_with(error)
         finally:
             self._writing = None
 
-    def _write(self, scan: Scan, prepared: Any, explained: Any, began: float) -> None:
-        result = publish_case(self._out, scan, *self._context, prepared, explained)
+    def _write(self, prepared: Prepared, explained: Explained, began: float) -> None:
+        scan = prepared.scan
+        result = publish_case(self._out, *self._context, prepared, explained)
         if isinstance(result, Failed):
             self._tally.failing()
             self._write_failure(scan, result, began)
         else:
             seconds = time.monotonic() - began
-            self._tally.finished(scan.case, "done", seconds, warnings=tuple(result.get("warnings") or ()))
+            self._tally.done(result, seconds)
 
     def _write_failure(self, scan: Scan, failure: Failed, began: float) -> None:
         seconds = time.monotonic() - began

@@ -16,7 +16,7 @@ from hirescam_cli.bench.network import engine, explaining
 from hirescam_cli.bench.table import Goal, Row, at_most
 from hirescam_cli.bench.timing import interleaved
 from hirescam_cli.bench.workload import Workload
-from hirescam_cli.output.evidence import COMPLETE_RESIDUAL, certificate
+from hirescam_cli.case.evidence import COMPLETE_RESIDUAL, certificate
 from hirescam_cli.settings import Settings
 
 _MILLISECONDS = 15.0
@@ -38,13 +38,13 @@ def gpu_rows(workload: Workload) -> list[Row]:
     if workload.device.type != "cuda":
         return [_row(key, None, "no CUDA device in this run") for key in _WHAT]
     workload.say("the GPU")
-    groups = workload.groups(workload.spec.preparation.slices // workload.slices_per_group)
+    groups = workload.groups(workload.shape[0] // workload.slices_per_group)
     half, full = engine(workload, precision="fp16"), engine(workload)
     none = np.zeros(len(groups), dtype=np.bool_)
     exact = full.explain(groups, none, ("hirescam",))
     fast = half.explain(groups, none, ("hirescam",))
     residuals = [
-        certificate(cam, bias, logit)["residual"]
+        certificate(cam, bias, logit).residual
         for cam, bias, logit in zip(fast.cams["hirescam"], fast.biases, fast.logits, strict=True)
     ]
     times = interleaved({"half": explaining(half, groups)}, 4 * workload.size.rounds)["half"]

@@ -16,28 +16,21 @@ from torch import Tensor, nn
 from hirescam_cli.bench.table import Row, at_least, at_most
 from hirescam_cli.bench.timing import interleaved, ratio
 from hirescam_cli.bench.workload import Workload
-from hirescam_cli.explain.engine import Engine, InputScale
-from hirescam_cli.model.registry import Network
-from hirescam_cli.options import METHODS
+from hirescam_cli.explain.engine import Engine
+from hirescam_cli.model.architectures.axialnet import AxialNet
 
+BOTH = ("hirescam", "gradcam")
 _SOME_GROUPS = 8
 _PEER_GROUPS = 2
 _PEER_LABELS = 2
 
 
-def engine(workload: Workload, network: Network | None = None, *, precision: str = "fp32") -> Engine:
+def engine(workload: Workload, network: AxialNet | None = None, *, precision: str = "fp32") -> Engine:
     """The engine on the workload's device, for its own network or another of the same kind."""
-    network, window = network or workload.network, workload.spec.preparation.hu_window
-    return Engine(
-        network,
-        target_layer=network.last_layer,
-        scale=InputScale(window, workload.spec.preparation.subtract),
-        device=workload.device,
-        precision=precision,
-    )
+    return Engine(workload.contract(network), workload.feed, device=workload.device, precision=precision)
 
 
-def flops_per_group(network: Network, group: Tensor) -> int:
+def flops_per_group(network: AxialNet, group: Tensor) -> int:
     """Floating-point operations of the convolutions for one group [1, slices, side, side]."""
     total = 0
 
@@ -60,7 +53,7 @@ def explaining(engine: Engine, hu: NDArray[np.int16], padding: int = 0) -> Calla
     """Explaining groups with every method, to be timed; the last `padding` of them are padding."""
     mask = np.zeros(len(hu), dtype=np.bool_)
     mask[len(hu) - padding :] = True
-    return lambda: engine.explain(hu, mask, METHODS)
+    return lambda: engine.explain(hu, mask, BOTH)
 
 
 def network_rows(workload: Workload) -> list[Row]:
@@ -124,12 +117,11 @@ def _roofline(workload: Workload, mine: Engine, hu: NDArray[np.int16]) -> list[R
     ]
 
 
-def _plain(workload: Workload) -> tuple[Network, Tensor]:
+def _plain(workload: Workload) -> tuple[AxialNet, Tensor]:
     """The network as PyTorch builds it, with gradients, and a few groups as its input."""
     network = copy.deepcopy(workload.network).to(workload.device).requires_grad_(True)
     hu = torch.from_numpy(workload.groups(_PEER_GROUPS))
-    preparation = workload.spec.preparation
-    return network, InputScale(preparation.hu_window, preparation.subtract)(hu.to(workload.device))
+    return network, workload.feed.tensor(hu.to(workload.device))
 
 
 def _backward(workload: Workload, mine: Engine, hu: NDArray[np.int16]) -> Row:
@@ -209,7 +201,7 @@ def _growth(workload: Workload, mine: Engine, hu: NDArray[np.int16]) -> list[Row
     ]
 
 
-def _one_label(network: Network) -> Network:
+def _one_label(network: AxialNet) -> AxialNet:
     one = copy.deepcopy(network)
     old = one.fc
     one.fc = nn.Conv2d(old.in_channels, 1, old.kernel_size, old.stride)  # type: ignore[arg-type]
@@ -223,7 +215,7 @@ def _one_label(network: Network) -> Network:
 class _Scores(nn.Module):
     """A network whose call answers with slice scores, as the peers want it."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: AxialNet) -> None:
         super().__init__()
         self.network = network
 

@@ -21,15 +21,17 @@ from hirescam_cli.bench.network import engine
 from hirescam_cli.bench.table import Row, at_least, at_most
 from hirescam_cli.bench.timing import interleaved, ratio, seconds
 from hirescam_cli.bench.workload import Workload, made_sparse, scan_affine, synthetic_scan, write_scan
+from hirescam_cli.case.publish import CaseFolder
 from hirescam_cli.errors import HirescamError
 from hirescam_cli.geometry.resample import resample_linear
 from hirescam_cli.io import discover
 from hirescam_cli.io.scan import InputPath, Scan
-from hirescam_cli.model.registry import Network
-from hirescam_cli.output.nifti import write_overlay
-from hirescam_cli.output.publish import CaseFolder
+from hirescam_cli.model.architectures.axialnet import AxialNet
 from hirescam_cli.pipeline import Prepared, Session, explain_prepared, open_session, read_case, write_case
-from hirescam_cli.prepare import ModelInput, prepare
+from hirescam_cli.prepare import ModelInput, Preparation, prepare
+from hirescam_cli.prepare.steps.resample import Resample
+from hirescam_cli.prepare.steps.window import Window
+from hirescam_cli.results.nifti_file import write_overlay
 from hirescam_cli.settings import Settings
 from hirescam_cli.volume import Provenance, Volume
 
@@ -45,6 +47,7 @@ def preparation_rows(workload: Workload) -> list[Row]:
     """Preparation beside SimpleITK's B-spline alone, and how far their voxels differ."""
     workload.say("preparation, and SimpleITK's B-spline")
     preparation, volume = workload.spec.preparation, _volume(workload)
+    fine, clip = _resampling(preparation)
     answers: dict[str, Any] = {}
     # The network's first slice is the uppermost one, and resampling keeps the first voxel's centre.
     image = sitk.GetImageFromArray(np.transpose(workload.array_ijk, (2, 1, 0))[::-1])
@@ -52,7 +55,7 @@ def preparation_rows(workload: Workload) -> list[Row]:
     shape = [
         round(n * s / new)
         for n, s, new in zip(
-            workload.size.shape, workload.size.spacing_mm, preparation.spacing_mm[::-1], strict=True
+            workload.size.shape, workload.size.spacing_mm, fine.spacing_mm[::-1], strict=True
         )
     ]
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(workload.threads)
@@ -60,7 +63,7 @@ def preparation_rows(workload: Workload) -> list[Row]:
     def peer() -> None:
         answers["sitk"] = sitk.Resample(
             image, shape, sitk.Transform(), sitk.sitkBSpline, image.GetOrigin(),
-            preparation.spacing_mm[::-1], image.GetDirection(), 0.0, sitk.sitkFloat32,
+            fine.spacing_mm[::-1], image.GetDirection(), 0.0, sitk.sitkFloat32,
         )  # fmt: skip
 
     def mine() -> None:
@@ -70,9 +73,7 @@ def preparation_rows(workload: Workload) -> list[Row]:
     ours = [seconds(mine)]
     theirs = seconds(peer)
     ours += [seconds(mine) for _ in range(2)]
-    difference = _difference(
-        answers["mine"], sitk.GetArrayViewFromImage(answers["sitk"]), preparation.hu_clip
-    )
+    difference = _difference(answers["mine"], sitk.GetArrayViewFromImage(answers["sitk"]), clip)
     sizes = (" x ".join(str(n) for n in each) for each in (workload.size.shape, shape))
     return [
         Row(
@@ -94,9 +95,18 @@ def preparation_rows(workload: Workload) -> list[Row]:
     ]
 
 
+def _resampling(preparation: Preparation) -> tuple[Resample, tuple[float, float]]:
+    """The resampling of a preparation like RAD-ChestCT's, and the HU that it keeps."""
+    fine, window = preparation.steps[:2]
+    assert isinstance(fine, Resample)
+    assert isinstance(window, Window)
+    return fine, window.hu[0]
+
+
 def _difference(prepared: ModelInput, values_zyx: NDArray[np.float32], clip: tuple[float, float]) -> float:
     """Largest |int16 - float| beyond the half HU of rounding, over all of a scan that is not cropped."""
-    ours = prepared.hu_zyx[tuple(slice(start, stop) for start, stop in prepared.content_zyx)]
+    content = tuple(slice(round(low + 0.5), round(high + 0.5)) for low, high in prepared.edges)
+    ours = prepared.array_ijk[content]
     worst = 0.0
     for mine, theirs in zip(ours, values_zyx, strict=True):
         worst = max(worst, float(np.abs(mine - np.clip(theirs, *clip)).max()))
@@ -155,9 +165,8 @@ def scan_rows(workload: Workload) -> list[Row]:
     """
     scan = _found(workload.scan_path, workload)
     model_input = read_case(scan, workload.spec, workload.settings).model_input
-    per_group = workload.slices_per_group
-    hu = model_input.hu_zyx.reshape(-1, per_group, *model_input.hu_zyx.shape[1:])
-    padding = model_input.padding_groups(per_group)
+    hu = workload.feed.positions(model_input.array_ijk)
+    padding = model_input.padding_groups(workload.slices_per_group)
     some = np.flatnonzero(~padding)
     some = some[np.linspace(0, len(some) - 1, min(len(some), _CALIBRATION)).astype(int)]
     sparse = made_sparse(workload.network, engine(workload).values(hu, some).to("cpu"))
@@ -171,7 +180,7 @@ def scan_rows(workload: Workload) -> list[Row]:
 
 
 def _whole_scan(
-    workload: Workload, scan: Scan, hu: NDArray[np.int16], network: Network, suffix: str, maps: str
+    workload: Workload, scan: Scan, hu: NDArray[np.int16], network: AxialNet, suffix: str, maps: str
 ) -> list[Row]:
     """Rows for a few and for all overlays, with one network; `hu`: the slice groups that have to be computed."""
     weights = workload.checkpoint(network, f"scan{suffix}")
@@ -216,9 +225,12 @@ def _one_scan(workload: Workload, session: Session, scan: Scan, settings: Settin
     explained = explain_prepared(session, prepared)
     case = CaseFolder(workload.folder / "cases", scan.case)
     with case as folder:
-        document = write_case(folder, session.facts, prepared, explained, settings)
-    spent = document["run"]["seconds"]
-    return {stage: value for stage, value in spent.items() if stage != "total"}
+        done = write_case(folder, session.facts, prepared, explained, settings)
+    spent = {
+        stage: getattr(done.run.seconds, stage)
+        for stage in ("read", "prepare", "network", "explain", "write")
+    }
+    return {stage: value or 0.0 for stage, value in spent.items()}
 
 
 def memory_rows(workload: Workload) -> list[Row]:

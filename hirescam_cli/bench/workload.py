@@ -24,9 +24,13 @@ from torch import Tensor, nn
 from hirescam_cli import __version__
 from hirescam_cli.bench.table import Goal
 from hirescam_cli.device import resolve_device
+from hirescam_cli.explain.feed import Feed
 from hirescam_cli.geometry import Affine
-from hirescam_cli.model.registry import Network, find_architecture
+from hirescam_cli.geometry.grid import Shape3
+from hirescam_cli.model.architectures.axialnet import AxialNet, described
+from hirescam_cli.model.contract import Network
 from hirescam_cli.model.spec import ModelSpec, load_spec
+from hirescam_cli.registries import ARCHITECTURES
 from hirescam_cli.settings import Settings
 
 _SMALL = """name = "bench-small"
@@ -37,13 +41,26 @@ trunk_width = 8
 head_channels = [16, 16, 8, 8]
 [labels]
 names = [{labels}]
-[preparation]
+[input]
+axes = "IPL"
+channels = "slab:3"
+[[preparation]]
+step = "resample"
 spacing_mm = [0.8, 0.8, 0.8]
-slices = 12
-side = 420
-hu_window = [-1000, 200]
-[explanation]
-target_layer = "conv2d.7"
+[[preparation]]
+step = "window"
+hu = [-1000, 1000]
+to = [-1000, 1000]
+levels = 2001
+[[preparation]]
+step = "pad_crop"
+shape = [12, 420, 420]
+[[preparation]]
+step = "window"
+hu = [-1000, 200]
+[[preparation]]
+step = "normalise"
+subtract = 0.449
 """
 
 
@@ -112,7 +129,7 @@ def write_scan(path: Path, array_ijk: NDArray[np.int16], affine_ras: Affine) -> 
     return path
 
 
-def randomise(network: Network, seed: int = 0) -> Network:
+def randomise(network: AxialNet, seed: int = 0) -> AxialNet:
     """Fill every tensor so that activations neither die nor explode; in evaluation mode."""
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -131,7 +148,7 @@ def randomise(network: Network, seed: int = 0) -> Network:
     return network.eval()
 
 
-def made_sparse(network: Network, values: Tensor) -> Network:
+def made_sparse(network: AxialNet, values: Tensor) -> AxialNet:
     """A copy whose last convolution answers like a trained one: each feature fires in FIRING of the cells.
 
     `values`: network values [n, slices, side, side] on which it shall.
@@ -178,17 +195,34 @@ class Workload:
         return str(self.spec.source) if self.size.quick else self.spec.name
 
     @cached_property
-    def network(self) -> Network:
+    def network(self) -> AxialNet:
         """The model's network with random weights."""
-        architecture = find_architecture(self.spec.architecture)
-        return randomise(architecture.build(self.spec.parameters, len(self.spec.labels)))
+        architecture = ARCHITECTURES.find(self.spec.architecture)
+        module = architecture.build(self.spec.parameters, len(self.spec.labels)).module
+        assert isinstance(module, AxialNet)
+        return randomise(module)
+
+    def contract(self, network: AxialNet | None = None) -> Network:
+        """What the engine takes: the model's network, or another of the same kind."""
+        return described(network or self.network)
+
+    @property
+    def feed(self) -> Feed:
+        """How voxels become what the network takes."""
+        return Feed.of(self.spec.preparation, self.contract().inputs)
+
+    @property
+    def shape(self) -> Shape3:
+        """Voxels of the network's input."""
+        assert self.spec.preparation.shape is not None
+        return self.spec.preparation.shape
 
     @cached_property
     def weights(self) -> Path:
         """The random weights as a checkpoint."""
         return self.checkpoint(self.network, "random")
 
-    def checkpoint(self, network: Network, name: str) -> Path:
+    def checkpoint(self, network: AxialNet, name: str) -> Path:
         """A network's weights as a checkpoint."""
         path = self.folder / f"{name}.safetensors"
         tensors = {k: v for k, v in network.state_dict().items() if v.is_floating_point()}
@@ -212,14 +246,14 @@ class Workload:
 
     def groups(self, count: int, seed: int = 1) -> NDArray[np.int16]:
         """Slice groups of random HU [count, slices per group, side, side]."""
-        side = self.spec.preparation.side
+        side = self.shape[1]
         rng = np.random.default_rng(seed)
         return rng.integers(-1000, 1000, (count, self.slices_per_group, side, side), dtype=np.int16)
 
     @property
     def slices_per_group(self) -> int:
         """Slices that the network takes at a time."""
-        return find_architecture(self.spec.architecture).slices_per_group
+        return self.spec.preparation.slab
 
     @cached_property
     def settings(self) -> Settings:

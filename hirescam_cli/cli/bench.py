@@ -6,25 +6,26 @@ from typing import Annotated
 
 import typer
 
-from hirescam_cli.cli.options import comma_list, option
-
-_PANEL = "Options"
+from hirescam_cli.cli.options import Given, comma_list, with_options
 
 
+@with_options(
+    "device",
+    "json",
+    panels=False,
+    helps={"device": "Where the network runs.", "json": "Print JSON on stdout and nothing else."},
+)
 def bench_command(
+    given: Given,
     quick: Annotated[
         bool, typer.Option("--quick", metavar="", help="A small network and scan, to see that it runs.")
     ] = False,
-    device: Annotated[str, option("device", panel=_PANEL, help="Where the network runs.")] = "auto",
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, metavar="N", help="CPU threads. [default: all]")
     ] = None,
     only: Annotated[
         str, typer.Option("--only", metavar="SECTION,...", help="Some sections, such as network,overlay.")
     ] = "",
-    as_json: Annotated[
-        bool, typer.Option("--json", metavar="", help="Print JSON on stdout and nothing else.")
-    ] = False,
     as_markdown: Annotated[
         bool, typer.Option("--markdown", metavar="", help="Print the table in Markdown.")
     ] = False,
@@ -40,12 +41,12 @@ def bench_command(
     messages = console.stderr()
     machine, rows = run_bench(
         quick=quick,
-        device=device,
+        device=given["device"],
         threads=threads,
         only=comma_list([only]),
         say=lambda text: messages.print(f"measuring {text} ..."),
     )
-    if as_json:
+    if given["json"]:
         console.print_json(table.document(machine, rows))
     elif as_markdown:
         typer.echo(table.markdown(machine, rows), nl=False)

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
-import typer
-
-from hirescam_cli.cli.options import setup_streams
+from hirescam_cli.cli.options import Given, setup_streams, with_options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from rich.table import Table
 
+    from hirescam_cli.case.record import Case
 
-def demo_command(
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where to write.")] = Path(
-        "hirescam-demo"
-    ),
-    as_json: Annotated[
-        bool, typer.Option("--json", metavar="", help="Print JSON on stdout, nothing else.")
-    ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", metavar="", help="Only errors and results.")
-    ] = False,
-) -> None:
+Point = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A label of the phantom: its prediction, whether it is there, the peaks of its maps, and how far they are from it.
+
+    `distance_mm`: by method, from the peak to the nearest voxel of the lesion; `lesion_mm`: that voxel, RAS.
+    """
+
+    label: str
+    probability: float
+    positive: bool
+    present: bool
+    complete: bool
+    peaks_mm: dict[str, Point]
+    distance_mm: dict[str, float] | None = None
+    lesion_mm: Point | None = None
+
+
+@with_options("output", "json", "quiet", panels=False, defaults={"output": Path("hirescam-demo")})
+def demo_command(given: Given) -> None:
     """Explain the embedded phantom with the embedded model, and compare with where its lesions really are."""
+    output, as_json, quiet = given["output"], given["json"], given["quiet"]
     setup_streams(quiet=quiet, verbose=0)
     from hirescam_cli.batch.options import RunOptions
     from hirescam_cli.cli.console import print_json, stdout
@@ -39,7 +48,7 @@ def demo_command(
 
     settings = Settings(methods=("hirescam", "gradcam"), formats=("nifti", "png", "html"))
     spec = load_spec(settings.model)
-    run_cases(
+    result = run_cases(
         [InputPath(sample_path("phantom.nii.gz"))],
         output,
         settings,
@@ -48,25 +57,25 @@ def demo_command(
         messages=Messages(as_json=as_json, quiet=quiet),
     )
     folder = output / "phantom"
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    rows = compare_with_truth(summary)
+    case = result.records["phantom"]
+    rows = compare_with_truth(case)
     if as_json:
-        print_json({"case": str(folder), "findings": rows})
+        print_json({"case": str(folder), "findings": [asdict(row) for row in rows]})
         return
     console = stdout()
     console.print(_table(rows))
     console.print(
         "\nDistances are from the peak of a map to the nearest voxel of the lesion's mask; cells are "
-        f"{_cell_mm(summary):.0f} mm wide, so 0 to {_cell_mm(summary) / 2:.0f} mm is as near as a map can say."
+        f"{_cell_mm(case):.0f} mm wide, so 0 to {_cell_mm(case) / 2:.0f} mm is as near as a map can say."
     )
     console.print(
         f"\nLook at {folder / 'report.html'} in a browser, at the pictures {folder}/hirescam.*.png,"
     )
     console.print(f"or load {sample_path('phantom.nii.gz')}")
-    console.print(f"with the overlay {folder / _first_overlay(summary)} in any NIfTI viewer.")
+    console.print(f"with the overlay {folder / _first_overlay(case)} in any NIfTI viewer.")
 
 
-def compare_with_truth(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+def compare_with_truth(case: Case) -> list[Finding]:
     """One row per label: prediction, whether the phantom has it, and each map's distance from it in mm."""
     import nibabel
     import numpy as np
@@ -75,32 +84,29 @@ def compare_with_truth(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     from hirescam_cli.resources import sample_path
 
     rows = []
-    for entry in sorted(summary["labels"], key=lambda e: -e["logit"]):
-        mask_file = sample_path("phantom.masks", f"{entry['name']}.nii.gz")
-        row: dict[str, Any] = {
-            "label": entry["name"],
-            "probability": entry["probability"],
-            "positive": entry["positive"],
-            "present": mask_file.is_file(),
-            "complete": entry["maps"]["hirescam"]["complete"],
-            "peaks_mm": {m: maps["peak"]["world_mm"] for m, maps in entry["maps"].items()},
-            "distance_mm": None,
-            "lesion_mm": None,
-        }
-        if row["present"]:
-            mask: Any = nibabel.load(mask_file)
+    for label in case.ranked:
+        mask_file = sample_path("phantom.masks", f"{label.name}.nii.gz")
+        peaks = {method: found.peak.world_mm for method, found in label.maps.items()}
+        row = Finding(
+            label.name,
+            label.probability,
+            label.positive,
+            mask_file.is_file(),
+            label.maps["hirescam"].complete,
+            peaks,
+        )
+        if row.present:
+            mask = nibabel.load(mask_file)
             points = affines.apply(mask.affine, np.argwhere(np.asarray(mask.dataobj) > 0))
-            row["distance_mm"] = {
-                m: float(np.linalg.norm(points - np.asarray(p), axis=1).min())
-                for m, p in row["peaks_mm"].items()
-            }
-            nearest = np.linalg.norm(points - np.asarray(row["peaks_mm"]["hirescam"]), axis=1).argmin()
-            row["lesion_mm"] = [float(v) for v in points[nearest]]
+            apart = {m: np.linalg.norm(points - np.asarray(p), axis=1) for m, p in peaks.items()}
+            x, y, z = points[apart["hirescam"].argmin()].tolist()
+            distances = {m: float(away.min()) for m, away in apart.items()}
+            row = replace(row, distance_mm=distances, lesion_mm=(x, y, z))
         rows.append(row)
     return rows
 
 
-def _table(rows: list[dict[str, Any]]) -> Table:
+def _table(rows: list[Finding]) -> Table:
     from hirescam_cli.cli.console import table
 
     numbers = (
@@ -112,33 +118,34 @@ def _table(rows: list[dict[str, Any]]) -> Table:
     )
     result = table("label", "in the phantom", *numbers, "certificate", right=numbers)
     for row in rows:
-        distance = row["distance_mm"] or {}
+        distance = row.distance_mm or {}
         result.add_row(
-            row["label"],
-            "yes" if row["present"] else "no",
-            f"{row['probability']:.3f}",
-            _point(row["peaks_mm"]["hirescam"]) if row["positive"] or row["present"] else "",
-            _point(row["lesion_mm"]) if row["lesion_mm"] else "",
+            row.label,
+            "yes" if row.present else "no",
+            f"{row.probability:.3f}",
+            _point(row.peaks_mm["hirescam"]) if row.positive or row.present else "",
+            _point(row.lesion_mm) if row.lesion_mm else "",
             f"{distance['hirescam']:.0f} mm" if distance else "",
             f"{distance['gradcam']:.0f} mm" if distance else "",
-            "complete" if row["complete"] else "NOT complete",
-            style=None if row["positive"] else "dim",
+            "complete" if row.complete else "NOT complete",
+            style=None if row.positive else "dim",
         )
     return result
 
 
-def _point(world_mm: list[float]) -> str:
+def _point(world_mm: Point) -> str:
     return " ".join(f"{value:.0f}" for value in world_mm)
 
 
-def _cell_mm(summary: Mapping[str, Any]) -> float:
+def _cell_mm(case: Case) -> float:
     """Width of a map's cells in the axial plane."""
-    import numpy as np
-
-    affine = np.asarray(summary["affines_ras"][summary["placement"]])
-    return float(np.linalg.norm(affine[:3, 2]))
+    column = [row[2] for row in case.target.affines[case.placement][:3]]
+    return float(sum(value**2 for value in column) ** 0.5)
 
 
-def _first_overlay(summary: Mapping[str, Any]) -> str:
-    named = [e["maps"]["hirescam"]["overlay"] for e in sorted(summary["labels"], key=lambda e: -e["logit"])]
-    return next((name for name in named if name), "hirescam.cams.nii.gz")
+def _first_overlay(case: Case) -> str:
+    """The overlay of the most probable label that has one."""
+    found = [
+        output.path for label in case.ranked for output in case.outputs_of("hirescam", label.name, "overlay")
+    ]
+    return found[0] if found else "hirescam.cams.nii.gz"

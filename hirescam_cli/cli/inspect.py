@@ -4,82 +4,43 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
 import typer
 
-from hirescam_cli.cli.options import (
-    READING,
-    AllowGaps,
-    AssumeAffine,
-    Identifiers,
-    MaxVoxels,
-    Prefer,
-    Series,
-    flag,
-    option,
-    setup_streams,
-)
+from hirescam_cli.cli.options import Given, Inputs, setup_streams, with_options
 from hirescam_cli.errors import ExitCode
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hirescam_cli.inspection import Inspection
+    from hirescam_cli.case.record import CaseError
+    from hirescam_cli.inspection import Found, Inspection
 
-_SAY = "Messages"
 _ROWS_OF_A_KIND = 5
 _COLUMNS = ("case", "kind", "size", "spacing mm", "axes", "slices", "HU", "seen", "padding", "warnings")
 
 
-def inspect_command(
-    inputs: Annotated[
-        list[str],
-        typer.Argument(metavar="INPUT...", help="Scan files or folders; - for a list on standard input."),
-    ],
-    model: Annotated[
-        str,
-        option(
-            "model", metavar="NAME|FILE.toml", panel=READING, help="The model whose coverage is reported."
-        ),
-    ] = "demo",
-    series: Series = "all",
-    prefer: Prefer = None,
-    assume_affine: AssumeAffine = False,
-    allow_gaps: AllowGaps = False,
-    max_voxels: MaxVoxels = 1_000_000_000,
-    identifiers: Identifiers = "uids",
-    as_json: Annotated[
-        bool, flag("json", panel=_SAY, help="Print one JSON document instead of tables.")
-    ] = False,
-    verbose: Annotated[
-        int,
-        typer.Option(
-            "--verbose",
-            "-v",
-            count=True,
-            metavar="",
-            rich_help_panel=_SAY,
-            envvar="HIRESCAM_VERBOSE",
-            help="Say more.",
-        ),
-    ] = 0,
-) -> None:
+@with_options(
+    "model", "series", "prefer", "assume-affine", "allow-gaps", "max-voxels", "identifiers", "json", "verbose",
+    helps={
+        "model": "The model whose coverage is reported.",
+        "json": "Print one JSON document instead of tables.",
+    },
+)  # fmt: skip
+def inspect_command(inputs: Inputs, given: Given) -> None:
     """Show what would be read: each scan, its geometry, values and coverage, and what is left out and why."""
-    setup_streams(quiet=False, verbose=verbose)
+    setup_streams(quiet=False, verbose=given["verbose"])
     from hirescam_cli.cli.console import print_json, stdout, working
     from hirescam_cli.cli.inputs import parse_inputs
     from hirescam_cli.inspection import inspect_inputs
     from hirescam_cli.io.scan import ReadOptions
     from hirescam_cli.model.spec import load_spec
 
-    read: Any = {"series": series, "prefer": prefer, "assume_affine": assume_affine, "allow_gaps": allow_gaps}
-    chosen: Any = identifiers
+    options, spec = given.make(ReadOptions), load_spec(given["model"])
     with working() as say:
-        found = inspect_inputs(
-            parse_inputs(inputs), ReadOptions(**read, max_voxels=max_voxels), load_spec(model), chosen, say
-        )
-    if as_json:
+        found = inspect_inputs(parse_inputs(inputs), options, spec, given["identifiers"], say)
+    if given["json"]:
         print_json(found.document())
     else:
         render(found, stdout())
@@ -93,7 +54,7 @@ def render(found: Inspection, console: Console) -> None:
 
     from hirescam_cli.cli.console import table
 
-    usable = [scan for scan in found.scans if scan["status"] == "ok"]
+    usable = [scan for scan in found.scans if scan.status == "ok"]
     if usable:
         title = f"Scans ({len(usable)}), coverage under {found.model}"
         scans = table(*_COLUMNS, title=title, right=("slices", "seen", "padding"))
@@ -101,14 +62,11 @@ def render(found: Inspection, console: Console) -> None:
             scans.add_row(*(Text(cell) for cell in _cells(scan)))
         console.print(scans)
     warnings = [
-        _Row(scan["case"], warning.partition(":")[0], (warning,))
-        for scan in found.scans
-        for warning in scan["warnings"]
+        _Row(scan.case, warning.code, (str(warning),)) for scan in found.scans for warning in scan.warnings
     ]
-    refused = [_refusal(scan["name"], scan["error"]) for scan in found.scans if scan["error"] is not None]
+    refused = [_refusal(scan.name, scan.error) for scan in found.scans if scan.error is not None]
     left_out = [
-        _Row(item["name"], item["code"], (_without(item["name"], item["reason"]), item["code"]))
-        for item in found.ignored
+        _Row(item.name, item.code, (_without(item.name, item.reason), item.code)) for item in found.ignored
     ]
     counts = len(warnings), len(refused), len(left_out)
     warnings, refused, left_out = (_summed_up(rows) for rows in (warnings, refused, left_out))
@@ -140,9 +98,8 @@ class _Row:
         return str(PurePosixPath(self.name).parent)
 
 
-def _refusal(name: str, error: dict[str, Any]) -> _Row:
-    cells = (_without(name, error["message"]), error["hint"] or "", error["code"])
-    return _Row(name, error["code"], cells)
+def _refusal(name: str, error: CaseError) -> _Row:
+    return _Row(name, error.code, (_without(name, error.message), error.hint or "", error.code))
 
 
 def _summed_up(rows: list[_Row]) -> list[_Row]:
@@ -167,17 +124,17 @@ def _without(name: str, sentence: str) -> str:
     return sentence.removeprefix(name).lstrip(": ")
 
 
-def _cells(scan: dict[str, Any]) -> list[str]:
-    cover = scan["coverage"]
+def _cells(scan: Found) -> list[str]:
+    seen, shape, spacing = scan.coverage, scan.shape or (), scan.spacing_mm or ()
     return [
-        scan["case"],
-        scan["kind"],
-        "x".join(str(n) for n in scan["shape"]),
-        " x ".join(f"{value:.3g}" for value in scan["spacing_mm"]),
-        scan["orientation"],
-        str(scan["slices"]),
-        f"{scan['hu_min']:.6g} .. {scan['hu_max']:.6g}",
-        f"{100 * cover['scan_seen_fraction']:.0f}%",
-        f"{100 * cover['padding_fraction']:.0f}%",
-        ", ".join(dict.fromkeys(warning.partition(":")[0] for warning in scan["warnings"])),
+        scan.case,
+        scan.kind,
+        "x".join(str(n) for n in shape),
+        " x ".join(f"{value:.3g}" for value in spacing),
+        scan.orientation or "",
+        str(scan.slices),
+        f"{scan.hu_min:.6g} .. {scan.hu_max:.6g}",
+        "" if seen is None else f"{100 * seen.scan_seen_fraction:.0f}%",
+        "" if seen is None else f"{100 * seen.padding_fraction:.0f}%",
+        ", ".join(dict.fromkeys(warning.code for warning in scan.warnings)),
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -75,14 +75,14 @@ def verify_command(name: Name, weights: Weights = None, as_json: Json = False) -
     from hirescam_cli.model.spec import load_spec
 
     model = load_model(load_spec(name), weights)
-    parameters = sum(p.numel() for p in model.network.parameters())
+    parameters = sum(p.numel() for p in model.network.module.parameters())
     document = {
         "model": model.spec.name,
         "weights": (weights or model.spec.weights_file or Path()).name,
         "weights_sha256": model.weights_sha256,
         "parameters": parameters,
         "labels": len(model.spec.labels),
-        "last_layer": model.network.last_layer,
+        "target_layer": model.target_layer,
     }
     if as_json:
         from hirescam_cli.cli.console import print_json
@@ -107,9 +107,9 @@ def convert_command(
     """Write the weights of a checkpoint as safetensors, after checking that they fit a model."""
     import safetensors.torch
 
+    from hirescam_cli.durable import write_file
     from hirescam_cli.model.load import load_model
     from hirescam_cli.model.spec import load_spec
-    from hirescam_cli.output.durable import write_file
 
     if output.suffix != ".safetensors":
         raise UsageError(f"--output {output.name} does not end in .safetensors.", hint="Name it so.")
@@ -118,7 +118,7 @@ def convert_command(
     model = load_model(load_spec(name), weights)
     tensors = {
         k: v.contiguous()
-        for k, v in model.network.state_dict().items()
+        for k, v in model.network.module.state_dict().items()
         if not k.endswith("num_batches_tracked")
     }
     data = safetensors.torch.save(tensors)
@@ -128,9 +128,7 @@ def convert_command(
     typer.echo(f"{output.name}: {len(data):,} bytes, SHA-256 {hashlib.sha256(data).hexdigest()}")
 
 
-def _document(spec: ModelSpec) -> dict[str, Any]:
-    from dataclasses import asdict
-
+def _document(spec: ModelSpec) -> dict[str, object]:
     return {
         "name": spec.name,
         "description": spec.description,
@@ -140,7 +138,8 @@ def _document(spec: ModelSpec) -> dict[str, Any]:
         "parameters": dict(spec.parameters),
         "weights": spec.weights_file.name if spec.weights_file else None,
         "weights_sha256": spec.weights_sha256,
-        "preparation": asdict(spec.preparation),
+        "input": {"axes": spec.preparation.axes, "channels": spec.preparation.channels},
+        "preparation": spec.preparation.described()["steps"],
         "target_layer": spec.target_layer,
         "placement": spec.placement,
         "labels": [

@@ -1,64 +1,134 @@
-"""Helpers for declaring and reading options."""
+"""The options of commands, made from the table: declarations for typer, and records from what was given."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
 
 import typer
 
-from hirescam_cli.options import CHOICES, metavar, variable
+from hirescam_cli.options import BY_NAME, OPTIONS, Option, options_of
+
+Record = TypeVar("Record")
 
 
-def option(name: str, *short: str, panel: str, help: str, **kwargs: Any) -> Any:
-    """A `typer.Option` named `--name` that can also be set as the environment variable HIRESCAM_<NAME>.
+@dataclass(frozen=True)
+class Given:
+    """The options of one call, by name."""
 
-    Where the option has choices, these are its metavar.
+    values: Mapping[str, Any]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values[name]
+
+    def make(self, record: type[Record], **more: object) -> Record:
+        """A record whose fields are options, from those that this command has; the others keep their defaults."""
+        found = {
+            name: self.values[option.name]
+            for name, option in options_of(record)
+            if option.name in self.values
+        }
+        return record(**found, **more)
+
+
+def with_options(
+    *names: str,
+    helps: Mapping[str, str] | None = None,
+    defaults: Mapping[str, object] | None = None,
+    panels: bool = True,
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options `names` of the table, in the table's order; its body gets them as `given`.
+
+    `helps`, `defaults`: what this command says or takes otherwise. `panels`: whether help groups them.
     """
-    if name in CHOICES:
-        kwargs["metavar"] = metavar(name)
+
+    def decorate(body: Callable[..., None]) -> Callable[..., None]:
+        own = [p for p in inspect.signature(body, eval_str=True).parameters.values() if p.name != "given"]
+        made = [
+            _parameter(
+                option,
+                (helps or {}).get(option.name, option.help),
+                (defaults or {}).get(option.name, ...),
+                panels,
+            )
+            for option in OPTIONS
+            if option.name in names
+        ]
+
+        def command(**values: Any) -> None:
+            given = {
+                option.name: _value(
+                    option, values.pop(_field(option)), (defaults or {}).get(option.name, ...)
+                )
+                for option in OPTIONS
+                if option.name in names
+            }
+            body(**values, given=Given(given))
+
+        signature = inspect.Signature([*own, *made])
+        command.__name__, command.__doc__ = body.__name__, body.__doc__
+        command.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
+        vars(command)["__signature__"] = signature
+        return command
+
+    unknown = set(names) - set(BY_NAME)
+    assert not unknown, f"no such options: {unknown}"
+    return decorate
+
+
+def _field(option: Option) -> str:
+    return "option_" + option.name.replace("-", "_")
+
+
+def _parameter(option: Option, help: str, default: object, panels: bool) -> inspect.Parameter:
     # Help texts are no markup: an opening bracket would swallow what stands in it.
-    text = help.replace("[", r"\[")
-    return typer.Option(
-        f"--{name}",
-        *short,
-        envvar=variable(name),
-        rich_help_panel=panel,
+    declared = typer.Option(
+        f"--{option.name}",
+        *([option.short] if option.short else []),
+        envvar=option.variable,
         show_envvar=True,
-        help=text,
-        **kwargs,
+        rich_help_panel=option.panel if panels else None,
+        help=help.replace("[", r"\["),
+        metavar=option.shown,
+        count=option.count,
+    )
+    if default is ...:
+        default = option.default
+    kind: Any = option.kind
+    if option.several:
+        kind = list[kind] | None
+        declared.help = (
+            f"{declared.help} \\[default: {','.join(default)}]"
+            if isinstance(default, tuple)
+            else declared.help
+        )
+        default = None
+    elif default is None:
+        kind = kind | None
+    return inspect.Parameter(
+        _field(option), inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, declared]
     )
 
 
-def flag(name: str, *short: str, panel: str, help: str) -> Any:
-    """An `option` that is on or off: help shows no value after its name."""
-    return option(name, *short, panel=panel, help=help, metavar="")
-
-
-READING = "Reading"
-Series = Annotated[str, option("series", panel=READING, help="Which DICOM series.")]
-Prefer = Annotated[
-    str | None,
-    option(
-        "prefer",
-        panel=READING,
-        help="Which of two disagreeing NIfTI transforms holds.",
-    ),
-]
-AssumeAffine = Annotated[
-    bool, flag("assume-affine", panel=READING, help="Accept NIfTI files without orientation.")
-]
-AllowGaps = Annotated[bool, flag("allow-gaps", panel=READING, help="Interpolate missing DICOM slices.")]
-MaxVoxels = Annotated[int, option("max-voxels", metavar="N", panel=READING, help="Refuse larger volumes.")]
-Identifiers = Annotated[
-    str,
-    option("identifiers", panel=READING, help="Whether series UIDs appear in results."),
-]
+def _value(option: Option, value: Any, default: object) -> Any:
+    if not option.several:
+        return value
+    if value is None:
+        return option.default if default is ... else default
+    return tuple(dict.fromkeys(comma_list(value)))
 
 
 def comma_list(values: Sequence[str]) -> list[str]:
     """The parts of values that may each be a list joined by commas."""
     return [part.strip() for value in values for part in value.split(",") if part.strip()]
+
+
+Inputs = Annotated[
+    list[str],
+    typer.Argument(metavar="INPUT...", help="Scan files or folders; - for a list on standard input."),
+]
 
 
 def setup_streams(*, quiet: bool, verbose: int) -> None:

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from hirescam_cli.cli.options import comma_list, setup_streams
+from hirescam_cli.cli.options import Given, setup_streams, with_options
 from hirescam_cli.errors import ExitCode, HirescamError, NoInputError, UsageError
-from hirescam_cli.options import metavar
 
 Scans = Annotated[
     list[str] | None,
@@ -19,51 +18,32 @@ Scans = Annotated[
 ]
 
 
+@with_options(
+    "method", "labels", "threshold", "placement", "grid", "format", "signed", "cells", "compress", "quiet",
+    panels=False,
+    defaults={"method": None},
+    helps={
+        "labels": "Labels to draw.",
+        "method": "Of those that the case holds; repeatable. [default: all]",
+        "threshold": "What counts as positive. [default: the case's]",
+        "placement": "Where cells lie. [default: the case's]",
+        "signed": "Show negative evidence too.",
+    },
+)  # fmt: skip
 def render_command(
     cases: Annotated[list[Path], typer.Argument(metavar="CASE...", help="Folders of finished cases.")],
+    given: Given,
     scan: Scans = None,
-    labels: Annotated[
-        str, typer.Option("--labels", metavar=metavar("labels"), help="Labels to draw.")
-    ] = "positive",
-    method: Annotated[
-        list[str] | None,
-        typer.Option("--method", metavar=metavar("method"), help="Of those that the case holds."),
-    ] = None,
-    threshold: Annotated[
-        float | None, typer.Option("--threshold", metavar="P", help="What counts as positive.")
-    ] = None,
-    placement: Annotated[
-        str | None, typer.Option("--placement", metavar=metavar("placement"), help="Where cells lie.")
-    ] = None,
-    grid: Annotated[
-        str, typer.Option("--grid", metavar=metavar("grid"), help="Grid of the overlays.")
-    ] = "scan",
-    formats: Annotated[
-        str, typer.Option("--format", metavar=metavar("format"), help="What to write.")
-    ] = "nifti,png",
-    signed: Annotated[bool, typer.Option("--signed", metavar="", help="Show negative evidence too.")] = False,
-    cells: Annotated[
-        bool, typer.Option("--cells", metavar="", help="Show the cells as they are, not interpolated.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Only errors.")] = False,
 ) -> None:
     """Make other overlays, pictures and pages from finished cases and their scans, without the network."""
+    quiet = given["quiet"]
     setup_streams(quiet=quiet, verbose=0)
     from hirescam_cli.cli.inputs import parse_inputs
     from hirescam_cli.io.scan import ReadOptions
     from hirescam_cli.library import ScanLibrary
     from hirescam_cli.rendering import RenderOptions, at_work_on, render_case
 
-    options = RenderOptions(
-        labels=labels,
-        methods=tuple(comma_list(method)) if method else None,
-        threshold=threshold,
-        placement=placement,
-        grid=grid,
-        formats=tuple(comma_list([formats])),
-        signed=signed,
-        smooth=not cells,
-    )
+    options = given.make(RenderOptions)
     if not scan:
         raise UsageError("render needs the scans.", hint="Name their file or folder with --scan.")
     for folder in cases:
@@ -74,7 +54,7 @@ def render_command(
     with at_work_on([folder.resolve() for folder in cases]):
         for folder in cases:
             try:
-                document = render_case(folder.resolve(), library, options)
+                case = render_case(folder.resolve(), library, options)
             except HirescamError as error:
                 if len(cases) == 1 or error.exit_code != ExitCode.BAD_DATA:
                     raise
@@ -82,20 +62,22 @@ def render_command(
                 typer.echo(f"{folder}: {error}", err=True)
                 continue
             if not quiet:
-                typer.echo(f"{folder}: {len(document['outputs'])} files")
+                typer.echo(f"{folder}: {len(case.outputs)} files")
     if failures:
         raise typer.Exit(ExitCode.BAD_DATA if failures == len(cases) else ExitCode.SOME_FAILED)
 
 
+@with_options("quiet", panels=False)
 def report_command(
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Output folder of a run.")],
+    given: Given,
     scan: Scans = None,
     index: Annotated[
         bool, typer.Option("--index", metavar="", help="Only index and tables, no pages.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Only errors.")] = False,
 ) -> None:
     """Write one self-contained HTML page per case that has none yet (needs --scan), and the index of all cases."""
+    quiet = given["quiet"]
     setup_streams(quiet=quiet, verbose=0)
     from hirescam_cli.cli.inputs import parse_inputs
     from hirescam_cli.io.scan import ReadOptions

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from hirescam_cli.errors import ExitCode
+from hirescam_cli.options import stated
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from hirescam_cli.batch.options import RunOptions
     from hirescam_cli.batch.plan import Plan
-    from hirescam_cli.batch.run import BatchResult
+    from hirescam_cli.batch.result import BatchResult
+    from hirescam_cli.case.record import Case
+    from hirescam_cli.cli.explain import Destination
     from hirescam_cli.io.scan import InputPath
     from hirescam_cli.model.spec import ModelSpec
     from hirescam_cli.settings import Settings
@@ -29,26 +31,25 @@ _CASES_IN_TABLE = 20
 class Messages:
     """How a run talks: `as_json` keeps stdout for one document, the log goes to stderr and `log_file`."""
 
-    as_json: bool = False
-    log_file: Path | None = None
-    log_format: str = "text"
-    quiet: bool = False
-    verbose: int = 0
+    as_json: bool = stated("json")
+    log_file: Path | None = stated("log-file")
+    log_format: str = stated("log-format")
+    quiet: bool = stated("quiet")
+    verbose: int = stated("verbose")
 
 
 def run_explain(
     inputs: Sequence[InputPath],
-    output: Path,
     settings: Settings,
     spec: ModelSpec,
     options: RunOptions,
+    destination: Destination,
     *,
-    parts: tuple[int | None, int | None],
-    dry_run: bool,
     messages: Messages,
 ) -> None:
     """The body of `hirescam explain`; raises HirescamError or typer.Exit."""
-    if dry_run:
+    output, parts = destination.output, (destination.num_parts, destination.part_id)
+    if destination.dry_run:
         _print_plan(_plan(inputs, output, settings, parts), messages)
         return
     result = run_cases(inputs, output, settings, spec, options, parts=parts, messages=messages)
@@ -57,7 +58,7 @@ def run_explain(
 
         print_json(result.document)
     elif not messages.quiet:
-        _print_findings(output, [case for case in result.cases if case], settings)
+        _print_findings(output, result, settings)
     if result.exit_code != ExitCode.OK:
         raise typer.Exit(result.exit_code)
 
@@ -102,44 +103,43 @@ def _plan(
 
 
 def _print_plan(plan: Plan, messages: Messages) -> None:
-    document = plan.document()
     if messages.as_json:
         from hirescam_cli.cli.console import print_json
 
-        print_json(document)
+        print_json(plan.document())
         return
     from hirescam_cli.cli.console import stdout, table
 
     cases = table("case", "kind", "files", "exists", right=("files",))
-    for case in document["cases"]:
-        cases.add_row(case["case"], case["kind"], str(case["files"]), "yes" if case["exists"] else "no")
+    for scan in plan.scans:
+        cases.add_row(scan.case, scan.kind, str(len(scan.files)), "yes" if plan.exists(scan) else "no")
     console = stdout()
     console.print(cases)
-    if document["ignored"]:
+    if plan.ignored:
         left_out = table("left out", "reason")
-        for ignored in document["ignored"]:
-            left_out.add_row(ignored["name"], ignored["reason"])
+        for ignored in plan.ignored:
+            left_out.add_row(ignored.name, ignored.reason)
         console.print(left_out)
-    console.print(f"{len(document['cases'])} of {document['total']} cases are this run's.")
+    console.print(f"{len(plan.scans)} of {plan.total} cases are this run's.")
 
 
-def _print_findings(output: Path, cases: Sequence[str], settings: Settings) -> None:
+def _print_findings(output: Path, result: BatchResult, settings: Settings) -> None:
     """A table of the findings of each case (of the first ones, in a long run)."""
+    from hirescam_cli.case.listing import read_case
+    from hirescam_cli.case.record import Case
     from hirescam_cli.cli.console import stdout
 
-    console = stdout()
+    console, cases = stdout(), result.cases
     for case in cases[:_CASES_IN_TABLE]:
-        try:
-            summary = json.loads((output / case / "summary.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        if summary["status"] == "ok":
-            console.print(findings_table(case, summary, settings.methods))
+        # What this run did not make itself (an earlier one did, or a worker elsewhere) is read.
+        record = result.records.get(case) or read_case(output / case, case)
+        if isinstance(record, Case):
+            console.print(findings_table(case, record, settings.methods))
     if len(cases) > _CASES_IN_TABLE:
         console.print(f"... and {len(cases) - _CASES_IN_TABLE} more cases: see {output / 'predictions.csv'}")
 
 
-def findings_table(case: str, summary: Mapping[str, Any], methods: Sequence[str]) -> Table:
+def findings_table(name: str, case: Case, methods: Sequence[str]) -> Table:
     """The labels of one case that got an overlay or picture, or else are positive, most probable first."""
     from rich.text import Text
 
@@ -148,18 +148,21 @@ def findings_table(case: str, summary: Mapping[str, Any], methods: Sequence[str]
     rows = table(
         "label", "probability", "method", "peak (mm RAS)", "certificate", "file", right=("probability",)
     )
-    rows.title = Text(case)
-    shown = [e for e in summary["labels"] if any(m["overlay"] or m["picture"] for m in e["maps"].values())]
-    shown = shown or [e for e in summary["labels"] if e["positive"]]
-    for entry in sorted(shown, key=lambda e: -e["logit"]):
+    rows.title = Text(name)
+    drawn = {output.label for output in case.outputs}
+    shown = [label for label in case.ranked if label.name in drawn]
+    for label in shown or [label for label in case.ranked if label.positive]:
         for method in methods:
-            maps = entry["maps"][method]
+            found = label.maps[method]
+            files = case.outputs_of(method, label.name, "overlay") or case.outputs_of(
+                method, label.name, "picture"
+            )
             rows.add_row(
-                Text(entry["name"]),
-                f"{entry['probability']:.3f}{'' if entry['positive'] else ' (below threshold)'}",
+                Text(label.name),
+                f"{label.probability:.3f}{'' if label.positive else ' (below threshold)'}",
                 method,
-                " ".join(f"{value:.0f}" for value in maps["peak"]["world_mm"]),
-                "complete" if maps["complete"] else f"residual {maps['residual']:.1e}",
-                Text(maps["overlay"] or maps["picture"] or ""),
+                " ".join(f"{value:.0f}" for value in found.peak.world_mm),
+                "complete" if found.complete else f"residual {found.residual:.1e}",
+                Text(files[-1].path if files else ""),
             )
     return rows

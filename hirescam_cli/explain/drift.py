@@ -1,7 +1,8 @@
 """How far a reduced precision moves logits and maps, measured once when a model is loaded.
 
 Completeness cannot show it: a map and its logit, computed from the same rounded activations, drift together.
-So a few slice groups of a made-up body go through the network in fp32 too, and the two answers are compared.
+So a made-up body (a few slice groups of it, where they are independent) goes through the network in fp32 too, and the
+two answers are compared.
 """
 
 from __future__ import annotations
@@ -38,13 +39,15 @@ class Drift:
         return not self.logits <= REFUSAL_LOGITS
 
 
-def measure(engine: Engine, reference: Engine, slices: int, side: int) -> Drift:
-    """The drift of `engine` against `reference`, fp32, on groups of `slices` x `side` x `side` voxels."""
-    hu = sample(_GROUPS, slices, side)
-    padding = np.zeros(len(hu), dtype=np.bool_)
-    exact = reference.explain(hu, padding, ("hirescam",))
+def measure(engine: Engine, reference: Engine, shape: tuple[int, int, int]) -> Drift:
+    """The drift of `engine` against `reference`, fp32, on an input of `shape` voxels."""
+    slab = engine.feed.slab
+    groups = _GROUPS if engine.contract.by_slices else shape[0] // slab
+    voxels = sample(groups, slab, shape[1:])
+    padding = np.zeros(groups, dtype=np.bool_)
+    exact = reference.explain(voxels, padding, ("hirescam",))
     try:
-        found = engine.explain(hu, padding, ("hirescam",))
+        found = engine.explain(voxels, padding, ("hirescam",))
     except HirescamError as error:
         if error.code != "not-finite":
             raise
@@ -57,18 +60,19 @@ def measure(engine: Engine, reference: Engine, slices: int, side: int) -> Drift:
     return Drift(float(np.abs(found.logits - exact.logits).max()), float(maps.max()))
 
 
-def sample(groups: int, slices: int, side: int) -> NDArray[np.int16]:
-    """HU [groups, slices, side, side], the same each time: an ellipse of soft tissue with two lungs in air,
+def sample(groups: int, slices: int, plane: tuple[int, ...]) -> NDArray[np.int16]:
+    """HU [groups, slices, *plane], the same each time: an ellipse of soft tissue with two lungs in air,
     uneven in blocks as organs are, and noisy as scans are."""
     generator = np.random.default_rng(0)
-    y, x = np.meshgrid(np.linspace(-1, 1, side), np.linspace(-1, 1, side), indexing="ij")
+    height, width = plane
+    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
     body = (x / 0.9) ** 2 + (y / 0.7) ** 2 <= 1
     lungs = ((np.abs(x) - 0.42) / 0.3) ** 2 + (y / 0.5) ** 2 <= 1
-    plane = np.where(lungs, -850.0, np.where(body, 40.0, -1000.0))
-    blocks = -(-side // _BLOCK)
-    coarse = generator.normal(0.0, 120.0, (groups, slices, blocks, blocks))
-    uneven = coarse.repeat(_BLOCK, axis=2).repeat(_BLOCK, axis=3)[..., :side, :side]
-    noise = generator.normal(0.0, 25.0, (groups, slices, side, side))
-    hu = plane + np.where(body, uneven + noise, 0.0)
+    tissue = np.where(lungs, -850.0, np.where(body, 40.0, -1000.0))
+    rows, columns = (-(-size // _BLOCK) for size in plane)
+    coarse = generator.normal(0.0, 120.0, (groups, slices, rows, columns))
+    uneven = coarse.repeat(_BLOCK, axis=2).repeat(_BLOCK, axis=3)[..., :height, :width]
+    noise = generator.normal(0.0, 25.0, (groups, slices, height, width))
+    hu = tissue + np.where(body, uneven + noise, 0.0)
     result: NDArray[np.int16] = np.clip(np.rint(hu), -1024, 3071).astype(np.int16)
     return result

@@ -13,18 +13,19 @@ from numpy.typing import NDArray
 class Explanation:
     """Logits and maps of every label of the model, on the CPU.
 
-    `cams`: per method the signed maps [L, S, h, w] float32 in logit units. `logits` [L], before the sigmoid.
-    `biases` [L]: what the last layer adds; for HiResCAM at the last convolution sum(map) + bias = logit.
-    `slice_scores` [L, S]: the score of each slice group; their mean is the logit.
-    `target_layer`: the module that was explained. `fallbacks`: each departure from what was asked for.
+    `cams`: per method the signed maps [L, i, j, k] float32, in the method's unit, along the axes of the model's input.
+    `logits` [L], before the sigmoid. `biases` [L]: what the part above the target adds to them by itself.
+    `slice_scores` [L, S]: the score of each position along the first axis, whose mean is the logit; None where the
+    network has none. `target_layer`, `at`: what was explained. `fallbacks`: each departure from what was asked for.
     `seconds`: of the network's forward pass ("network") and of all that maps cost beyond it ("explain").
     """
 
     cams: Mapping[str, NDArray[np.float32]]
     logits: NDArray[np.float64]
     biases: NDArray[np.float64]
-    slice_scores: NDArray[np.float32]
+    slice_scores: NDArray[np.float32] | None
     target_layer: str
+    at: str = "output"
     fallbacks: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
 
@@ -34,3 +35,9 @@ class Explanation:
         small = np.exp(-np.abs(self.logits))
         result: NDArray[np.float64] = np.where(self.logits >= 0, 1.0, small) / (1.0 + small)
         return result
+
+    @property
+    def cells(self) -> tuple[int, int, int]:
+        """How many cells a map has along each axis."""
+        i, j, k = next(iter(self.cams.values())).shape[1:]
+        return (i, j, k)

@@ -9,24 +9,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from hirescam_cli.model.registry import Network
-
-# On a CPU the front of the trunk takes two groups at a time: the largest activation is 22 MB then, and larger blocks
+# On a CPU the front of the trunk takes two positions at a time: the largest activation is 22 MB then, and larger blocks
 # go back to the system each time they are freed. Further down, where activations are small and weights are large,
-# more groups at a time are faster.
+# more positions at a time are faster.
 CPU_PIECE = 2
 SMALL_BYTES_A_GROUP = 2 << 20
 
+_FOLDABLE = ((nn.Conv2d, nn.BatchNorm2d), (nn.Conv3d, nn.BatchNorm3d))
 
-def own_copy(network: Network, *, fold: bool, keep_in_place: bool) -> Network:
+
+def own_copy(module: nn.Module, *, fold: bool, keep_in_place: bool) -> nn.Module:
     """A frozen copy in evaluation mode; `fold`: without batch norms; without in-place ReLUs unless they are kept."""
-    own = copy.deepcopy(network).eval().requires_grad_(False)
-    for module in own.modules():
-        module._forward_hooks.clear()
-        module._forward_pre_hooks.clear()
-        module._backward_hooks.clear()
-        if isinstance(module, nn.ReLU) and not keep_in_place:
-            module.inplace = False
+    own = copy.deepcopy(module).eval().requires_grad_(False)
+    for part in own.modules():
+        part._forward_hooks.clear()
+        part._forward_pre_hooks.clear()
+        part._backward_hooks.clear()
+        if isinstance(part, nn.ReLU) and not keep_in_place:
+            part.inplace = False
     if fold:
         _fold_batch_norms(own)
     return own
@@ -36,50 +36,51 @@ def _fold_batch_norms(module: nn.Module) -> None:
     """Replace each convolution directly followed by a batch norm by one convolution (and an identity)."""
     children = list(module.named_children())
     for (name, conv), (after, norm) in pairwise(children):
-        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            setattr(module, name, fuse_conv_bn_eval(conv.double(), norm.double()).float())
-            setattr(module, after, nn.Identity())
+        for kind, kind_of_norm in _FOLDABLE:
+            if isinstance(conv, kind) and isinstance(norm, kind_of_norm):
+                setattr(module, name, fuse_conv_bn_eval(conv.double(), norm.double()).float())
+                setattr(module, after, nn.Identity())
     for _, child in module.named_children():
         _fold_batch_norms(child)
 
 
 class InPieces(nn.Module):
-    """A sequence whose first modules see CPU_PIECE groups at a time, until what they give is small."""
+    """A sequence whose first modules see CPU_PIECE positions at a time, until what they give is small."""
 
     def __init__(self, sequence: nn.Sequential) -> None:
         super().__init__()
         self.sequence = sequence
         self._front: int | None = None
 
-    def forward(self, groups: Tensor) -> Tensor:
-        """What the sequence gives for all groups."""
+    def forward(self, positions: Tensor) -> Tensor:
+        """What the sequence gives for all positions."""
         if self._front is None:
-            self._front = self._measure(groups[:1].clone())
+            self._front = self._measure(positions[:1].clone())
         front, back = self.sequence[: self._front], self.sequence[self._front :]
-        pieces = [front(piece) for piece in torch.split(groups, CPU_PIECE)]
+        pieces = [front(piece) for piece in torch.split(positions, CPU_PIECE)]
         whole: Tensor = back(torch.cat(pieces))
         return whole
 
-    def _measure(self, group: Tensor) -> int:
+    def _measure(self, position: Tensor) -> int:
         """How many modules there are up to the last one that gives much."""
         front = 0
         for n, module in enumerate(self.sequence, 1):
-            group = module(group)
-            if group.numel() * group.element_size() > SMALL_BYTES_A_GROUP:
+            position = module(position)
+            if position.numel() * position.element_size() > SMALL_BYTES_A_GROUP:
                 front = n
         return front
 
 
-def take_in_pieces(network: Network) -> None:
+def take_in_pieces(module: nn.Module, trunk: str) -> None:
     """Let the trunk, if it is a sequence, work on pieces of what it is given."""
-    for name, child in network.named_children():
-        if child is network.trunk and isinstance(child, nn.Sequential):
-            setattr(network, name, InPieces(child))
+    part = module.get_submodule(trunk)
+    if isinstance(part, nn.Sequential):
+        parent, _, name = trunk.rpartition(".")
+        setattr(module.get_submodule(parent), name, InPieces(part))
 
 
-def halve_below(network: Network, dtype: torch.dtype) -> None:
-    """Run the trunk in `dtype`: its input and output are cast, the head stays in fp32."""
-    trunk = network.trunk
+def halve(trunk: nn.Module, dtype: torch.dtype) -> None:
+    """Run the trunk in `dtype`: its input and output are cast, what follows it stays in fp32."""
     trunk.to(dtype)
     trunk.register_forward_pre_hook(lambda _m, inputs: (inputs[0].to(dtype),))
     trunk.register_forward_hook(lambda _m, _i, output: output.float())

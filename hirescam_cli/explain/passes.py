@@ -1,4 +1,4 @@
-"""What holds while a network is run for an explanation: the target's outputs are kept, algorithms are deterministic."""
+"""What holds while a network is run for an explanation: the target is kept, algorithms are deterministic."""
 
 from __future__ import annotations
 
@@ -10,19 +10,34 @@ from torch import Tensor, nn
 
 
 @contextmanager
-def captured(layer: nn.Module, *, leaf: bool) -> Iterator[list[Tensor]]:
-    """Collect the outputs of `layer`; as `leaf`, only what follows it is recorded for gradients."""
-    outputs: list[Tensor] = []
+def captured(layer: nn.Module, at: str, *, leaf: bool) -> Iterator[list[Tensor]]:
+    """Collect the outputs, or with `at` "input" the first inputs, of `layer`.
 
-    def hook(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
-        outputs.append(output.detach().requires_grad_() if leaf else output)
-        return outputs[-1] if leaf else None
+    As `leaf` each goes on as a copy from which gradients are recorded, and nothing before it is.
+    """
+    kept: list[Tensor] = []
 
-    handle = layer.register_forward_hook(hook)
-    try:
-        yield outputs
-    finally:
-        handle.remove()
+    def keep(value: Tensor) -> Tensor | None:
+        kept.append(value.detach().requires_grad_() if leaf else value)
+        if not leaf:
+            return None
+        torch.set_grad_enabled(True)
+        return kept[-1]
+
+    def after(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+        return keep(output)
+
+    def before(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        first = keep(inputs[0])
+        return None if first is None else (first, *inputs[1:])
+
+    handle = layer.register_forward_hook(after) if at == "output" else layer.register_forward_pre_hook(before)
+    # Recording begins at the target: the trunk below it keeps nothing.
+    with torch.no_grad() if leaf else torch.inference_mode():
+        try:
+            yield kept
+        finally:
+            handle.remove()
 
 
 @contextmanager

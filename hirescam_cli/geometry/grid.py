@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,21 +83,27 @@ def resampled(grid: Grid, spacing_mm: Sequence[float]) -> Grid:
     return grid.child(affines.scaling(ratio, (0.0, 0.0, 0.0)), shape)
 
 
+Anchor = Literal["centre", "start", "end"]
+
+
 @dataclass(frozen=True)
 class PadCrop:
-    """Centred padding and cropping of one axis from `size` to `target` voxels, as in RAD-ChestCT's pipeline.
+    """Padding and cropping of one axis from `size` to `target` voxels; what lies at the `anchor` stays.
 
     Result index r holds source index `r + shift`; source voxels lie at result indices [`start`, `stop`), the
-    rest is padding.
+    rest is padding. About the centre as in RAD-ChestCT's pipeline: the odd voxel is added or cut at the end.
     """
 
     size: int
     target: int
+    anchor: Anchor = "centre"
 
     @property
     def shift(self) -> int:
         """Source index of result index 0 (negative: so many voxels of padding come first)."""
         surplus = self.size - self.target
+        if self.anchor != "centre":
+            return 0 if self.anchor == "start" else surplus
         return surplus // 2 if surplus >= 0 else -((-surplus) // 2)
 
     @property
@@ -111,8 +117,10 @@ class PadCrop:
         return min(self.target, self.size - self.shift)
 
 
-def pad_crop(grid: Grid, target: Sequence[int]) -> tuple[tuple[PadCrop, PadCrop, PadCrop], Grid]:
-    """The three axes' `PadCrop`s and the grid of shape `target` about the same centre."""
-    i, j, k = (PadCrop(n, t) for n, t in zip(grid.shape, target, strict=True))
+def pad_crop(
+    grid: Grid, target: Sequence[int], anchors: Sequence[Anchor] = ("centre", "centre", "centre")
+) -> tuple[tuple[PadCrop, PadCrop, PadCrop], Grid]:
+    """The three axes' `PadCrop`s and the grid of shape `target`, which shares the anchors with `grid`."""
+    i, j, k = (PadCrop(n, t, anchor) for n, t, anchor in zip(grid.shape, target, anchors, strict=True))
     offset = [float(axis.shift) for axis in (i, j, k)]
     return (i, j, k), grid.child(affines.scaling((1.0, 1.0, 1.0), offset), target)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from hirescam_cli.errors import NoInputError
+from hirescam_cli.identifiers import Identifiers
 from hirescam_cli.io.formats import dicom, format_of, is_mask, promised_format, split_ending
 from hirescam_cli.io.input_format import InputFormat, LeftOut
 from hirescam_cli.io.isolated import Isolated
@@ -18,7 +19,8 @@ from hirescam_cli.io.labelmaps import MASK, at_first_sight
 from hirescam_cli.io.names import check_case, given_name, printable, relative_name
 from hirescam_cli.io.scan import Discovery, Ignored, InputPath, ReadOptions, Scan
 from hirescam_cli.io.walk import walk
-from hirescam_cli.options import Identifiers, check_choice
+from hirescam_cli.options import BY_NAME
+from hirescam_cli.warning import Warning
 
 _UNUSABLE_ARCHIVES = ("zip-broken", "zip-encrypted", "zip-method", "zip-too-large")
 _MAY_BE_A_SLICE = ("dicom-broken", "unreadable-file", "dicom-too-large")
@@ -34,7 +36,7 @@ def discover(
     told apart by their UID, with "none" by a hash of it. Raises NoInputError for a path that does not exist,
     UsageError for a bad `id=` or `identifiers`.
     """
-    check_choice("identifiers", identifiers)
+    BY_NAME["identifiers"].check(identifiers)
     scans: list[Scan] = []
     ignored: list[Ignored] = []
     with Isolated() as isolated:
@@ -202,7 +204,7 @@ class _Input:
         damaged = [item for item in (*self.found.ignored, *dicom_objects) if item.code in _MAY_BE_A_SLICE]
         return [PurePosixPath(item.name) for item in (*damaged, *unrecognised)]
 
-    def neighbours(self, scan: Scan, damaged: list[PurePosixPath]) -> tuple[str, ...]:
+    def neighbours(self, scan: Scan, damaged: list[PurePosixPath]) -> tuple[Warning, ...]:
         """The warning that files beside a series are missing from it, since a slice at its end is missed by no gap."""
         folders = _beside(scan, self.root if self.root.is_dir() else self.root.parent)
         names = sorted(path.name for path in damaged if str(path.parent) in folders)
@@ -211,8 +213,11 @@ class _Input:
         listed = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
         files = "1 file" if len(names) == 1 else f"{len(names)} files"
         return (
-            f"damaged-neighbours: {files} beside the series could not be read ({listed}); "
-            "the volume may lack slices at its ends.",
+            Warning(
+                "damaged-neighbours",
+                f"{files} beside the series could not be read ({listed}); "
+                "the volume may lack slices at its ends.",
+            ),
         )
 
     def series_case(self, scan: Scan) -> str:

@@ -26,6 +26,7 @@ from hirescam_cli.io.text_header import (
     unusable_type,
 )
 from hirescam_cli.io.values import check_shape
+from hirescam_cli.warning import Warning
 
 _TYPES = {
     "MET_CHAR": "i1",
@@ -123,18 +124,22 @@ def _header_size(fields: dict[str, str], name: str) -> int:
     return int(text)
 
 
-def _affine(fields: dict[str, str], name: str) -> tuple[Affine, tuple[str, ...]]:
+def _affine(fields: dict[str, str], name: str) -> tuple[Affine, tuple[Warning, ...]]:
     """Index to RAS mm, and what the header leaves open."""
     warnings = []
     names = ("TransformMatrix", "Rotation", "Orientation")
     matrix = next((fields[key] for key in names if key in fields), None)
     if matrix is None:
         matrix = "1 0 0 0 1 0 0 0 1"
-        warnings.append("affine-assumed: the header gives no directions; left, back and head are taken.")
+        warnings.append(
+            Warning("affine-assumed", "the header gives no directions; left, back and head are taken.")
+        )
     origin = next((fields[key] for key in ("Offset", "Position", "Origin") if key in fields), None)
     if origin is None:
         origin = "0 0 0"
-        warnings.append("origin-unknown: the header gives no origin; the first voxel is put at 0, 0, 0.")
+        warnings.append(
+            Warning("origin-unknown", "the header gives no origin; the first voxel is put at 0, 0, 0.")
+        )
     spacing = fields.get("ElementSpacing", fields.get("ElementSize"))
     if spacing is None:
         raise damaged(name, "ElementSpacing is missing")

@@ -17,6 +17,7 @@ from hirescam_cli.io.nifti_header import LONGEST_HEADER, NiftiHeader, parse
 from hirescam_cli.io.scan import ReadOptions, Scan
 from hirescam_cli.io.values import to_hu
 from hirescam_cli.volume import Provenance, Volume
+from hirescam_cli.warning import Warning
 
 _MOST_RECHECKED = 1 << 30
 _INTACT = "Get an intact copy of the file."
@@ -47,7 +48,9 @@ def read_nifti(scan: Scan, options: ReadOptions) -> Volume:
         raise ScanError(
             f"{scan.name}: the compressed stream {error}.", hint=_INTACT, code="nifti-damaged"
         ) from error
-    trailing = (f"trailing-bytes: {extra} bytes after the last voxel were not used.",) if extra else ()
+    trailing = (
+        (Warning("trailing-bytes", f"{extra} bytes after the last voxel were not used."),) if extra else ()
+    )
     array, doubts = to_hu(_scaled(raw, header), scan.name)
     kind = "analyze" if header.version == "ANALYZE" else "nifti"
     return Volume(

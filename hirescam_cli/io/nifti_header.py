@@ -21,6 +21,7 @@ from hirescam_cli.geometry import Affine
 from hirescam_cli.geometry import affine as affines
 from hirescam_cli.io.scan import ReadOptions
 from hirescam_cli.io.values import check_shape
+from hirescam_cli.warning import Warning
 
 LONGEST_HEADER = 540
 NAMES = {348: "NIfTI-1", 540: "NIfTI-2"}
@@ -66,7 +67,7 @@ class NiftiHeader:
     slope: float
     intercept: float
     affine_ras: Affine
-    warnings: tuple[str, ...]
+    warnings: tuple[Warning, ...]
 
     @property
     def data_bytes(self) -> int:
@@ -103,7 +104,7 @@ class _Checker:
         self.fields = fields
         self.size = size
         self.name = name
-        self.warnings: list[str] = []
+        self.warnings: list[Warning] = []
 
     def header(self, options: ReadOptions) -> NiftiHeader:
         version, pair = self.version()
@@ -193,10 +194,14 @@ class _Checker:
         if code not in _UNITS_MM:
             raise self.damaged("the unit of length", code, "0 (unknown), 1 (metre), 2 (mm) or 3 (micron)")
         if code == 0:
-            self.warnings.append("units-unknown: the header gives no unit of length; mm is assumed.")
+            self.warnings.append(
+                Warning("units-unknown", "the header gives no unit of length; mm is assumed.")
+            )
         elif code != 2:
             self.warnings.append(
-                f"units-converted: lengths in {'metre' if code == 1 else 'micron'} were taken to mm."
+                Warning(
+                    "units-converted", f"lengths in {'metre' if code == 1 else 'micron'} were taken to mm."
+                )
             )
         return affines.scaling([_UNITS_MM[code]] * 3, [0.0, 0.0, 0.0])
 
@@ -238,7 +243,9 @@ class _Checker:
         spacing = self.numbers("pixdim")[1:4]
         if not (np.isfinite(spacing).all() and (spacing > 0).all()):
             raise self.damaged("pixdim", spacing.tolist(), "positive spacings")
-        self.warnings.append(f"affine-assumed: {lacks}; the axes are taken to run right, front and head.")
+        self.warnings.append(
+            Warning("affine-assumed", f"{lacks}; the axes are taken to run right, front and head.")
+        )
         return affines.scaling(spacing.tolist(), [0.0, 0.0, 0.0])
 
     def sform(self) -> Affine:
@@ -275,7 +282,9 @@ class _Checker:
             self.agreed(shape)
         except ScanError:
             self.warnings.append(
-                f"transforms-disagree: sform and qform differ; the {prefer} was taken, as asked for."
+                Warning(
+                    "transforms-disagree", f"sform and qform differ; the {prefer} was taken, as asked for."
+                )
             )
         return chosen
 

@@ -27,6 +27,7 @@ from hirescam_cli.io.text_header import (
     unusable_type,
 )
 from hirescam_cli.io.values import check_shape
+from hirescam_cli.warning import Warning
 
 _TYPES = {
     "i1": ("signed char", "int8", "int8_t"),
@@ -163,7 +164,7 @@ def _skip(fields: dict[str, str], name: str) -> int:
     return int(text)
 
 
-def _affine(fields: dict[str, str], name: str) -> tuple[Affine, tuple[str, ...]]:
+def _affine(fields: dict[str, str], name: str) -> tuple[Affine, tuple[Warning, ...]]:
     """Index to RAS mm, and what the header leaves open."""
     space = fields.get("space", "").strip().lower()
     if space not in _TO_RAS:
@@ -180,14 +181,16 @@ def _affine(fields: dict[str, str], name: str) -> tuple[Affine, tuple[str, ...]]
         raise damaged(name, "space directions are not three vectors")
     columns = [numbers(vector, 3, "a space direction", name) for vector in vectors]
     origin = [0.0, 0.0, 0.0]
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Warning, ...] = ()
     if "space origin" in fields:
         found = _vectors(fields["space origin"])
         if len(found) != 1:
             raise damaged(name, "space origin is not one vector")
         origin = numbers(found[0], 3, "space origin", name)
     else:
-        warnings = ("origin-unknown: the header gives no origin; the first voxel is put at 0, 0, 0.",)
+        warnings = (
+            Warning("origin-unknown", "the header gives no origin; the first voxel is put at 0, 0, 0."),
+        )
     to_ras = affines.scaling(_TO_RAS[space], [0.0, 0.0, 0.0])
     return to_ras @ affines.from_parts(np.array(columns).T, origin), warnings
 

@@ -25,6 +25,7 @@ from hirescam_cli.io.gzipped import MAX_RATIO
 from hirescam_cli.io.scan import ReadOptions, Scan
 from hirescam_cli.io.values import check_shape, to_hu
 from hirescam_cli.volume import Provenance, Volume
+from hirescam_cli.warning import Warning
 
 SPACING_MM = 0.8
 
@@ -55,7 +56,9 @@ def read_radchest(scan: Scan, options: ReadOptions) -> Volume:
             code="unreadable-file",
         ) from error
     affine = centred_affine(array.shape)
-    origin = "origin-unknown: RAD-ChestCT files hold no position; the middle of the volume is put at 0, 0, 0."
+    origin = Warning(
+        "origin-unknown", "RAD-ChestCT files hold no position; the middle of the volume is put at 0, 0, 0."
+    )
     hu, notes = to_hu(array, scan.name)
     return Volume(hu, affine, Provenance("radchest-npz", digest, None, (origin, *notes)))
 

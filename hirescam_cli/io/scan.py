@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hirescam_cli.options import Prefer, check_choice
+from hirescam_cli.choices import Prefer
+from hirescam_cli.options import check, stated
+from hirescam_cli.warning import Warning
 
 
 @dataclass(frozen=True)
@@ -31,16 +33,14 @@ class ReadOptions:
     Raises UsageError for a `series` or `prefer` that is not known.
     """
 
-    series: str = "all"
-    prefer: Prefer | None = None
-    assume_affine: bool = False
-    allow_gaps: bool = False
-    max_voxels: int = 1_000_000_000
+    series: str = stated("series")
+    prefer: Prefer | None = stated("prefer")
+    assume_affine: bool = stated("assume-affine")
+    allow_gaps: bool = stated("allow-gaps")
+    max_voxels: int = stated("max-voxels")
 
     def __post_init__(self) -> None:
-        check_choice("series", self.series)
-        if self.prefer is not None:
-            check_choice("prefer", self.prefer)
+        check(self)
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Scan:
     series_uid: str | None = None
     volume: int = 0
     selector: Any = None
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Warning, ...] = ()
 
 
 @dataclass(frozen=True)

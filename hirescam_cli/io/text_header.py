@@ -15,6 +15,7 @@ import numpy as np
 
 from hirescam_cli.errors import ScanError
 from hirescam_cli.geometry import Affine
+from hirescam_cli.warning import Warning
 
 LONGEST_HEADER = 1 << 20
 MOST_LINES = 10_000
@@ -35,7 +36,7 @@ class TextHeader:
     encoding: Encoding
     offset: int
     affine_ras: Affine
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Warning, ...] = ()
 
     @property
     def data_bytes(self) -> int:

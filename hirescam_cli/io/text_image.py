@@ -23,6 +23,7 @@ from hirescam_cli.io.scan import Scan
 from hirescam_cli.io.text_header import TextHeader, unreadable
 from hirescam_cli.io.values import to_hu
 from hirescam_cli.volume import Provenance, Volume
+from hirescam_cli.warning import Warning
 
 _INTACT = "Get an intact copy of the file."
 _STEP = 1 << 20
@@ -75,7 +76,9 @@ def read_text_image(header: TextHeader, scan: Scan) -> Volume:
         raise _damaged(scan.name, f"the compressed voxels {error}") from error
     except OSError as error:
         raise unreadable(scan.name, error) from error
-    trailing = (f"trailing-bytes: {extra} bytes after the last voxel were not used.",) if extra else ()
+    trailing = (
+        (Warning("trailing-bytes", f"{extra} bytes after the last voxel were not used."),) if extra else ()
+    )
     hu, notes = to_hu(array, scan.name)
     warnings = header.warnings + trailing + notes
     return Volume(hu, header.affine_ras, Provenance(scan.kind, digest, None, warnings))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from hirescam_cli.errors import ScanError
 from hirescam_cli.geometry import Affine
 from hirescam_cli.geometry import affine as affines
+from hirescam_cli.warning import Warning
 
 AIR_HU = -1024
 MIN_AXIS = 2
@@ -47,7 +48,7 @@ def check_shape(shape: tuple[int, ...], name: str, max_voxels: int) -> None:
         )
 
 
-def check_geometry(affine_ras: Affine, shape: tuple[int, ...], name: str) -> tuple[str, ...]:
+def check_geometry(affine_ras: Affine, shape: tuple[int, ...], name: str) -> tuple[Warning, ...]:
     """Warnings about an affine [4, 4] (to RAS mm); ScanError if no scan of a person can lie so."""
     if not np.isfinite(affine_ras).all():
         raise _bad_affine(name, "holds values that are not finite")
@@ -73,7 +74,7 @@ def check_geometry(affine_ras: Affine, shape: tuple[int, ...], name: str) -> tup
     if shear <= _SHEAR_COSINE:
         return ()
     angle = 90.0 - np.degrees(np.arccos(shear))
-    return (f"sheared: the axes are {angle:.1f} degrees away from right angles.",)
+    return (Warning("sheared", f"the axes are {angle:.1f} degrees away from right angles."),)
 
 
 def _bad_affine(name: str, what: str) -> ScanError:
@@ -94,16 +95,19 @@ def padded_to_air(array: NDArray[Any], declared: NDArray[np.bool_] | None = None
     return (np.where(padding, array.dtype.type(AIR_HU), array), count) if count else (array, 0)
 
 
-def padding_warnings(count: int) -> tuple[str, ...]:
+def padding_warnings(count: int) -> tuple[Warning, ...]:
     """The warning of `padded_to_air` for the voxels of a whole volume; none for no voxels."""
     if not count:
         return ()
     return (
-        f"pixel-padding: {count} voxels of padding (declared, or below {AIR_HU} HU) were set to {AIR_HU} HU.",
+        Warning(
+            "pixel-padding",
+            f"{count} voxels of padding (declared, or below {AIR_HU} HU) were set to {AIR_HU} HU.",
+        ),
     )
 
 
-def to_hu(array: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[str, ...]]:
+def to_hu(array: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[Warning, ...]]:
     """HU values as int16 where that is exact, else float32, and what was corrected or is doubtful about them.
 
     Voxels that are not finite, and padding, become air (-1024). Raises ScanError for a constant volume and for
@@ -124,7 +128,10 @@ def to_hu(array: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[str, ...]
                 code="nonfinite-voxels",
             )
         warnings.append(
-            f"nonfinite-voxels: {nonfinite} voxels ({100 * share:.2g} %) are not finite and count as air ({AIR_HU} HU)."
+            Warning(
+                "nonfinite-voxels",
+                f"{nonfinite} voxels ({100 * share:.2g} %) are not finite and count as air ({AIR_HU} HU).",
+            )
         )
     low, high = float(hu.min()), float(hu.max())
     if low == high:
@@ -136,15 +143,17 @@ def _constant(what: str) -> ScanError:
     return ScanError(what, hint="Give a scan with an image in it.", code="constant")
 
 
-def doubts(low: float, high: float) -> tuple[str, ...]:
+def doubts(low: float, high: float) -> tuple[Warning, ...]:
     """Warnings that values from `low` to `high` may not be HU."""
     warnings = []
     if low > _HIGHEST_AIR_HU:
         warnings.append(
-            f"values-not-hu: the smallest value is {low:g}; a CT in HU holds air, at about -1000."
+            Warning("values-not-hu", f"the smallest value is {low:g}; a CT in HU holds air, at about -1000.")
         )
     if low < _POSSIBLE_HU[0] or high > _POSSIBLE_HU[1]:
-        warnings.append(f"values-not-hu: the values run from {low:g} to {high:g}, beyond what HU can be.")
+        warnings.append(
+            Warning("values-not-hu", f"the values run from {low:g} to {high:g}, beyond what HU can be.")
+        )
     return tuple(warnings)
 
 

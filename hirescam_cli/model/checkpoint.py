@@ -17,9 +17,10 @@ from pathlib import Path
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hirescam_cli.errors import ModelError, UnavailableError
+from hirescam_cli.model.contract import Network
 
 _COUNTER = "num_batches_tracked"
 # What torch.load and the unpickler below it answer to bytes that are no checkpoint.
@@ -107,9 +108,10 @@ def _pytorch(path: Path, data: bytes) -> dict[str, Tensor]:
     return dict(content)
 
 
-def fit(network: nn.Module, tensors: Mapping[str, Tensor], file: str, labels: int) -> None:
-    """Load `tensors` into `network` in place, as float32; ModelError unless every entry fits exactly."""
-    wanted = {name: value for name, value in network.state_dict().items() if not name.endswith(_COUNTER)}
+def fit(network: Network, tensors: Mapping[str, Tensor], file: str, labels: int) -> None:
+    """Load `tensors` into the module of `network` in place, as float32; ModelError unless every entry fits exactly."""
+    module = network.module
+    wanted = {name: value for name, value in module.state_dict().items() if not name.endswith(_COUNTER)}
     given = {name: value for name, value in tensors.items() if not name.endswith(_COUNTER)}
     if missing := [name for name in wanted if name not in given]:
         raise _mismatch(file, f"{len(missing)} entries are missing, the first is {missing[0]}")
@@ -117,7 +119,8 @@ def fit(network: nn.Module, tensors: Mapping[str, Tensor], file: str, labels: in
         raise _mismatch(
             file, f"{len(extra)} entries are unknown to the architecture, the first is {extra[0]}"
         )
-    if (found := given["fc.weight"].shape[0] if given["fc.weight"].ndim else 0) != labels:
+    head = given.get(f"{network.linear_head}.weight")
+    if head is not None and (found := head.shape[0] if head.ndim else 0) != labels:
         raise ModelError(
             f"{file} is a network of {found} labels, the model lists {labels}.",
             hint="Choose the model whose label list belongs to these weights (--model).",
@@ -142,7 +145,7 @@ def fit(network: nn.Module, tensors: Mapping[str, Tensor], file: str, labels: in
                 hint="The checkpoint is damaged.",
                 code="weights-nan",
             )
-    network.load_state_dict({name: value.to(torch.float32) for name, value in given.items()}, strict=False)
+    module.load_state_dict({name: value.to(torch.float32) for name, value in given.items()}, strict=False)
 
 
 def _mismatch(file: str, why: str) -> ModelError:

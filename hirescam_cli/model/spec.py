@@ -6,85 +6,69 @@
 
 from __future__ import annotations
 
-import math
+import hashlib
 import tomllib
 import unicodedata
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Literal, cast
 
 from hirescam_cli.errors import ModelError
-from hirescam_cli.options import Placement, is_label_name
+from hirescam_cli.label_choice import is_label_name
+from hirescam_cli.placement import PLACEMENTS, Placement
+from hirescam_cli.prepare.preparation import Preparation
+from hirescam_cli.prepare.reading import read_preparation
 from hirescam_cli.resources import config_names, config_path, resource_root
+from hirescam_cli.toml_table import Table, is_number
 
-PLACEMENTS: tuple[Placement, ...] = get_args(Placement)
+At = Literal["output", "input"]
 
 _CONTROL = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, invisible and bidirectional marks, line breaks
-_TOP_KEYS = frozenset(
-    {"name", "description", "intended_use", "architecture", "demonstration", "parameters"}
-    | {"weights", "labels", "preparation", "explanation"}
-)
-_PREPARATION_KEYS = frozenset(
-    (
-        "spacing_mm",
-        "interpolation",
-        "hu_clip",
-        "slices",
-        "side",
-        "hu_window",
-        "subtract",
-        "padding",
-        "centring",
-    )
-)
-
-
-@dataclass(frozen=True)
-class Preparation:
-    """How a volume becomes a network input.
-
-    Axes are z (superior to inferior), y (anterior to posterior), x (patient right to left).
-    `spacing_mm` (z, y, x) to which the volume is resampled by `interpolation` ("bspline" or "linear");
-    `hu_clip`: limits applied after resampling, before rounding to whole HU; `slices`, `side`: size after
-    padding with `padding` ("minimum" of the volume) and cropping about the centre; `hu_window`: HU mapped to
-    0 .. 1 and clamped; `subtract`: then taken off.
-    """
-
-    spacing_mm: tuple[float, float, float]
-    slices: int
-    side: int
-    hu_window: tuple[float, float]
-    hu_clip: tuple[float, float] = (-1000.0, 1000.0)
-    subtract: float = 0.449
-    interpolation: Literal["bspline", "linear"] = "bspline"
-    padding: Literal["minimum"] = "minimum"
-    centring: Literal["centre"] = "centre"
-
-    @property
-    def shape_zyx(self) -> tuple[int, int, int]:
-        """Voxels of the network's input volume along z, y, x."""
-        return (self.slices, self.side, self.side)
+_TOP_KEYS = (
+    "name", "description", "intended_use", "architecture", "demonstration", "parameters", "weights", "labels",
+    "input", "preparation", "explanation",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model's description. `thresholds` holds one probability per label, in the order of `labels`."""
+    """A model's description. `thresholds` holds one probability per label, in the order of `labels`.
+
+    `target_layer`, `at`, `placement`: None leaves them to the architecture. `file_sha256`: of the description itself.
+    """
 
     name: str
     description: str
     intended_use: str
     architecture: str
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, object]
     labels: tuple[str, ...]
     thresholds: tuple[float, ...]
     preparation: Preparation
-    target_layer: str
-    placement: Placement
+    target_layer: str | None = None
+    at: At | None = None
+    placement: Placement | None = None
     weights_file: Path | None = None
     weights_sha256: str | None = None
     demonstration: bool = False
+    file_sha256: str | None = None
     source: Path | None = field(default=None, compare=False)
+
+    def described(self) -> dict[str, object]:
+        """What of it decides the content of a case, as plain data: nothing about files and words."""
+        return {
+            "name": self.name,
+            "architecture": self.architecture,
+            "parameters": dict(self.parameters),
+            "labels": list(self.labels),
+            "thresholds": list(self.thresholds),
+            "input": self.preparation.described(),
+            "target_layer": self.target_layer,
+            "at": self.at,
+            "placement": self.placement,
+            "demonstration": self.demonstration,
+        }
 
 
 def list_specs() -> list[ModelSpec]:
@@ -96,7 +80,8 @@ def load_spec(name_or_file: str) -> ModelSpec:
     """Read and check a description by embedded name or by the path of a `.toml` file."""
     path = _locate(name_or_file)
     try:
-        data = tomllib.loads(path.read_bytes().decode("utf-8"))
+        text = path.read_bytes()
+        data = tomllib.loads(text.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ModelError(
             f"{path.name} is not a model description: {error}.",
@@ -105,7 +90,7 @@ def load_spec(name_or_file: str) -> ModelSpec:
         ) from error
     except OSError as error:
         raise ModelError(f"{path.name} cannot be read: {error.strerror}.", code="model-toml") from error
-    return _Reader(path).spec(data)
+    return _spec(path, Table(path.name, "", data), hashlib.sha256(text).hexdigest())
 
 
 def _locate(name_or_file: str) -> Path:
@@ -125,169 +110,85 @@ def _locate(name_or_file: str) -> Path:
     )
 
 
-class _Reader:
-    """Checks one TOML document key by key."""
+def _spec(path: Path, file: Table, sha256: str) -> ModelSpec:
+    file.only(_TOP_KEYS)
+    labels, thresholds = _labels(path, file.table("labels"))
+    weights_file, weights_sha256 = _weights(path, file.table("weights", required=False))
+    explanation = file.table("explanation", required=False)
+    explanation.only(("target_layer", "at", "placement"))
+    placement = explanation.choice("placement", PLACEMENTS) if "placement" in explanation else None
+    at = explanation.choice("at", ("output", "input")) if "at" in explanation else None
+    return ModelSpec(
+        name=file.text("name"),
+        description=file.text("description", default=""),
+        intended_use=file.text("intended_use"),
+        architecture=file.text("architecture", "the name of an architecture"),
+        parameters=file.table("parameters", required=False).values,
+        labels=labels,
+        thresholds=thresholds,
+        preparation=read_preparation(file),
+        target_layer=explanation.text("target_layer") if "target_layer" in explanation else None,
+        at=cast(At | None, at),
+        placement=cast(Placement | None, placement),
+        weights_file=weights_file,
+        weights_sha256=weights_sha256,
+        demonstration=file.flag("demonstration", False),
+        file_sha256=sha256,
+        source=path,
+    )
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
 
-    def fail(self, key: str, value: object, expected: str) -> ModelError:
-        return ModelError(
-            f"{self.path.name}: {key} is {value!r}, expected {expected}.",
+def _labels(path: Path, table: Table) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    table.only(("names", "file", "threshold", "thresholds"))
+    if ("names" in table) == ("file" in table):
+        raise ModelError(
+            f"{path.name}: [labels] needs either names or file.", code="model-toml", hint="Give one of them."
+        )
+    names = _label_file(path, table) if "file" in table else table.words("names", "a list of strings")
+    for name in names:
+        if not name.strip() or "/" in name:
+            raise table.fail("names", name, "non-empty strings without slashes")
+        if any(unicodedata.category(c) in _CONTROL for c in name):
+            raise table.fail("names", name, "a name without control characters")
+        if not is_label_name(name):
+            raise table.fail("names", name, "a name that --labels cannot take for something else")
+    if not names or len(set(names)) != len(names):
+        raise ModelError(
+            f"{path.name}: [labels] holds {len(names)} names, {len(set(names))} of them different.",
+            hint="Labels are in the order of the network's outputs, each once.",
             code="model-toml",
-            hint="Correct the file.",
         )
+    default = _probability(table, "threshold", 0.5)
+    own = table.table("thresholds", required=False)
+    own.only(names)
+    return names, tuple(_probability(own, name, default) for name in names)
 
-    def get(
-        self,
-        table: Mapping[str, Any],
-        key: str,
-        kind: type | tuple[type, ...],
-        expected: str,
-        default: Any = ...,
-    ) -> Any:
-        value = table.get(key, default)
-        if value is ...:
-            raise ModelError(
-                f"{self.path.name}: {key} is missing, expected {expected}.", code="model-toml", hint="Add it."
-            )
-        if value is not default and (
-            not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)
-        ):
-            raise self.fail(key, value, expected)
-        return value
 
-    def known(self, table: Mapping[str, Any], where: str, keys: Set[str]) -> None:
-        if unknown := sorted(set(table) - keys):
-            raise ModelError(
-                f"{self.path.name}: unknown key {unknown[0]!r} in {where}.",
-                hint=f"Known keys: {', '.join(sorted(keys))}.",
-                code="model-toml",
-            )
+def _label_file(path: Path, table: Table) -> tuple[str, ...]:
+    name = table.text("file", "a path")
+    try:
+        text = (path.parent / name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise table.fail("file", name, "a readable UTF-8 file with one label a line") from error
+    return tuple(line.strip() for line in text.split("\n") if line.strip())
 
-    def spec(self, data: Mapping[str, Any]) -> ModelSpec:
-        self.known(data, "the file", _TOP_KEYS)
-        labels, thresholds = self.labels(self.get(data, "labels", dict, "a table"))
-        weights_file, sha256 = self.weights(self.get(data, "weights", dict, "a table", {}))
-        explanation = self.get(data, "explanation", dict, "a table")
-        self.known(explanation, "[explanation]", {"target_layer", "placement"})
-        placement = explanation.get("placement", "stretch")
-        if placement not in PLACEMENTS:
-            raise self.fail("explanation.placement", placement, " or ".join(PLACEMENTS))
-        return ModelSpec(
-            name=self.get(data, "name", str, "a string"),
-            description=self.get(data, "description", str, "a string", ""),
-            intended_use=self.get(data, "intended_use", str, "a string"),
-            architecture=self.get(data, "architecture", str, "the name of an architecture"),
-            parameters=self.get(data, "parameters", dict, "a table", {}),
-            labels=labels,
-            thresholds=thresholds,
-            preparation=self.preparation(self.get(data, "preparation", dict, "a table")),
-            target_layer=self.get(explanation, "target_layer", str, "the name of a module"),
-            placement=cast(Placement, placement),
-            weights_file=weights_file,
-            weights_sha256=sha256,
-            demonstration=self.get(data, "demonstration", bool, "true or false", False),
-            source=self.path,
-        )
 
-    def labels(self, table: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[float, ...]]:
-        self.known(table, "[labels]", {"names", "file", "threshold", "thresholds"})
-        if ("names" in table) == ("file" in table):
-            raise ModelError(
-                f"{self.path.name}: [labels] needs either names or file.",
-                code="model-toml",
-                hint="Give one of them.",
-            )
-        if "file" in table:
-            names = self.label_file(self.get(table, "file", str, "a path"))
-        else:
-            names = self.get(table, "names", list, "a list of strings")
-        for name in names:
-            if not isinstance(name, str) or not name.strip() or "/" in name:
-                raise self.fail("labels.names", name, "non-empty strings without slashes")
-            if any(unicodedata.category(c) in _CONTROL for c in name):
-                raise self.fail("labels.names", name, "a name without control characters")
-            if not is_label_name(name):
-                raise self.fail("labels.names", name, "a name that --labels cannot take for something else")
-        if not names or len(set(names)) != len(names):
-            raise ModelError(
-                f"{self.path.name}: [labels] holds {len(names)} names, {len(set(names))} of them different.",
-                hint="Labels are in the order of the network's outputs, each once.",
-                code="model-toml",
-            )
-        default = self.probability("labels.threshold", table.get("threshold", 0.5))
-        own = self.get(table, "thresholds", dict, "a table of label = probability", {})
-        self.known(own, "[labels.thresholds]", set(names))
-        return tuple(names), tuple(
-            self.probability(f"labels.thresholds.{n}", own.get(n, default)) for n in names
-        )
+def _probability(table: Table, key: str, default: float) -> float:
+    value = table.values.get(key, default)
+    if not is_number(value) or not 0.0 <= float(value) <= 1.0:  # type: ignore[arg-type]
+        raise table.fail(key, value, "a probability from 0 to 1")
+    return float(value)  # type: ignore[arg-type]
 
-    def label_file(self, name: str) -> list[str]:
-        try:
-            text = (self.path.parent / name).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise self.fail("labels.file", name, "a readable UTF-8 file with one label a line") from error
-        return [line.strip() for line in text.split("\n") if line.strip()]
 
-    def probability(self, key: str, value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= 1.0:
-            raise self.fail(key, value, "a probability from 0 to 1")
-        return float(value)
-
-    def weights(self, table: Mapping[str, Any]) -> tuple[Path | None, str | None]:
-        self.known(table, "[weights]", {"file", "sha256"})
-        sha256 = self.get(table, "sha256", str, "64 hexadecimal digits", None)
-        if sha256 is not None and (len(sha256) != 64 or set(sha256.lower()) - set("0123456789abcdef")):
-            raise self.fail("weights.sha256", sha256, "64 hexadecimal digits")
-        file = self.get(table, "file", str, "a path", None)
-        if file is None:
-            return None, sha256
-        if file.startswith("sample_data/") and self.path.parent == config_path("demo").parent:
-            return resource_root() / file, sha256
-        return self.path.parent / file, sha256
-
-    def preparation(self, table: Mapping[str, Any]) -> Preparation:
-        self.known(table, "[preparation]", _PREPARATION_KEYS)
-        spacing = self.numbers(table, "spacing_mm", 3)
-        if min(spacing) <= 0:
-            raise self.fail("preparation.spacing_mm", spacing, "positive numbers of mm (z, y, x)")
-        window = self.numbers(table, "hu_window", 2)
-        clip = self.numbers(table, "hu_clip", 2, (-1000.0, 1000.0))
-        for key, pair in (("hu_window", window), ("hu_clip", clip)):
-            if pair[0] >= pair[1]:
-                raise self.fail(f"preparation.{key}", pair, "a lower and a higher HU")
-        if not -32768 <= clip[0] < clip[1] <= 32767:
-            raise self.fail("preparation.hu_clip", clip, "limits within 16 bits")
-        slices = self.get(table, "slices", int, "a number of slices")
-        side = self.get(table, "side", int, "a number of pixels")
-        if slices < 1 or side < 1:
-            raise self.fail("preparation.slices, side", (slices, side), "two positive numbers")
-        fixed = {"interpolation": ("bspline", "linear"), "padding": ("minimum",), "centring": ("centre",)}
-        choice = {}
-        for key, allowed in fixed.items():
-            choice[key] = table.get(key, allowed[0])
-            if choice[key] not in allowed:
-                raise self.fail(f"preparation.{key}", choice[key], " or ".join(allowed))
-        return Preparation(
-            spacing_mm=cast(tuple[float, float, float], spacing),
-            slices=slices,
-            side=side,
-            hu_window=cast(tuple[float, float], window),
-            hu_clip=cast(tuple[float, float], clip),
-            subtract=self.numbers({"subtract": [table.get("subtract", 0.449)]}, "subtract", 1)[0],
-            interpolation=choice["interpolation"],
-            padding=choice["padding"],
-            centring=choice["centring"],
-        )
-
-    def numbers(
-        self, table: Mapping[str, Any], key: str, count: int, default: Any = ...
-    ) -> tuple[float, ...]:
-        value = self.get(table, key, list | tuple, f"a list of {count} numbers", default)  # type: ignore[arg-type]
-        ok = len(value) == count and all(
-            isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in value
-        )
-        if not ok:
-            raise self.fail(f"preparation.{key}", value, f"{count} finite numbers")
-        return tuple(float(v) for v in value)
+def _weights(path: Path, table: Table) -> tuple[Path | None, str | None]:
+    table.only(("file", "sha256"))
+    expected = "64 hexadecimal digits"
+    sha256 = table.text("sha256", expected) if "sha256" in table else None
+    if sha256 is not None and (len(sha256) != 64 or set(sha256.lower()) - set("0123456789abcdef")):
+        raise table.fail("sha256", sha256, expected)
+    if "file" not in table:
+        return None, sha256
+    file = table.text("file", "a path")
+    if file.startswith("sample_data/") and path.parent == config_path("demo").parent:
+        return resource_root() / file, sha256
+    return path.parent / file, sha256

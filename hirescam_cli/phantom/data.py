@@ -18,14 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hirescam_cli.geometry import affine as affines
-from hirescam_cli.model.spec import Preparation
 from hirescam_cli.phantom.generate import Phantom, make_phantom
 from hirescam_cli.phantom.lesions import FINDINGS
-from hirescam_cli.prepare import ModelInput, prepare
+from hirescam_cli.prepare import ModelInput, prepare, radchest
 
-PREPARATION = Preparation(spacing_mm=(3.0, 0.7, 0.7), slices=102, side=420, hu_window=(-1000.0, 400.0))
+SLICES, SIDE = 102, 420
+WINDOW_HU, SPACING_MM = (-1000.0, 400.0), (3.0, 0.7, 0.7)
+PREPARATION = radchest(SPACING_MM, (SLICES, SIDE, SIDE), WINDOW_HU)
+SUBTRACT = 0.449
 BIN_PX = 10
-BINS = PREPARATION.side // BIN_PX
+BINS = SIDE // BIN_PX
 ORIENTATIONS = tuple(
     "".join(pair[sign] for pair, sign in zip(axes, signs, strict=True))
     for axes in permutations(("LR", "PA", "IS"))
@@ -58,7 +60,7 @@ class Example:
 
 def windowed(hu: NDArray[np.int16]) -> NDArray[np.uint8]:
     """HU in the model's window, in 255 steps."""
-    low, high = PREPARATION.hu_window
+    low, high = WINDOW_HU
     scaled = (hu.astype(np.float32) - low) * (255.0 / (high - low))
     result: NDArray[np.uint8] = np.rint(np.clip(scaled, 0.0, 255.0)).astype(np.uint8)
     return result
@@ -68,7 +70,7 @@ def lesion_bins(phantom: Phantom, prepared: ModelInput) -> tuple[NDArray[np.int6
     """Where the abnormalities lie on the network's input: see `Example`. What lies outside is left out."""
     to_input = np.linalg.inv(prepared.affine_ras) @ phantom.volume.affine_ras
     voxel_ml = abs(float(np.linalg.det(phantom.volume.affine_ras[:3, :3]))) / 1000.0
-    size = (len(FINDINGS), PREPARATION.slices, BINS, BINS)
+    size = (len(FINDINGS), SLICES, BINS, BINS)
     total = np.zeros(int(np.prod(size)), dtype=np.float32)
     for label, mask in phantom.masks.items():
         index = affines.apply(to_input, np.argwhere(mask))
@@ -86,7 +88,7 @@ def lesion_bins(phantom: Phantom, prepared: ModelInput) -> tuple[NDArray[np.int6
 
 def _spread_over_slices(ml: NDArray[np.float32], phantom: Phantom) -> NDArray[np.float32]:
     """Share the volume of thick slices with the input's slices that they cover."""
-    thickness = max(phantom.volume.spacing_mm[a] for a in range(3)) / PREPARATION.spacing_mm[0]
+    thickness = max(phantom.volume.spacing_mm[a] for a in range(3)) / SPACING_MM[0]
     if thickness <= 1.0:
         return ml
     side = (thickness - 1.0) / (2.0 * thickness)
@@ -102,14 +104,14 @@ def make_example(seed: int) -> Example:
     prepared = prepare(phantom.volume, PREPARATION)
     bins, ml = lesion_bins(phantom, prepared)
     present = np.array([label in phantom.findings for label in FINDINGS])
-    return Example(windowed(prepared.hu_zyx), bins, ml, present)
+    return Example(windowed(prepared.array_ijk), bins, ml, present)
 
 
 class Cache:
     """Examples of consecutive seeds on disk: one memory-mapped array of windows, the rest in memory."""
 
     def __init__(self, folder: Path, count: int) -> None:
-        shape = (count, *PREPARATION.shape_zyx)
+        shape = (count, SLICES, SIDE, SIDE)
         self.windows: NDArray[np.uint8] = np.memmap(
             folder / "windows.u8", dtype=np.uint8, mode="r", shape=shape
         )
@@ -128,16 +130,16 @@ class Cache:
         bins, ml = self._bins[index], self._ml[index]
         plane = BINS * BINS
         for label in range(len(FINDINGS)):
-            low = (label * PREPARATION.slices + first) * plane
+            low = (label * SLICES + first) * plane
             start, stop = np.searchsorted(bins, (low, low + slices * plane))
             np.add.at(dense[label], (bins[start:stop] - low) % plane, ml[start:stop])
         return dense.reshape(len(FINDINGS), BINS, BINS)
 
     def slice_ml(self, index: int) -> NDArray[np.float32]:
         """Volume in ml [labels, slices] of each label's abnormality in each slice."""
-        size = len(FINDINGS) * PREPARATION.slices
+        size = len(FINDINGS) * SLICES
         total = np.bincount(self._bins[index] // (BINS * BINS), self._ml[index], minlength=size)
-        return total.astype(np.float32).reshape(len(FINDINGS), PREPARATION.slices)
+        return total.astype(np.float32).reshape(len(FINDINGS), SLICES)
 
 
 def build_cache(folder: Path, first_seed: int, count: int, workers: int) -> Cache:
@@ -148,7 +150,7 @@ def build_cache(folder: Path, first_seed: int, count: int, workers: int) -> Cach
     if stamp.is_file() and json.loads(stamp.read_text()) == wanted:
         return Cache(folder, count)
     stamp.unlink(missing_ok=True)
-    shape = (count, *PREPARATION.shape_zyx)
+    shape = (count, SLICES, SIDE, SIDE)
     windows = np.memmap(folder / "windows.u8", dtype=np.uint8, mode="w+", shape=shape)
     bins, ml, present = [], [], []
     for n, example in enumerate(_examples(range(first_seed, first_seed + count), workers)):

@@ -23,15 +23,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hirescam_cli.explain.engine import Engine, InputScale
+from hirescam_cli.explain.engine import Engine
+from hirescam_cli.explain.feed import Feed
 from hirescam_cli.geometry import affine as affines
 from hirescam_cli.model.load import LoadedModel, load_model
 from hirescam_cli.model.spec import load_spec
-from hirescam_cli.options import METHODS
 from hirescam_cli.phantom.data import varied_phantom
 from hirescam_cli.phantom.generate import Phantom
 from hirescam_cli.prepare import prepare
 
+METHODS = ("hirescam", "gradcam")
 HELDOUT_SEED, HELDOUT_SCANS = 900_000, 140
 NEAR_MM = 20.0
 _THIN_MM = 5.0
@@ -54,16 +55,17 @@ class Examiner:
     def __init__(self, model: LoadedModel) -> None:
         spec = model.spec
         self.model = model
-        scale = InputScale(spec.preparation.hu_window, spec.preparation.subtract)
-        self.engine = Engine(model.network, target_layer=spec.target_layer, scale=scale)
+        feed = Feed.of(spec.preparation, model.network.inputs)
+        self.engine = Engine(model.network, feed, target_layer=model.target_layer, at=spec.at)
 
     def outcome(self, phantom: Phantom) -> Outcome:
         """What the model says of one phantom, and how far from the truth its maps point."""
-        spec, size = self.model.spec, self.model.architecture.slices_per_group
+        spec, feed = self.model.spec, self.engine.feed
         prepared = prepare(phantom.volume, spec.preparation)
-        hu = prepared.hu_zyx.reshape(-1, size, *prepared.hu_zyx.shape[1:])
-        answer = self.engine.explain(hu, prepared.padding_groups(size), METHODS)
-        cell_affine = self.model.map_affines(spec.target_layer, prepared.affine_ras)["stretch"]
+        positions = feed.positions(prepared.array_ijk)
+        answer = self.engine.explain(positions, prepared.padding_groups(feed.slab), METHODS)
+        layer, shape = self.model.target_layer, prepared.grid.shape
+        cell_affine = self.model.map_affines(layer, answer.cells, shape, prepared.affine_ras)["stretch"]
         labels = len(spec.labels)
         distances = {method: np.full(labels, np.nan) for method in METHODS}
         blind = np.full(labels, np.nan)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hirescam_cli.phantom.data import BIN_PX, BINS, PREPARATION
+from hirescam_cli.phantom.data import BIN_PX, BINS, SIDE, SPACING_MM, WINDOW_HU
 
 RADIUS_MM = (5.5, 13.5)
 _HU = (15.0, 70.0)
@@ -21,7 +21,7 @@ _EDGE_MM = (1.3, 3.2)
 _LUNG = (6, 70)
 _LEAST_LUNG = 0.85
 _TRIES = 24
-_STEP_HU = (PREPARATION.hu_window[1] - PREPARATION.hu_window[0]) / 255.0
+_STEP_HU = (WINDOW_HU[1] - WINDOW_HU[0]) / 255.0
 _NOISE_STEPS = 16.0
 
 Position = tuple[float, float, float]
@@ -55,7 +55,7 @@ def draw_nodule(rng: np.random.Generator) -> Nodule:
     radius = float(rng.uniform(*RADIUS_MM))
     blobs = [_blob(rng, radius, 0.0)]
     blobs += [_blob(rng, 0.7 * radius, 0.45 * radius) for _ in range(int(rng.integers(0, 3)))]
-    value = (float(rng.uniform(*_HU)) - PREPARATION.hu_window[0]) / _STEP_HU
+    value = (float(rng.uniform(*_HU)) - WINDOW_HU[0]) / _STEP_HU
     return Nodule(radius, np.array(blobs), value, float(rng.uniform(*_EDGE_MM)))
 
 
@@ -69,8 +69,8 @@ def find_lung(
     rng: np.random.Generator, window: NDArray[np.uint8], first: int, stop: int, radius_mm: float
 ) -> Position | None:
     """A random place, at a slice from `first` to before `stop`, with aerated lung around; None if none was met."""
-    half = int(0.9 * radius_mm / PREPARATION.spacing_mm[1])
-    side = PREPARATION.side
+    half = int(0.9 * radius_mm / SPACING_MM[1])
+    side = SIDE
     for _ in range(_TRIES):
         z = int(rng.integers(first, stop))
         y, x = (int(v) for v in rng.integers(half, side - half, 2))
@@ -82,7 +82,7 @@ def find_lung(
 
 def paste(window: NDArray[np.uint8], nodule: Nodule, centre: Position) -> NDArray[np.float32]:
     """Paint the nodule into `window` in place; returns its volume in ml [slices, BINS, BINS]."""
-    spacing = PREPARATION.spacing_mm
+    spacing = SPACING_MM
     ml = np.zeros((len(window), BINS, BINS), dtype=np.float32)
     box, axes = [], []
     for n, size in enumerate(window.shape):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hirescam_cli.phantom.data import BIN_PX, BINS, PREPARATION, Cache, to_cells
+from hirescam_cli.phantom.data import BIN_PX, BINS, SIDE, SLICES, SPACING_MM, Cache, to_cells
 from hirescam_cli.phantom.lesions import FINDINGS
 from hirescam_cli.phantom.pasting import draw_nodule, find_lung, paste
 
@@ -62,7 +62,7 @@ class Sampler:
         self.cache, self.count = cache, count
         self.rng = np.random.default_rng(seed)
         self.hard_share, self.paste_share = hard_share, paste_share
-        groups = PREPARATION.slices // GROUP
+        groups = SLICES // GROUP
         volumes = np.zeros((len(cache), len(FINDINGS), groups), dtype=np.float32)
         for n in range(len(cache)):
             volumes[n] = cache.slice_ml(n).reshape(len(FINDINGS), groups, GROUP).sum(axis=2)
@@ -75,24 +75,24 @@ class Sampler:
     def batch(self, size: int) -> Batch:
         """The next batch, each group moved a little along z, y and x."""
         rng = self.rng
-        windows = np.zeros((size, GROUP, PREPARATION.side, PREPARATION.side), dtype=np.uint8)
+        windows = np.zeros((size, GROUP, SIDE, SIDE), dtype=np.uint8)
         ml = np.zeros((size, len(FINDINGS), BINS, BINS), dtype=np.float32)
         largest = np.zeros((size, len(FINDINGS)), dtype=np.float32)
         for n in range(size):
-            scan, first = int(rng.integers(self.count)), int(rng.integers(PREPARATION.slices - GROUP + 1))
+            scan, first = int(rng.integers(self.count)), int(rng.integers(SLICES - GROUP + 1))
             label = int(rng.integers(len(FINDINGS)))
             if self.hard_share and rng.random() < self.hard_share:
                 label = int(rng.choice(_HARD))
             if n % 2 and len(self.positive[label]):
                 scan, group = (int(v) for v in self.positive[label][rng.integers(len(self.positive[label]))])
-                first = int(np.clip(group * GROUP + rng.integers(-1, 2), 0, PREPARATION.slices - GROUP))
+                first = int(np.clip(group * GROUP + rng.integers(-1, 2), 0, SLICES - GROUP))
             dy, dx = (int(v) for v in rng.integers(-_SHIFT_BINS, _SHIFT_BINS + 1, 2))
             window = self.cache.windows[scan, first : first + GROUP]
             volumes = self.cache.group_ml(scan, first, GROUP)
             largest[n] = self.largest[scan]
             if self.paste_share and not self.cache.present[scan, _NODULE] and rng.random() < self.paste_share:
                 window, volumes[_NODULE], largest[n, _NODULE] = self._with_nodule(window)
-            into, out_of = _moved(PREPARATION.side, dy * BIN_PX, dx * BIN_PX)
+            into, out_of = _moved(SIDE, dy * BIN_PX, dx * BIN_PX)
             windows[n][(slice(None), *into)] = window[(slice(None), *out_of)]
             into, out_of = _moved(BINS, dy, dx)
             ml[n][(slice(None), *into)] = volumes[(slice(None), *out_of)]
@@ -108,20 +108,20 @@ class Sampler:
         centre = find_lung(self.rng, window, 0, GROUP, nodule.radius_mm)
         if centre is None:
             return window, np.zeros((BINS, BINS), dtype=np.float32), 0.0
-        ahead = 0.8 * nodule.radius_mm / PREPARATION.spacing_mm[0]
+        ahead = 0.8 * nodule.radius_mm / SPACING_MM[0]
         z = centre[0] + float(self.rng.uniform(-ahead, ahead))
         ml = paste(window, nodule, (z, centre[1], centre[2])).sum(axis=0)
-        return window, ml, nodule.largest_ml(GROUP * PREPARATION.spacing_mm[0])
+        return window, ml, nodule.largest_ml(GROUP * SPACING_MM[0])
 
 
 def paste_scan(
     window: NDArray[np.uint8], rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """A copy of a whole scan with one to three nodules, and their ml [slices, BINS, BINS]; zero if no lung was met."""
-    window, ml = np.array(window), np.zeros((PREPARATION.slices, BINS, BINS), dtype=np.float32)
+    window, ml = np.array(window), np.zeros((SLICES, BINS, BINS), dtype=np.float32)
     for _ in range(int(rng.integers(1, 4))):
         nodule = draw_nodule(rng)
-        centre = find_lung(rng, window, 0, PREPARATION.slices, nodule.radius_mm)
+        centre = find_lung(rng, window, 0, SLICES, nodule.radius_mm)
         if centre is not None:
             ml += paste(window, nodule, centre)
     return window, ml
@@ -145,12 +145,12 @@ def scan_targets(
 
     `pasted`: by scan, ml of pasted nodules [slices, BINS, BINS].
     """
-    groups = PREPARATION.slices // GROUP
+    groups = SLICES // GROUP
     ml = np.zeros((len(scans), groups, len(FINDINGS), BINS, BINS), dtype=np.float32)
     most = np.repeat(largest[scans][:, None], groups, axis=1)
     for n, scan in enumerate(int(s) for s in scans):
         for g, first in enumerate(range(offset, offset + GROUP * groups, GROUP)):
-            ml[n, g] = cache.group_ml(scan, first, min(GROUP, PREPARATION.slices - first))
+            ml[n, g] = cache.group_ml(scan, first, min(GROUP, SLICES - first))
             if scan in pasted:
                 ml[n, g, _NODULE] += pasted[scan][first : first + GROUP].sum(axis=0)
         if scan in pasted:

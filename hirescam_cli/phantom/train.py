@@ -35,16 +35,15 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from hirescam_cli.model.axialnet import AxialNet
-from hirescam_cli.phantom.data import PREPARATION, Cache, build_cache
+from hirescam_cli.model.architectures.axialnet import AxialNet
+from hirescam_cli.phantom.data import SIDE, SLICES, SUBTRACT, Cache, build_cache
 from hirescam_cli.phantom.lesions import FINDINGS
 from hirescam_cli.phantom.sampling import GROUP, Sampler, paste_scan, scan_targets
 
 TRUNK_WIDTH = 16
 HEAD_CHANNELS = (64, 64, 48, 48)
 TRAIN_SEED, TRAIN_SCANS, VALIDATION_SCANS = 100_000, 600, 60
-_GROUPS = PREPARATION.slices // GROUP
-_SUBTRACT = PREPARATION.subtract
+_GROUPS = SLICES // GROUP
 _THETA = 3.0
 
 
@@ -76,7 +75,7 @@ def log(message: str) -> None:
 def network_values(window: NDArray[np.uint8]) -> Tensor:
     """Network values of windows [n, 3, side, side] in 255 steps, channels last."""
     values = torch.from_numpy(window).to(torch.float32, memory_format=torch.channels_last)
-    return values.div_(255.0).sub_(_SUBTRACT)
+    return values.div_(255.0).sub_(SUBTRACT)
 
 
 def head_maps(network: AxialNet, features: Tensor) -> Tensor:
@@ -161,8 +160,8 @@ def scan_features(
     out = []
     for n in scans:
         scan = cache.windows[n] if windows is None or n not in windows else windows[n]
-        slices = np.minimum(np.arange(PREPARATION.slices) + offset, PREPARATION.slices - 1)
-        window = scan[slices].reshape(_GROUPS, GROUP, PREPARATION.side, PREPARATION.side)
+        slices = np.minimum(np.arange(SLICES) + offset, SLICES - 1)
+        window = scan[slices].reshape(_GROUPS, GROUP, SIDE, SIDE)
         with torch.autocast("cpu", torch.bfloat16):
             out.append(network.features(network_values(window)).to(torch.bfloat16))
     return torch.stack(out)

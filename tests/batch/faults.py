@@ -15,7 +15,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from hirescam_cli.output import publish
+from hirescam_cli.case import publish
 
 _AUDITED = {"os.rename": "rename", "os.mkdir": "mkdir", "os.rmdir": "remove", "os.remove": "remove"}
 

@@ -89,7 +89,7 @@ def test_a_case_called_as_a_file_of_the_run_gets_another_name(
 ) -> None:
     renamed, other = plan(found(tmp_path / "in", case, "zz"), tmp_path / "out", environ={}).scans
     assert (renamed.case, other.case) == (expected, "zz")
-    codes = [warning.partition(":")[0] for warning in renamed.warnings]
+    codes = [warning.code for warning in renamed.warnings]
     assert codes == (["case-renamed"] if case != expected else [])
     assert renamed.name == f"{case}.nii.gz"
 

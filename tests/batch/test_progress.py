@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -18,13 +19,16 @@ from hirescam_cli.batch.events import CaseFinished, Event, Failure, Heartbeat, N
 from hirescam_cli.batch.index import OutOfTimeError, guarded, write_index
 from hirescam_cli.batch.progress import duration, reporter
 from hirescam_cli.batch.transfer import pack, unpack
+from hirescam_cli.case.record import CaseError, FailedCase, MapEvidence, Peak, dump
 from hirescam_cli.errors import OutputCreateError, UsageError
 from hirescam_cli.io.scan import Ignored
+from hirescam_cli.warning import Warning
+from tests.views import make_case
 
 FAILURE = Failure("gzip-damaged", "read", "b.nii.gz ends early.", "Copy it again.")
 EVENTS: list[Event] = [
     RunStarted(3, "0 of 2"),
-    CaseFinished("a", "done", 1, 0, 0, 2, 1.25, warnings=("few-slices: There are few.",)),
+    CaseFinished("a", "done", 1, 0, 0, 2, 1.25, warnings=(Warning("few-slices", "There are few."),)),
     Heartbeat(1, 0, 2, (("b", 31.0),)),
     CaseFinished("b", "failed", 1, 0, 1, 1, 2.0, FAILURE),
     Notice("bug", "c met a bug.", "Traceback: here"),
@@ -61,7 +65,8 @@ def test_more_and_less_of_it() -> None:
 
 
 def test_what_holds_for_the_model_is_not_said_again_with_every_case() -> None:
-    model, own = "demonstration-model: It knows only phantoms.", ("a: One.", "b: Two.")
+    model = Warning("demonstration-model", "It knows only phantoms.")
+    own = Warning("a", "One."), Warning("b", "Two.")
     stream = io.StringIO()
     with reporter(stream=stream) as report:
         report.event(RunStarted(2))
@@ -110,7 +115,7 @@ def test_what_cannot_be_logged_to_is_refused(tmp_path: Path) -> None:
 def test_warnings_and_what_is_left_out() -> None:
     stream = io.StringIO()
     with reporter(stream=stream) as report:
-        report.warn("demonstration-model: It knows only phantoms.")
+        report.warn(Warning("demonstration-model", "It knows only phantoms."))
         report.ignored(Ignored("x.txt", "not-an-image", "It is no image."))
         report.ignored(Ignored("few", "few-slices", "few has 6 slices."))
     assert stream.getvalue().splitlines() == [
@@ -176,20 +181,33 @@ def test_fields_that_a_spreadsheet_would_run_are_guarded(start: str) -> None:
     assert guarded(f"a{start}1") == f"a{start}1"
 
 
+BASE = make_case(labels=("=x",), methods=("gradcam",), shape_lps=(12, 10, 8), side=12, slices=12).view.case
+
+
 def case(out: Path, name: str, **more: Any) -> None:
     (out / name).mkdir(parents=True)
-    summary = {"schema_version": 1, "status": "ok", "case": name, "labels": [], **more}
-    (out / name / "summary.json").write_text(json.dumps(summary))
+    (out / name / "summary.json").write_bytes(dump(msgspec.structs.replace(BASE, case=name, **more)))
+
+
+def failed_case(out: Path, name: str) -> None:
+    (out / name).mkdir(parents=True)
+    error = CaseError(code="x", stage="read", message="X.", hint=None)
+    (out / name / "summary.json").write_bytes(
+        dump(FailedCase(schema_version=2, case=name, started=None, error=error))
+    )
 
 
 def test_the_index_is_made_from_cases_only(tmp_path: Path) -> None:
-    peak = {"value": 0.5, "index_ijk": None, "world_mm": [-1.5, 2, 3]}
-    label = {
-        "name": "=x", "index": 0, "logit": -1.5, "probability": 0.2, "threshold": 0.5, "positive": False,
-        "maps": {"gradcam": {"sum": 1.0, "residual": 0.25, "complete": False, "peak": peak}},
-    }  # fmt: skip
-    case(tmp_path, "z", labels=[label])
-    case(tmp_path, "a/b", status="failed", error={"code": "x"})
+    peak = Peak(value=0.5, index_ijk=None, world_mm=(-1.5, 2.0, 3.0))
+    evidence = MapEvidence(
+        sum=1.0, bias=-0.5, residual=0.25, complete=False, positive_sum=2.0, negative_sum=-1.0, padding_share=0.0,
+        peak=peak,
+    )  # fmt: skip
+    label = msgspec.structs.replace(
+        BASE.labels[0], logit=-1.5, probability=0.2, positive=False, maps={"gradcam": evidence}
+    )
+    case(tmp_path, "z", labels=(label,))
+    failed_case(tmp_path, "a/b")
     case(tmp_path, ".z.hirescam-1-00000000.tmp")
     case(tmp_path, "z/inner")
     (tmp_path / "broken").mkdir()
@@ -201,37 +219,12 @@ def test_the_index_is_made_from_cases_only(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "batch.json").read_text()) == document
     with (tmp_path / "predictions.csv").open(newline="") as file:
         rows = list(csv.reader(file))
-    assert rows[0][:8] == [
-        "case",
-        "label",
-        "index",
-        "logit",
-        "probability",
-        "threshold",
-        "positive",
-        "gradcam_sum",
-    ]
-    assert rows[1:] == [
-        [
-            "z",
-            "'=x",
-            "0",
-            "-1.5",
-            "0.2",
-            "0.5",
-            "false",
-            "1.0",
-            "0.25",
-            "false",
-            "0.5",
-            "",
-            "",
-            "",
-            "-1.5",
-            "2",
-            "3",
-        ]
-    ]
+    columns = (
+        "case label index logit probability threshold positive gradcam_sum gradcam_bias gradcam_residual"
+    )
+    assert rows[0][:10] == columns.split()
+    values = "z '=x 0 -1.5 0.2 0.5 false 1.0 -0.5 0.25 false 0.5"
+    assert rows[1:] == [[*values.split(), "", "", "", "-1.5", "2.0", "3.0"]]
     assert len(rows[0]) == len(rows[1])
 
 

@@ -14,10 +14,15 @@ from pathlib import Path
 
 import pytest
 
+from hirescam_cli import durable
+from hirescam_cli.case import publish
+from hirescam_cli.case.publish import CaseFolder, sweep
+from hirescam_cli.case.record import Output
+from hirescam_cli.durable import write_file
 from hirescam_cli.errors import OutputCreateError, OutputIOError
-from hirescam_cli.output import durable, publish
-from hirescam_cli.output.durable import write_file
-from hirescam_cli.output.publish import CaseFolder, hash_outputs, sweep
+from hirescam_cli.results import write
+from hirescam_cli.results.format import Made
+from hirescam_cli.results.write import told
 
 
 def write_case(out: Path, case: str, text: str) -> None:
@@ -103,18 +108,17 @@ def test_what_is_no_case_is_never_replaced(tmp_path: Path, kind: str) -> None:
 
 
 def test_outputs_are_read_back_and_hashed(tmp_path: Path) -> None:
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "sub/b.bin").write_bytes(b"\0" * 3_000_000)
+    (tmp_path / "b.bin").write_bytes(b"\0" * 3_000_000)
     (tmp_path / "a.txt").write_bytes(b"abc")
-    (tmp_path / "summary.json").write_text("{}")
-    assert hash_outputs(tmp_path) == [
-        {
-            "path": "a.txt",
-            "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
-            "bytes": 3,
-        },
-        {"path": "sub/b.bin", "sha256": hashlib.sha256(b"\0" * 3_000_000).hexdigest(), "bytes": 3_000_000},
-    ]
+    found = told(
+        tmp_path, "png", [Made("a.txt", "picture", "hirescam", "mass", "stretch"), Made("b.bin", "page")]
+    )
+    digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert found[0] == Output(
+        path="a.txt", role="picture", format="png", method="hirescam", label="mass", placement="stretch", grid=None,
+        sha256=digest, bytes=3,
+    )  # fmt: skip
+    assert (found[1].sha256, found[1].bytes) == (hashlib.sha256(b"\0" * 3_000_000).hexdigest(), 3_000_000)
 
 
 def test_everything_is_synced_before_it_is_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +141,7 @@ def test_everything_is_synced_before_it_is_renamed(tmp_path: Path, monkeypatch: 
     assert calls[2:] == ["sync folder", "rename", "sync out"]
 
 
-def test_a_settled_file_is_on_the_disk_and_hashed_but_once(
+def test_a_file_waited_for_is_on_the_disk_and_hashed_but_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, other = tmp_path / "a.nii.gz", tmp_path / "b.png"
@@ -146,14 +150,14 @@ def test_a_settled_file_is_on_the_disk_and_hashed_but_once(
     synced: list[str] = []
     real = durable.sync_file
     monkeypatch.setattr(durable, "sync_file", lambda path: (synced.append(path.name), real(path)))
-    written = durable.settled(path)
+    written = durable.wait_for_disk(path)
     assert synced == ["a.nii.gz"]
     assert written == durable.Written(hashlib.sha256(b"overlay").hexdigest(), 7)
-    assert hash_outputs(tmp_path, {path: written}) == hash_outputs(tmp_path)
     read: list[str] = []
-    back = publish.read_back
-    monkeypatch.setattr(publish, "read_back", lambda path: (read.append(path.name), back(path))[1])
-    assert [entry["path"] for entry in hash_outputs(tmp_path, {path: written})] == ["a.nii.gz", "b.png"]
+    back = write.read_back
+    monkeypatch.setattr(write, "read_back", lambda path: (read.append(path.name), back(path))[1])
+    made = [Made("a.nii.gz", "overlay", written=written), Made("b.png", "picture")]
+    assert [output.path for output in told(tmp_path, "nifti", made)] == ["a.nii.gz", "b.png"]
     assert read == ["b.png"]
 
 
@@ -267,7 +271,7 @@ def test_a_file_is_replaced_in_one_step(tmp_path: Path, monkeypatch: pytest.Monk
 WRITER = """
 import sys
 from pathlib import Path
-from hirescam_cli.output.publish import CaseFolder
+from hirescam_cli.case.publish import CaseFolder
 number = 0
 while True:
     number += 1

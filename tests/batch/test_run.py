@@ -205,7 +205,7 @@ def test_other_options_are_refused_and_named(tmp_path: Path, model: Path) -> Non
         explain(inputs, out, settings=tiny_settings(make_model(tmp_path / "other", seed=1)))
     for option, more in (
         ("--method was ..hirescam.. and is ..gradcam..", {"methods": ("gradcam",)}),
-        ("--threshold was 0.5 and is 0.25", {"threshold": 0.25}),
+        ("--threshold was not given and is 0.25", {"threshold": 0.25}),
         ("--labels was positive and is all", {"labels": "all"}),
         ("--grid was scan and is both; --signed was false and is true", {"grid": "both", "signed": True}),
         ("--prefer was not given and is qform", {"read": ReadOptions(prefer="qform")}),
@@ -362,7 +362,7 @@ settings = Settings(model=sys.argv[2])
 reading = worker.Reading(stages.STAGES.read_case, stages.STAGES.fingerprint, stages.STAGES.fingerprint_of,
                          load_spec(sys.argv[2]), settings)
 prepared = worker.perform(reading, worker.Task(scan))
-assert prepared.model_input.hu_zyx.shape == (3, 420, 420)
+assert prepared.model_input.array_ijk.shape == (3, 420, 420)
 print(sorted(set(sys.modules) & {"torch", "matplotlib", "dask", "distributed", "rich"}))
 """
 

@@ -14,8 +14,9 @@ import nibabel as nib
 import numpy as np
 import torch
 
-from hirescam_cli.model.axialnet import AxialNet
+from hirescam_cli.model.architectures.axialnet import AxialNet
 from hirescam_cli.settings import Settings
+from tests.models import radchest_toml
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,14 +30,6 @@ head_channels = [4, 4, 4, 4]
 file = "tiny.pt"
 [labels]
 names = ["nodule", "mass"]
-[preparation]
-spacing_mm = [8.0, 1.0, 1.0]
-slices = 3
-side = 420
-hu_window = [-1000, 200]
-interpolation = "linear"
-[explanation]
-target_layer = "conv2d.7"
 """
 
 
@@ -50,7 +43,7 @@ def make_model(folder: Path, *, seed: int = 0) -> Path:
             parameter.data.mul_(2.0)
     torch.save({"params": network.state_dict()}, folder / "tiny.pt")
     path = folder / "tiny.toml"
-    path.write_text(MODEL)
+    path.write_text(MODEL + radchest_toml((8.0, 1.0, 1.0), (3, 420, 420), interpolation="linear"))
     return path
 
 

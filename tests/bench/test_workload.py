@@ -20,6 +20,7 @@ from hirescam_cli.geometry import Grid
 from hirescam_cli.io import InputPath, ReadOptions, discover, read
 from hirescam_cli.prepare import coverage
 from hirescam_cli.threads import available, in_threads, limited
+from hirescam_cli.volume import Provenance, Volume
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,10 @@ def test_nothing_of_the_scan_is_cropped(size: Any, workload: Workload) -> None:
     # The peers resample the whole scan, so the comparison is fair only if preparation does as well.
     spec = workload.spec if size.quick else Workload(size, workload.folder, "cpu", 1, print).spec
     grid = Grid(size.shape, scan_affine(size.shape, size.spacing_mm))
-    assert coverage(grid, spec.preparation).scan_seen_fraction == pytest.approx(1.0)
+    assert coverage(
+        Volume(np.broadcast_to(np.int16(0), grid.shape), grid.affine_ras, Provenance("nifti", "0" * 64)),
+        spec.preparation,
+    ).scan_seen_fraction == pytest.approx(1.0)
 
 
 def test_operations_of_one_group_by_hand() -> None:

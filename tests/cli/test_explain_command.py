@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import nibabel as nib
@@ -11,9 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from hirescam_cli.output.summary import schema
+from hirescam_cli.case.record import schema
 from tests.batch.world import make_model, make_scan, make_scans
 from tests.cli.command import hirescam
+
+
+def files_of(summary: dict[str, Any], method: str, label: str, role: str) -> list[str]:
+    """The files that show one map in one way."""
+    wanted = (method, label, role)
+    return [o["path"] for o in summary["outputs"] if (o["method"], o["label"], o["role"]) == wanted]
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +50,12 @@ def test_one_scan_gives_a_whole_case(tmp_path: Path, model: Path, capsys: pytest
             assert maps["sum"] == pytest.approx(
                 float(np.sum(cams.get_fdata()[..., entry["index"]])), abs=1e-6
             )
-            overlay = nib.load(folder / maps["overlay"])
+            (drawn,) = files_of(summary, method, entry["name"], "overlay")
+            overlay = nib.load(folder / drawn)
             assert overlay.shape == nib.load(scan).shape
             np.testing.assert_array_equal(overlay.affine, nib.load(scan).affine)
-            assert (folder / maps["picture"]).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+            (picture,) = files_of(summary, method, entry["name"], "picture")
+            assert (folder / picture).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert all(e["maps"]["hirescam"]["residual"] <= 1e-4 for e in summary["labels"])
     assert (tmp_path / "out" / "batch.json").is_file()
     assert (tmp_path / "out" / "predictions.csv").read_text().count("\n") == 3

@@ -30,8 +30,16 @@ def test_list_names_the_embedded_models(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_show(capsys: pytest.CaptureFixture[str]) -> None:
     shown = json.loads(hirescam(capsys, "model", "show", "axialnet-80", "--json").out)
-    assert shown["preparation"]["slices"] == 405
-    assert shown["preparation"]["hu_window"] == [-1000.0, 800.0]
+    assert shown["input"] == {"axes": "IPL", "channels": "slab:3"}
+    assert [step["step"] for step in shown["preparation"]] == [
+        "resample",
+        "window",
+        "pad_crop",
+        "window",
+        "normalise",
+    ]
+    assert shown["preparation"][2]["shape"] == [405, 420, 420]
+    assert shown["preparation"][3]["hu"] == [[-1000.0, 800.0]]
     assert shown["target_layer"] == "conv2d.7"
     text = hirescam(capsys, "model", "show", "axialnet-83", "--toml").out
     assert 'name = "axialnet-83"' in text

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import typer
 
+from hirescam_cli import options
 from hirescam_cli.cli.app import app
-from hirescam_cli.options import CHOICES, variable
 from tests.cli.command import hirescam
 
 EXPLAIN: Any = typer.main.get_command(app).commands["explain"]  # type: ignore[attr-defined]
@@ -18,6 +18,7 @@ OPTIONS = {
     for parameter in EXPLAIN.params
     if parameter.opts[0].startswith("--") and parameter.name != "help"
 }
+CHOICES = {option.name: option for option in options.OPTIONS if option.choice}
 HEEDED = {
     "output": "elsewhere", "method": "hirescam,gradcam", "model": "axialnet-83", "weights": "my.pt", "labels": "top:3",
     "threshold": "0.25", "target-layer": "conv2d.5", "placement": "receptive-field", "grid": "cam",
@@ -30,7 +31,7 @@ HEEDED = {
 REFUSED = {
     "method": "lime", "model": "resnet", "labels": "top:0", "threshold": "2", "placement": "sideways", "grid": "fine",
     "format": "jpeg", "signed": "maybe", "compress": "9", "device": "tpu", "precision": "int8", "series": "x",
-    "prefer": "sfrom", "assume-affine": "maybe", "allow-gaps": "maybe", "max-voxels": "many", "identifiers": "uid",
+    "prefer": "sfrom", "assume-affine": "maybe", "allow-gaps": "maybe", "max-voxels": "0", "identifiers": "uid",
     "existing": "keep", "verify": "maybe", "jobs": "-1", "num-parts": "x", "part-id": "x", "max-failures": "0",
     "timeout": "0", "dry-run": "maybe", "json": "maybe", "log-format": "xml", "quiet": "maybe", "verbose": "x",
 }  # fmt: skip
@@ -63,7 +64,7 @@ def test_each_variable_does_what_the_option_does(
     flag = OPTIONS[option].is_flag or option == "verbose"
     arguments = [f"--{option}"] * (int(HEEDED[option]) if option == "verbose" else 1)
     given = hirescam(capsys, "explain", scan, *arguments, *([] if flag else [HEEDED[option]]))
-    monkeypatch.setenv(variable(option), HEEDED[option])
+    monkeypatch.setenv(options.BY_NAME[option].variable, HEEDED[option])
     told = hirescam(capsys, "explain", scan)
     assert [usual.code, given.code, told.code] == [0, 0, 0], (given.err, told.err)
     assert run[1] == run[2] != run[0]
@@ -85,7 +86,7 @@ def test_what_is_unknown_is_refused_wherever_it_comes_from(
     scan.touch()
     monkeypatch.setenv("COLUMNS", "240")
     if source == "variable":
-        monkeypatch.setenv(variable(option), REFUSED[option])
+        monkeypatch.setenv(options.BY_NAME[option].variable, REFUSED[option])
     else:
         more = [f"--{option}", REFUSED[option]]
     result = hirescam(capsys, "explain", scan, "-o", tmp_path / "out", *more)
@@ -93,7 +94,7 @@ def test_what_is_unknown_is_refused_wherever_it_comes_from(
     assert (REFUSED[option] if option == "model" else f"--{option}") in result.err
     if option in CHOICES:
         assert f"--{option} {REFUSED[option]!r} is unknown" in result.err
-        assert all(shown in result.err for shown in CHOICES[option].shown)
+        assert all(shown in result.err for shown in CHOICES[option].choice.shown)
     assert not (tmp_path / "out").exists()
 
 
@@ -108,7 +109,7 @@ def test_a_repeatable_option_takes_a_list_from_its_variable(
     monkeypatch.setenv("HIRESCAM_METHOD", value)
     (tmp_path / "scan.nii").touch()
     assert hirescam(capsys, "explain", tmp_path / "scan.nii").code == 0
-    assert run[0][0][2].methods == ("hirescam", "gradcam")
+    assert run[0][0][1].methods == ("hirescam", "gradcam")
 
 
 @pytest.mark.parametrize(("option", "bad"), [("prefer", "sfrom"), ("identifiers", "uid"), ("series", "x")])
@@ -116,7 +117,7 @@ def test_inspect_refuses_them_too(
     option: str, bad: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "scan.nii").touch()
-    monkeypatch.setenv(variable(option), bad)
+    monkeypatch.setenv(options.BY_NAME[option].variable, bad)
     result = hirescam(capsys, "inspect", tmp_path / "scan.nii")
     assert (result.code, result.out) == (2, "")
     assert f"--{option} '{bad}' is unknown" in result.err
@@ -140,10 +141,9 @@ def test_help_names_each_variable_and_the_choices(
     monkeypatch.setenv("COLUMNS", "240")
     text = hirescam(capsys, "explain", "--help").out
     for option in OPTIONS:
-        assert f"[env var: {variable(option)}]" in text
+        assert f"[env var: {options.BY_NAME[option].variable}]" in text
     for option in set(CHOICES) & set(OPTIONS):
-        separator = "," if CHOICES[option].several else "|"
-        assert separator.join(CHOICES[option].shown) in text
+        assert str(CHOICES[option].shown) in text
     assert "[default: the model's]" in text
 
 

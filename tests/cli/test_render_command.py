@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from hirescam_cli.output.summary import schema
+from hirescam_cli.case.record import schema
 from tests.batch.world import make_model, make_scan
 from tests.cli.command import hirescam
 
@@ -78,7 +78,9 @@ def test_another_placement_has_its_own_affine_and_name(
     exact = nib.load(case / "hirescam.cams.nii.gz")
     np.testing.assert_array_equal(placed.get_fdata(), exact.get_fdata()[..., 1])
     summary = json.loads((case / "summary.json").read_text())
-    np.testing.assert_allclose(placed.affine, summary["affines_ras"]["receptive-field"], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(
+        placed.affine, summary["target"]["affines"]["receptive-field"], rtol=0, atol=1e-4
+    )
     assert not np.allclose(placed.affine, exact.affine)
     assert (case / "hirescam.mass.receptive-field.png").is_file()
     assert not (case / "gradcam.mass.receptive-field.png").exists()

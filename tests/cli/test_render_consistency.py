@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 
 from hirescam_cli.batch.lock import output_lock
-from hirescam_cli.output.summary import schema
+from hirescam_cli.case.record import schema
 from tests.batch.world import leftovers, make_model, make_scan, make_scans
 from tests.cli.command import hirescam
 
@@ -67,8 +67,12 @@ def maps_of(document: dict[str, Any]) -> list[Any]:
 
 
 def files_named(document: dict[str, Any]) -> set[str]:
-    entries = [maps for label in document["labels"] for maps in label["maps"].values()]
-    return {entry[key] for entry in entries for key in ("overlay", "picture")}
+    """The overlays and pictures of single maps under the case's own placement."""
+    return {
+        output["path"]
+        for output in document["outputs"]
+        if output["role"] in ("overlay", "picture") and output["method"] and output["placement"] == "stretch"
+    }
 
 
 def test_another_placement_takes_nothing_from_the_cases_own(
@@ -102,10 +106,10 @@ def test_the_page_follows_what_is_rendered_later(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     case = explained(capsys, world, tmp_path / "out", "--format", "html")
-    assert files_named(summary_of(case)) == {None}
+    assert files_named(summary_of(case)) == set()
     rendered(capsys, world, case)
     assert page_maps(case) == maps_of(summary_of(case))
-    assert None not in files_named(summary_of(case))
+    assert len(files_named(summary_of(case))) == 8
 
 
 def test_unchanged_files_are_neither_copied_nor_hashed(
@@ -114,10 +118,10 @@ def test_unchanged_files_are_neither_copied_nor_hashed(
     case = explained(capsys, world, tmp_path / "out", "--format", "nifti")
     before = {path.name: path.stat().st_ino for path in case.iterdir()}
     read_back: list[str] = []
-    from hirescam_cli.output import publish
+    from hirescam_cli.results import write
 
-    original = publish.read_back
-    monkeypatch.setattr(publish, "read_back", lambda path: read_back.append(path.name) or original(path))  # type: ignore[func-returns-value]
+    original = write.read_back
+    monkeypatch.setattr(write, "read_back", lambda path: read_back.append(path.name) or original(path))  # type: ignore[func-returns-value]
     rendered(capsys, world, case, "--format", "png")
     after = {path.name: path.stat().st_ino for path in case.iterdir()}
     kept = set(before) - {"summary.json"}

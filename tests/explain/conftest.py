@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hirescam_cli.model.axialnet import AxialNet
+from hirescam_cli.model.architectures.axialnet import AxialNet
 from tests.explain.networks import GROUPS, groups_of_hu, tiny
 
 

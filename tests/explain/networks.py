@@ -11,11 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hirescam_cli.explain.engine import Engine, InputScale
+from hirescam_cli.explain.engine import Engine
 from hirescam_cli.explain.explanation import Explanation
-from hirescam_cli.model.axialnet import AxialNet
+from hirescam_cli.explain.feed import Feed
+from hirescam_cli.model.architectures.axialnet import AxialNet, described
+from hirescam_cli.prepare.steps.normalise import Normalise
+from hirescam_cli.prepare.steps.window import Window
 
-SCALE = InputScale((-1000.0, 200.0), 0.449)
+FEED = Feed((Window(((-1000.0, 200.0),)), Normalise(0.449)), "slab:3", 3, "icjk")
+SCALE = FEED.tensor
 BOTH = ("hirescam", "gradcam")
 GROUPS = 5
 
@@ -78,6 +82,11 @@ def by_autograd(network: AxialNet, values: Tensor, layer: str) -> tuple[Tensor, 
     return torch.stack(fine), torch.stack(coarse), logits.detach()
 
 
+def engine_of(network: AxialNet, layer: str, **options: Any) -> Engine:
+    """An engine for a network; `options` are the engine's."""
+    return Engine(described(network), FEED, target_layer=layer, **options)
+
+
 def run(
     network: AxialNet,
     hu: NDArray[np.int16],
@@ -88,7 +97,7 @@ def run(
     **options: Any,
 ) -> Explanation:
     """Explain groups of HU with an engine of its own; `options` are the engine's."""
-    engine = Engine(network, target_layer=layer, scale=SCALE, **options)
+    engine = engine_of(network, layer, **options)
     groups = np.zeros(len(hu), dtype=bool) if padding is None else np.asarray(padding)
     return engine.explain(hu, groups, methods)
 

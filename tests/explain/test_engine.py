@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,19 +12,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hirescam_cli.case.evidence import certificate
 from hirescam_cli.errors import HirescamError, MemoryUnavailableError, ModelError
-from hirescam_cli.explain import engine as engine_module
 from hirescam_cli.explain import own_copy
-from hirescam_cli.explain.engine import Engine, InputScale
+from hirescam_cli.explain import parts as parts_module
+from hirescam_cli.explain.engine import Engine
 from hirescam_cli.explain.own_copy import InPieces
-from hirescam_cli.model.axialnet import AxialNet
-from hirescam_cli.output.evidence import certificate
+from hirescam_cli.model.architectures.axialnet import AxialNet, described
 from tests.explain.networks import (
     BOTH,
+    FEED,
     GROUPS,
     SCALE,
     assert_close,
     by_autograd,
+    engine_of,
     fill,
     groups_of_hu,
     run,
@@ -35,7 +38,7 @@ def test_the_scale_clamps_scales_and_subtracts() -> None:
     hu = torch.tensor([-2000, -1000, -400, 200, 3000], dtype=torch.int16)
     # (-400 + 1000) / 1200 = 0.5
     expected = np.array([0.0, 0.0, 0.5, 1.0, 1.0]) - 0.449
-    np.testing.assert_allclose(InputScale((-1000.0, 200.0), 0.449)(hu), expected, atol=1e-7)
+    np.testing.assert_allclose(SCALE(hu.reshape(5, 1, 1, 1)).flatten(), expected, atol=1e-7)
 
 
 @pytest.mark.parametrize(
@@ -97,9 +100,9 @@ def test_the_front_of_the_trunk_works_on_pieces_and_nothing_changes(
     """Width 2: 353 kB a group after the first convolution, 88 kB after pooling and layer 1, 45 kB after layer 2."""
     fine, coarse, logits = by_autograd(network, SCALE(torch.from_numpy(hu)), "conv2d.7")
     monkeypatch.setattr(own_copy, "SMALL_BYTES_A_GROUP", small)
-    engine = Engine(network, target_layer="conv2d.7", scale=SCALE, chunk=GROUPS)
+    engine = engine_of(network, "conv2d.7", chunk=GROUPS)
     seen: list[int] = []
-    trunk = engine.network.trunk
+    trunk = engine.network.features
     assert isinstance(trunk, InPieces)
     trunk.sequence[0].register_forward_hook(lambda _module, _inputs, output: seen.append(len(output)))
     found = engine.explain(hu, np.zeros(GROUPS, dtype=bool), BOTH)
@@ -113,7 +116,7 @@ def test_the_front_of_the_trunk_works_on_pieces_and_nothing_changes(
 
 @pytest.mark.parametrize("layer", ["conv2d.7", "conv2d.5"])
 def test_a_second_run_gives_the_same_bits(network: AxialNet, hu: Any, layer: str) -> None:
-    engine = Engine(network, target_layer=layer, scale=SCALE, chunk=2)
+    engine = engine_of(network, layer, chunk=2)
     first, second = (engine.explain(hu, np.zeros(GROUPS, dtype=bool), BOTH) for _ in range(2))
     for method in BOTH:
         assert first.cams[method].tobytes() == second.cams[method].tobytes()
@@ -130,7 +133,7 @@ def test_padding_groups_are_computed_once(network: AxialNet, layer: str, padding
     hu = groups_of_hu(6, seed=3)
     hu[flags] = -987
     every = run(network, hu, layer)
-    engine = Engine(network, target_layer=layer, scale=SCALE, chunk=2)
+    engine = engine_of(network, layer, chunk=2)
     seen: list[int] = []
     engine.network.features.register_forward_pre_hook(lambda _m, inputs: seen.append(len(inputs[0])))
     once = engine.explain(hu, flags, BOTH)
@@ -142,7 +145,7 @@ def test_padding_groups_are_computed_once(network: AxialNet, layer: str, padding
 
 
 def test_forward_only_gives_the_slice_scores(network: AxialNet, hu: Any) -> None:
-    engine = Engine(network, target_layer="conv2d.7", scale=SCALE, chunk=2)
+    engine = engine_of(network, "conv2d.7", chunk=2)
     explanation = engine.explain(hu, np.zeros(GROUPS, dtype=bool), ("hirescam",))
     np.testing.assert_array_equal(engine.forward_only(hu), explanation.slice_scores.T)
 
@@ -153,10 +156,10 @@ def test_the_certificate_holds_at_the_last_layer_and_fails_for_a_wrong_map(
     explanation = run(network, hu)
     for label, map_lsyx in enumerate(explanation.cams["hirescam"]):
         bias, logit = explanation.biases[label], explanation.logits[label]
-        assert certificate(map_lsyx, bias, logit)["residual"] <= 1e-5
+        assert certificate(map_lsyx, bias, logit).residual <= 1e-5
         wrong = map_lsyx.copy()
         wrong[0, 0, 0] += 1e-3 * max(1.0, abs(logit))
-        assert not certificate(wrong, bias, logit)["complete"]
+        assert not certificate(wrong, bias, logit).complete
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
@@ -169,7 +172,7 @@ def test_half_precision_stays_near_and_complete(
     assert 0 < difference < {"bf16": 0.05, "fp16": 0.01}[precision] * np.abs(exact.logits).max()
     if layer == "conv2d.7":
         for label, map_lsyx in enumerate(half.cams["hirescam"]):
-            assert certificate(map_lsyx, half.biases[label], half.logits[label])["residual"] <= 1e-5
+            assert certificate(map_lsyx, half.biases[label], half.logits[label]).residual <= 1e-5
 
 
 def test_gradients_are_taken_for_few_labels_at_a_time_and_never_below_the_layer(
@@ -179,14 +182,16 @@ def test_gradients_are_taken_for_few_labels_at_a_time_and_never_below_the_layer(
     calls: list[tuple[int, ...]] = []
     original = torch.autograd.grad
 
-    def spy(outputs: Tensor, inputs: Tensor, grad_outputs: Tensor, **options: Any) -> tuple[Tensor, ...]:
-        assert inputs.is_leaf
+    def spy(
+        outputs: Tensor, inputs: list[Tensor], grad_outputs: Tensor, **options: Any
+    ) -> tuple[Tensor, ...]:
+        assert all(tensor.is_leaf for tensor in inputs)
         calls.append(tuple(grad_outputs.shape))
         return original(outputs, inputs, grad_outputs, **options)
 
     monkeypatch.setattr(torch.autograd, "grad", spy)
     explanation = run(network, hu, "conv2d.3", chunk=2)
-    limit = engine_module.LABELS_A_CHUNK
+    limit = parts_module.LABELS_A_CHUNK
     assert max(labels for labels, _, _ in calls) == limit
     assert len(calls) == 3 * -(-37 // limit)  # three chunks of groups
     monkeypatch.undo()
@@ -198,12 +203,12 @@ def test_gradients_are_taken_for_few_labels_at_a_time_and_never_below_the_layer(
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_gradients_within_the_trunk_are_taken_in_fp32(network: AxialNet, hu: Any, precision: str) -> None:
     """Seeds of 1 / groups and small weights would underflow in half precision on their way through the trunk."""
-    engine = Engine(network, target_layer="features.7", scale=SCALE, precision=precision)
+    engine = engine_of(network, "features.7", precision=precision)
     assert engine.precision == "fp32"
     assert engine.fallbacks == (f"precision fp32 instead of {precision}: features.7 lies in the trunk",)
     found = engine.explain(hu, np.zeros(GROUPS, dtype=bool), BOTH)
     np.testing.assert_array_equal(found.cams["hirescam"], run(network, hu, "features.7").cams["hirescam"])
-    head = Engine(network, target_layer="conv2d.7", scale=SCALE, precision=precision)
+    head = engine_of(network, "conv2d.7", precision=precision)
     assert (head.precision, head.fallbacks) == (precision, ())
 
 
@@ -215,10 +220,10 @@ def test_a_chunk_that_ran_out_of_memory_is_computed_again_in_halves(
     """The failure strikes inside a chunk, after some of its labels are done."""
     network = tiny(labels=37)
     expected = run(network, hu, layer)
-    engine = Engine(network, target_layer=layer, scale=SCALE, chunk=4)
+    engine = engine_of(network, layer, chunk=4)
     calls = 0
-    name = "hirescam" if layer == "conv2d.3" else "scores"
-    owner = engine_module.cam if layer == "conv2d.3" else engine.network
+    name = "_gradients" if layer == "conv2d.3" else "scores"
+    owner = parts_module._Gradients if layer == "conv2d.3" else engine.network
     original = getattr(owner, name)
 
     def exhausted(*arguments: Any) -> Tensor:
@@ -252,7 +257,7 @@ def test_a_chunk_that_ran_out_of_memory_is_computed_again_in_halves(
 def test_memory_that_does_not_suffice_for_one_group_is_named(
     monkeypatch: pytest.MonkeyPatch, network: AxialNet, hu: Any, error: Exception
 ) -> None:
-    engine = Engine(network, target_layer="conv2d.7", scale=SCALE, chunk=4)
+    engine = engine_of(network, "conv2d.7", chunk=4)
 
     def exhausted(_groups: Tensor) -> Tensor:
         raise error
@@ -266,7 +271,7 @@ def test_memory_that_does_not_suffice_for_one_group_is_named(
 def test_other_errors_of_the_network_stay_what_they_are(
     monkeypatch: pytest.MonkeyPatch, network: AxialNet, hu: Any
 ) -> None:
-    engine = Engine(network, target_layer="conv2d.7", scale=SCALE, chunk=4)
+    engine = engine_of(network, "conv2d.7", chunk=4)
 
     def broken(_groups: Tensor) -> Tensor:
         raise RuntimeError("shapes do not fit")
@@ -280,8 +285,6 @@ def test_batch_norms_are_folded_only_where_the_network_says_that_they_follow(hu:
     """A network that registers a norm after a convolution but applies it before."""
 
     class Before(AxialNet):
-        norms_follow = False
-
         def __init__(self) -> None:
             super().__init__(5, 2, (6, 5, 4, 4))
             self.stem = nn.Conv2d(3, 3, 1)
@@ -292,7 +295,8 @@ def test_batch_norms_are_folded_only_where_the_network_says_that_they_follow(hu:
 
     network = Before()
     fill(network)
-    explanation = run(network.eval(), hu)
+    contract = replace(described(network.eval()), norms_follow=False)
+    explanation = Engine(contract, FEED).explain(hu, np.zeros(GROUPS, dtype=bool), BOTH)
     expected = by_autograd(network, SCALE(torch.from_numpy(hu)), "conv2d.7")[2]
     assert_close(explanation.logits, expected)
 
@@ -357,7 +361,7 @@ def test_the_network_is_left_as_it_was(hu: Any, layer: str, precision: str) -> N
 def test_the_network_is_left_as_it_was_after_an_exception(hu: Any, layer: str) -> None:
     network = borrowed()
     before = state_of(network)
-    engine = Engine(network, target_layer=layer, scale=SCALE, chunk=2)
+    engine = engine_of(network, layer, chunk=2)
     own = [copy.copy(m._forward_hooks) for m in engine.network.modules()]
     good = engine.explain(hu, np.zeros(GROUPS, dtype=bool), BOTH)
     calls = 0
@@ -380,7 +384,7 @@ def test_the_network_is_left_as_it_was_after_an_exception(hu: Any, layer: str) -
 
 def test_a_running_session_does_not_see_later_changes_of_the_network(hu: Any) -> None:
     network = tiny()
-    engine = Engine(network, target_layer="conv2d.7", scale=SCALE)
+    engine = engine_of(network, "conv2d.7")
     with torch.no_grad():
         network.fc.weight.zero_()
     assert np.abs(engine.explain(hu, np.zeros(GROUPS, dtype=bool), BOTH).cams["hirescam"]).max() > 0
@@ -399,6 +403,6 @@ def test_an_answer_that_is_not_finite_is_an_error(hu: Any) -> None:
 @pytest.mark.parametrize("layer", ["conv2d.9", "fc", "", "head", "features.7.2"])
 def test_a_layer_that_is_not_there_is_refused(network: AxialNet, layer: str) -> None:
     with pytest.raises(ModelError, match=repr(layer)) as caught:
-        Engine(network, target_layer=layer, scale=SCALE)
+        engine_of(network, layer)
     assert caught.value.code == "target-layer"
     assert "conv2d.7" in str(caught.value.hint)

@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from hirescam_cli.explain.engine import Engine
+from hirescam_cli.case.evidence import certificate
 from hirescam_cli.explain.explanation import Explanation
-from hirescam_cli.model.axialnet import AxialNet
-from hirescam_cli.output.evidence import certificate
+from hirescam_cli.model.architectures.axialnet import AxialNet
 from tests.cli.command import hirescam
-from tests.explain.networks import BOTH, GROUPS, SCALE, assert_close, groups_of_hu, tiny
+from tests.explain.networks import BOTH, GROUPS, assert_close, engine_of, groups_of_hu, tiny
 from tests.explain.networks import run as run_on
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
@@ -69,10 +68,10 @@ def test_chunks_whose_transfers_overlap_the_computing_give_the_same(
 def test_a_gpu_that_is_really_full_makes_the_chunks_smaller() -> None:
     hu = groups_of_hu(64)
     wide = AxialNet(5, 32).eval()
-    expected = Engine(wide, target_layer="conv2d.7", scale=SCALE, device="cuda", chunk=1)
+    expected = engine_of(wide, "conv2d.7", device="cuda", chunk=1)
     padding = np.zeros(len(hu), dtype=bool)
     exact = expected.explain(hu, padding, BOTH)
-    engine = Engine(wide, target_layer="conv2d.7", scale=SCALE, device="cuda", chunk=64)
+    engine = engine_of(wide, "conv2d.7", device="cuda", chunk=64)
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(0).total_memory
     try:
@@ -95,7 +94,7 @@ def test_the_network_is_left_on_the_cpu_as_it_was(hu: Any) -> None:
 
 
 def test_memory_does_not_grow_with_the_number_of_scans(network: AxialNet, hu: Any) -> None:
-    engine = Engine(network, target_layer="conv2d.7", scale=SCALE, device="cuda", precision="fp16")
+    engine = engine_of(network, "conv2d.7", device="cuda", precision="fp16")
     used = []
     for _ in range(20):
         engine.explain(hu, np.zeros(GROUPS, dtype=bool), BOTH)

@@ -11,11 +11,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from hirescam_cli.explain.engine import Engine, InputScale
+from hirescam_cli.case.evidence import certificate
+from hirescam_cli.explain.engine import Engine
 from hirescam_cli.explain.explanation import Explanation
-from hirescam_cli.model.axialnet import AxialNet
-from hirescam_cli.output.evidence import certificate
-from tests.explain.networks import fill, unit
+from hirescam_cli.explain.feed import Feed
+from hirescam_cli.model.architectures.axialnet import AxialNet, described
+from tests.explain.networks import FEED, fill, unit
 
 REFERENCE = Path(__file__).resolve().parents[1] / "reference" / "network.npz"
 LABELS = (0, 41, 82)
@@ -44,16 +45,17 @@ def reference_input() -> torch.Tensor:
 VALUES = reference_input()
 
 
-class Lookup(InputScale):
-    """A scale that takes the "HU" for the number of a group and answers with that group's network values."""
+class Lookup(Feed):
+    """A feed that takes the "HU" for the number of a group and answers with that group's network values."""
 
-    def __call__(self, hu: torch.Tensor, *_more: Any, **_options: Any) -> torch.Tensor:
-        return VALUES[hu[:, 0, 0, 0].long()]
+    def tensor(self, positions: torch.Tensor, *_more: Any, **_options: Any) -> torch.Tensor:
+        return VALUES[positions[:, 0, 0, 0].long()]
 
 
 def explain(network: AxialNet, layer: str) -> Explanation:
     """Run the engine on the reference input."""
-    engine = Engine(network, target_layer=layer, scale=Lookup((0.0, 1.0), 0.0), chunk=2)
+    feed = Lookup(FEED.steps, FEED.channels, FEED.slab, FEED.inputs)
+    engine = Engine(described(network), feed, target_layer=layer, chunk=2)
     groups = np.arange(4, dtype=np.int16).reshape(4, 1, 1, 1)
     return engine.explain(groups, np.zeros(4, dtype=bool), ("hirescam", "gradcam"))
 
@@ -110,7 +112,7 @@ def test_maps_at_earlier_layers(
 def test_hirescam_is_complete_and_gradcam_is_not(last_layer: Explanation) -> None:
     for label in range(83):
         bias, logit = last_layer.biases[label], last_layer.logits[label]
-        assert certificate(last_layer.cams["hirescam"][label], bias, logit)["complete"]
+        assert certificate(last_layer.cams["hirescam"][label], bias, logit).complete
     found = certificate(last_layer.cams["gradcam"][41], last_layer.biases[41], last_layer.logits[41])
-    assert not found["complete"]
-    assert found["sum"] + found["bias"] == pytest.approx(16.5126, abs=1e-3)
+    assert not found.complete
+    assert found.sum + found.bias == pytest.approx(16.5126, abs=1e-3)

@@ -46,7 +46,7 @@ def refused(root: Path, **options: Any) -> ScanError:
 
 def codes(volume: Volume) -> list[str]:
     """The codes of a volume's warnings."""
-    return [warning.split(":")[0] for warning in volume.provenance.warnings]
+    return [warning.code for warning in volume.provenance.warnings]
 
 
 def assert_volume(

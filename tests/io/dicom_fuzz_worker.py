@@ -53,7 +53,7 @@ def mutate(data: bytes, rng: random.Random) -> bytes:
 
 def keeps_the_other_slices(volume: Volume, intact: Volume, changed: int) -> bool:
     """Whether the slices of untouched files are where they were (unless reading said that it interpolated)."""
-    if any(warning.startswith(INTERPOLATED) for warning in volume.provenance.warnings):
+    if any(str(warning).startswith(INTERPOLATED) for warning in volume.provenance.warnings):
         return True
     index = np.linalg.inv(volume.affine_ras) @ intact.affine_ras
     found = {}

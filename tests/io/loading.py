@@ -28,7 +28,7 @@ def refused(path: Path, **options: Any) -> ScanError:
 
 
 def codes(volume: Volume) -> list[str]:
-    return [warning.partition(":")[0] for warning in volume.provenance.warnings]
+    return [warning.code for warning in volume.provenance.warnings]
 
 
 def find(*paths: Path | InputPath, **options: str) -> Discovery:

@@ -33,7 +33,7 @@ def test_slices_that_make_one_even_volume_are_one(tmp_path: Path, orientation: S
     volume = read(scans[0], ReadOptions())
     np.testing.assert_array_equal(volume.array_ijk, chest())
     np.testing.assert_allclose(volume.affine_ras, expected_affine_ras(orientation=orientation), atol=1e-6)
-    (warning,) = volume.provenance.warnings
+    (warning,) = map(str, volume.provenance.warnings)
     assert warning.startswith("frames-of-reference: the 12 slices name 12 frames of reference")
 
 

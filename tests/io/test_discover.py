@@ -189,7 +189,7 @@ def test_masks_are_left_out_of_folders(tmp_path: Path, dtype: str, maker: str) -
 def test_a_mask_given_by_itself_is_read_with_a_warning(tmp_path: Path) -> None:
     path = make_nifti(tmp_path / "m.nii.gz", (chest_hu() > 0).astype(np.uint8))
     (scan,) = find(path).scans
-    assert [w.partition(":")[0] for w in read(scan, ReadOptions()).provenance.warnings] == ["values-not-hu"]
+    assert [w.code for w in read(scan, ReadOptions()).provenance.warnings] == ["values-not-hu"]
 
 
 def test_scans_that_look_a_little_like_masks_are_kept(tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def test_a_format_of_another_package_is_found_and_read(tmp_path: Path) -> None:
     volume = read(found.scans[3], ReadOptions())
     assert np.array_equal(volume.array_ijk, np.maximum(hu, -1024))
     assert volume.spacing_mm == (1.5, 1.5, 1.5)
-    assert [warning.partition(":")[0] for warning in volume.provenance.warnings] == ["pixel-padding"]
+    assert [warning.code for warning in volume.provenance.warnings] == ["pixel-padding"]
     assert formats.titles().endswith("enhanced DICOM or rows of text")
 
 

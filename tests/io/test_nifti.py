@@ -182,7 +182,7 @@ def test_shear_is_read_with_a_warning(tmp_path: Path) -> None:
     volume = load(make_nifti(tmp_path / "a.nii", None, sheared))
     assert np.allclose(volume.affine_ras, sheared, atol=1e-7)
     assert codes(volume) == ["sheared"]
-    assert f"{np.degrees(np.arctan(0.2 / 2.5)):.1f} degrees" in volume.provenance.warnings[0]
+    assert f"{np.degrees(np.arctan(0.2 / 2.5)):.1f} degrees" in str(volume.provenance.warnings[0])
 
 
 def test_non_finite_voxels_become_air_and_are_counted(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_non_finite_voxels_become_air_and_are_counted(tmp_path: Path) -> None:
     array[3, 4, 5], array[3, 4, 6], array[3, 4, 7] = np.nan, np.inf, -np.inf
     volume = load(make_nifti(tmp_path / "a.nii.gz", array))
     assert codes(volume) == ["nonfinite-voxels"]
-    assert "3 voxels" in volume.provenance.warnings[0]
+    assert "3 voxels" in str(volume.provenance.warnings[0])
     expected = chest_hu()
     expected[3, 4, 5:8] = -1024
     assert volume.array_ijk.dtype == np.int16

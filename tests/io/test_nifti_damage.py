@@ -163,7 +163,7 @@ for name in json.loads(Path(sys.argv[1]).read_text()):
     except HirescamError as error:
         results.append(["refused", error.code])
         continue
-    codes = [warning.partition(":")[0] for warning in volume.provenance.warnings]
+    codes = [warning.code for warning in volume.provenance.warnings]
     if len(sys.argv) > 3:
         image = nib.load(name)
         raw = np.asarray(image.dataobj, dtype=np.float64).reshape(volume.array_ijk.shape)

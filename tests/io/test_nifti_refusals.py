@@ -91,7 +91,7 @@ def test_voxels_far_behind_the_header(tmp_path: Path) -> None:
 def test_bytes_after_the_voxels_are_warned_about(tmp_path: Path, name: str) -> None:
     volume = load(make_nifti(tmp_path / name, trailing=b"x" * 77))
     assert codes(volume) == ["trailing-bytes"]
-    assert "77 bytes" in volume.provenance.warnings[0]
+    assert "77 bytes" in str(volume.provenance.warnings[0])
     assert np.array_equal(volume.array_ijk, chest_hu())
 
 

@@ -261,7 +261,7 @@ def check(row: Row, folder: Path) -> None:
             assert str(folder) not in str(caught.value)
         else:
             volume = read(scan, options)
-            codes = sorted(warning.partition(":")[0] for warning in volume.provenance.warnings)
+            codes = sorted(warning.code for warning in volume.provenance.warnings)
             assert tuple(codes) == row.read, volume.provenance.warnings
             assert np.isfinite(volume.array_ijk).all()
             assert volume.array_ijk.dtype in (np.int16, np.float32)

@@ -10,12 +10,18 @@ import numpy as np
 import pytest
 import torch
 
+from hirescam_cli import registry
 from hirescam_cli.errors import ModelError
-from hirescam_cli.model import registry
-from hirescam_cli.model.axialnet import ARCHITECTURE, AxialNet
+from hirescam_cli.model.architectures.axialnet import (
+    ARCHITECTURE,
+    AxialNet,
+    LayerPlane,
+    described,
+    layer_plane,
+)
 from hirescam_cli.model.load import LoadedModel
-from hirescam_cli.model.registry import LayerGrid, find_architecture
 from hirescam_cli.model.spec import load_spec
+from hirescam_cli.registries import ARCHITECTURES
 
 NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
@@ -82,7 +88,7 @@ def test_the_answer_is_the_mean_over_groups_of_any_number() -> None:
 )
 def test_receptive_field_centres(layer: str, cells: int, stride: float, first: float) -> None:
     network = AxialNet(2, 2)
-    assert ARCHITECTURE.layer_grid(network, layer, 420) == LayerGrid(cells, stride, first)
+    assert layer_plane(network, layer, 420) == LayerPlane(cells, stride, first)
 
 
 @pytest.mark.parametrize("layer", ["conv2d.7", "conv2d.3", "features.7", "features.6", "features.5.0.conv1"])
@@ -92,7 +98,7 @@ def test_the_number_of_cells_is_that_of_the_real_activation(layer: str) -> None:
     network.get_submodule(layer).register_forward_hook(lambda _m, _i, output: shapes.append(output.shape))
     with torch.no_grad():
         network.scores(torch.zeros(1, 3, 420, 420))
-    assert shapes[0][-1] == shapes[0][-2] == ARCHITECTURE.layer_grid(network, layer, 420).cells
+    assert shapes[0][-1] == shapes[0][-2] == layer_plane(network, layer, 420).cells
 
 
 def test_receptive_field_centres_against_the_gradient_of_the_input() -> None:
@@ -108,7 +114,7 @@ def test_receptive_field_centres_against_the_gradient_of_the_input() -> None:
     network.scores(x)
     (gradient,) = torch.autograd.grad(kept[0][0, 0, 3, 2], x)
     profile = gradient[0].sum(dim=0).double().numpy()
-    grid = ARCHITECTURE.layer_grid(AxialNet(1, 1, (1,)), "conv2d.1", 256)
+    grid = layer_plane(AxialNet(1, 1, (1,)), "conv2d.1", 256)
     for axis, index in ((0, 3), (1, 2)):
         line = profile.sum(axis=1 - axis)
         centre = (line * np.arange(256)).sum() / line.sum()
@@ -119,13 +125,13 @@ def test_receptive_field_centres_against_the_gradient_of_the_input() -> None:
 @pytest.mark.parametrize("layer", ["fc", "conv2d", "conv2d.8", "features.9", "head.1", "", "features.x"])
 def test_layers_without_a_plane_are_refused(layer: str) -> None:
     with pytest.raises(ModelError) as caught:
-        ARCHITECTURE.layer_grid(AxialNet(2, 2), layer, 420)
+        layer_plane(AxialNet(2, 2), layer, 420)
     assert caught.value.code == "target-layer"
 
 
 def test_a_relu_that_is_used_twice_is_refused() -> None:
     with pytest.raises(ModelError, match="twice") as caught:
-        ARCHITECTURE.layer_grid(AxialNet(2, 2), "features.7.1.relu", 420)
+        layer_plane(AxialNet(2, 2), "features.7.1.relu", 420)
     assert "features.7.1," in str(caught.value.hint)
 
 
@@ -141,11 +147,11 @@ def test_parameters_are_checked(parameters: Mapping[str, Any]) -> None:
 
 
 def loaded() -> LoadedModel:
-    return LoadedModel(load_spec("axialnet-83"), ARCHITECTURE, AxialNet(83, 2), "0" * 64)
+    return LoadedModel(load_spec("axialnet-83"), ARCHITECTURE, described(AxialNet(83, 2)), "0" * 64)
 
 
 def test_stretched_cells_lie_where_the_facts_say() -> None:
-    affine = loaded().cell_affine("conv2d.7", "stretch")
+    affine = loaded().cell_affine("conv2d.7", "stretch", CELLS, SHAPE)
     cells = np.stack([np.array([s, y, x, 1]) for s, y, x in ((0, 0, 0), (2, 1, 5), (133, 5, 0))])
     # 70 px a cell, centres 34.5, 104.5, ..., 384.5; a group's centre is the middle one of its three slices
     assert (cells @ affine.T)[:, :3].tolist() == [[1, 34.5, 34.5], [7, 104.5, 384.5], [400, 384.5, 34.5]]
@@ -153,29 +159,33 @@ def test_stretched_cells_lie_where_the_facts_say() -> None:
 
 def test_receptive_field_cells_lie_where_the_facts_say() -> None:
     model = loaded()
-    affine = model.cell_affine("conv2d.7", "receptive-field")
+    affine = model.cell_affine("conv2d.7", "receptive-field", CELLS, SHAPE)
     first, last = affine @ [0, 0, 0, 1], affine @ [133, 5, 5, 1]
     assert first[:3].tolist() == [1, 128, 128]
     assert last[:3].tolist() == [400, 288, 288]
-    outer = model.cell_affine("conv2d.7", "stretch") @ [0, 0, 0, 1]
+    outer = model.cell_affine("conv2d.7", "stretch", CELLS, SHAPE) @ [0, 0, 0, 1]
     assert (first - outer)[1] == 93.5
 
 
 def test_maps_get_the_inputs_affine_after_the_cells() -> None:
     model = loaded()
     input_affine = np.array([[0, 0, -0.8, 10], [0, -0.8, 0, 20], [-0.8, 0, 0, 30], [0, 0, 0, 1.0]])
-    affines = model.map_affines("conv2d.7", input_affine)
+    affines = model.map_affines("conv2d.7", CELLS, SHAPE, input_affine)
     # cell (1, 2, 3) is voxel (4, 174.5, 244.5): x = 10 - 0.8 * 244.5, y = 20 - 0.8 * 174.5, z = 30 - 0.8 * 4
     np.testing.assert_allclose((affines["stretch"] @ [1, 2, 3, 1])[:3], [-185.6, -119.6, 26.8])
     np.testing.assert_allclose((affines["receptive-field"] @ [1, 2, 3, 1])[:3], [-169.2, -133.6, 26.8])
 
 
+CELLS, SHAPE = (134, 6, 6), (402, 420, 420)
 NOT_AN_ARCHITECTURE = 17
 
 
 def install(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    point = EntryPoint(name="made-up", value=value, group=registry.GROUP)
-    monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == registry.GROUP else [])
+    point = EntryPoint(name="made-up", value=value, group=ARCHITECTURES.group)
+    monkeypatch.setattr(
+        registry, "entry_points", lambda group: [point] if group == ARCHITECTURES.group else []
+    )
+    ARCHITECTURES.reset()
 
 
 @pytest.mark.parametrize(
@@ -184,11 +194,11 @@ def install(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
 def test_a_broken_entry_point_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     install(monkeypatch, value)
     with pytest.raises(ModelError, match="made-up") as caught:
-        find_architecture("made-up")
+        ARCHITECTURES.find("made-up")
     assert caught.value.code == "model-architecture"
 
 
 def test_an_unknown_architecture_names_the_known_ones() -> None:
     with pytest.raises(ModelError, match="'resnet'") as caught:
-        find_architecture("resnet")
+        ARCHITECTURES.find("resnet")
     assert "axialnet" in str(caught.value.hint)

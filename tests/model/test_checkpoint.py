@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from hirescam_cli.errors import ModelError, UnavailableError
-from hirescam_cli.model.axialnet import AxialNet
+from hirescam_cli.model.architectures.axialnet import AxialNet
 from hirescam_cli.model.checkpoint import read_weights
 from hirescam_cli.model.load import load_model
-from hirescam_cli.model.spec import ModelSpec, Preparation
+from hirescam_cli.model.spec import ModelSpec
 from tests.explain.networks import fill
+from tests.models import axial
 
 PARAMETERS = {"trunk_width": 2, "head_channels": [4, 4, 4, 4]}
 
@@ -33,7 +34,7 @@ def spec_of(**changes: Any) -> ModelSpec:
         parameters=PARAMETERS,
         labels=("nodule", "mass", "effusion"),
         thresholds=(0.5, 0.5, 0.5),
-        preparation=Preparation((0.8, 0.8, 0.8), 6, 420, (-1000.0, 200.0)),
+        preparation=axial(),
         target_layer="conv2d.7",
         placement="stretch",
     )
@@ -55,8 +56,8 @@ def save(path: Path, content: Any) -> Path:
 def check_loaded(path: Path, state: dict[str, Tensor], tolerance: float = 0.0) -> None:
     model = load_model(spec_of(), path)
     assert model.weights_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert not model.network.training
-    for name, value in model.network.state_dict().items():
+    assert not model.network.module.training
+    for name, value in model.network.module.state_dict().items():
         if not name.endswith("num_batches_tracked"):
             assert value.dtype == torch.float32
             assert (value - state[name].float()).abs().max() <= tolerance, name
@@ -285,14 +286,14 @@ def test_absent_weights_are_unavailable(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"preparation": Preparation((0.8, 0.8, 0.8), 6, 480, (-1000.0, 200.0))},
+        {"preparation": axial(side=480)},
         {"parameters": {"trunk_width": 2, "head_channels": [4]}},
     ],
 )
 def test_an_input_that_the_last_layer_does_not_cover_is_refused(
     tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    with pytest.raises(ModelError, match="its last layer reads 6 x 6") as caught:
+    with pytest.raises(ModelError, match="reads 6 x 6") as caught:
         load_model(spec_of(**changes), tmp_path / "never-read.pt")
     assert caught.value.code == "model-parameters"
 

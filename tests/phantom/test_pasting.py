@@ -10,14 +10,13 @@ from scipy import stats
 
 from hirescam_cli.phantom import FINDINGS
 from hirescam_cli.phantom.anatomy import draw_anatomy
-from hirescam_cli.phantom.data import BIN_PX, BINS, PREPARATION, Cache, build_cache
+from hirescam_cli.phantom.data import BIN_PX, BINS, SIDE, SLICES, SPACING_MM, WINDOW_HU, Cache, build_cache
 from hirescam_cli.phantom.lesions import Focal
 from hirescam_cli.phantom.pasting import RADIUS_MM, Nodule, draw_nodule, find_lung, paste
 from hirescam_cli.phantom.placing import draw_lesions
 from hirescam_cli.phantom.sampling import Sampler, paste_scan, scan_targets
 
 NODULE = FINDINGS.index("nodule")
-SIDE = PREPARATION.side
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +46,7 @@ def test_a_pasted_ball_has_its_volume_place_and_value() -> None:
     assert core.mean() == pytest.approx(190.0, abs=1.5)
     assert core.std() == pytest.approx(3.0, abs=0.7), "the lung's noise goes on in the nodule"
     changed = np.argwhere(window != before)
-    reach = (9.0 + 1.4) / np.array(PREPARATION.spacing_mm)
+    reach = (9.0 + 1.4) / np.array(SPACING_MM)
     assert (np.abs(changed - [6, 105, 215]) <= reach).all()
 
 
@@ -70,7 +69,7 @@ def test_drawn_nodules_follow_the_phantoms_distribution() -> None:
     """Against nodules of phantoms: size, HU, and how the outline is put together (of each nodule its first lobe)."""
     rng = np.random.default_rng(3)
     drawn = [draw_nodule(rng) for _ in range(1500)]
-    low, high = PREPARATION.hu_window
+    low, high = WINDOW_HU
     ours = [(n.value / 255.0 * (high - low) + low, n.blobs[:, 3:], n.blobs[:, :3]) for n in drawn]
     anatomy = draw_anatomy(np.random.default_rng(5), large_heart=False)
     theirs = []
@@ -153,4 +152,4 @@ def test_pasting_leaves_the_cache_alone(cache: Cache) -> None:
     paste_scan(cache.windows[index], np.random.default_rng(1))
     Sampler(cache, 0, 3, paste_share=1.0).batch(4)
     np.testing.assert_array_equal(cache.windows[index], before)
-    assert before.shape == (PREPARATION.slices, BINS * BIN_PX, SIDE)
+    assert before.shape == (SLICES, BINS * BIN_PX, SIDE)

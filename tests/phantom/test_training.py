@@ -9,13 +9,16 @@ import pytest
 import torch
 from scipy import stats
 
-from hirescam_cli.model.axialnet import AxialNet
+from hirescam_cli.model.architectures.axialnet import AxialNet
 from hirescam_cli.model.spec import load_spec
 from hirescam_cli.phantom import FINDINGS, make_phantom
 from hirescam_cli.phantom.data import (
     BINS,
     ORIENTATIONS,
     PREPARATION,
+    SLICES,
+    SUBTRACT,
+    WINDOW_HU,
     Cache,
     build_cache,
     lesion_bins,
@@ -63,8 +66,8 @@ def test_varied_phantoms_come_in_all_orientations_and_many_spacings() -> None:
 def test_windowed_matches_what_the_network_is_fed() -> None:
     hu = np.array([[[-1000, -300, 400, 900, -1000, 47]]], dtype=np.int16)
     np.testing.assert_array_equal(windowed(hu), [[[0, 128, 255, 255, 0, 191]]])
-    low, high = PREPARATION.hu_window
-    exact = (np.clip(hu, low, high) - low) / (high - low) - PREPARATION.subtract
+    low, high = WINDOW_HU
+    exact = (np.clip(hu, low, high) - low) / (high - low) - SUBTRACT
     fed = network_values(windowed(hu)[None]).numpy()[0]
     np.testing.assert_allclose(fed, exact, atol=0.5 / 255 + 1e-6)
 
@@ -74,10 +77,10 @@ def test_lesion_bins_hold_the_volume_at_the_place_where_preparation_puts_it() ->
     prepared = prepare(phantom.volume, PREPARATION)
     bins, ml = lesion_bins(phantom, prepared)
     assert ml.sum() == pytest.approx(phantom.lesions[0].volume_ml, rel=1e-4)
-    label, z, y, x = np.unravel_index(bins, (len(FINDINGS), PREPARATION.slices, BINS, BINS))
+    label, z, y, x = np.unravel_index(bins, (len(FINDINGS), SLICES, BINS, BINS))
     assert set(label) == {FINDINGS.index("mass")}
     middle = [int(np.average(i, weights=ml)) for i in (z, y, x)]
-    soft = prepared.hu_zyx[middle[0], middle[1] * 10 + 5, middle[2] * 10 + 5]
+    soft = prepared.array_ijk[middle[0], middle[1] * 10 + 5, middle[2] * 10 + 5]
     assert soft > -100, "the voxel at the middle of the bins is in the mass, which is soft tissue in the lung"
     point = np.linalg.inv(prepared.affine_ras) @ (*phantom.lesions[0].centre_mm, 1.0)
     np.testing.assert_allclose(middle, point[:3] / (1, 10, 10), atol=2)

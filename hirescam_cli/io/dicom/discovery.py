@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from hirescam_cli.errors import ScanError
+from hirescam_cli.identifiers import Identifiers, told_uid
 from hirescam_cli.io.dicom.classify import is_derived_view, reason_to_ignore
 from hirescam_cli.io.dicom.grouping import (
     MIN_SLICES,
@@ -23,7 +24,7 @@ from hirescam_cli.io.dicom.naming import SeriesPlace, case_names, common_folder
 from hirescam_cli.io.dicom.sources import Source, is_zip, zip_sources
 from hirescam_cli.io.isolated import Asking, directly
 from hirescam_cli.io.scan import Ignored, ReadOptions, Scan
-from hirescam_cli.options import Identifiers, told_uid
+from hirescam_cli.warning import Warning
 
 
 @dataclass(frozen=True)
@@ -141,13 +142,16 @@ def _candidate(
     return _Candidate(scan, first.series_uid, study, count, count * pixels, derived, volumes_of_series)
 
 
-def _warnings(planes: list[Plane]) -> tuple[str, ...]:
+def _warnings(planes: list[Plane]) -> tuple[Warning, ...]:
     frames = frames_of_reference(planes)
     if frames == 1:
         return ()
     return (
-        f"frames-of-reference: the {frames} slices name {frames} frames of reference, as some de-identification leaves "
-        "them; their positions make one even volume, and they were taken for one.",
+        Warning(
+            "frames-of-reference",
+            f"the {frames} slices name {frames} frames of reference, as some de-identification leaves "
+            "them; their positions make one even volume, and they were taken for one.",
+        ),
     )
 
 

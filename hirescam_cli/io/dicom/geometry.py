@@ -23,6 +23,7 @@ from hirescam_cli.io.dicom.grouping import (
     normal_of,
     same_place_mm,
 )
+from hirescam_cli.warning import Warning
 
 Floats = NDArray[np.float64]
 
@@ -55,7 +56,7 @@ class Stack:
     affine_ras: Affine
     resample_normal: bool
     resample_plane: bool
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[Warning, ...] = field(default=())
 
 
 def stack_of(planes: Sequence[Plane], name: str, *, allow_gaps: bool) -> Stack:
@@ -174,7 +175,7 @@ def _refuse_interleaved(planes: Sequence[Plane], distances: Floats, name: str) -
 
 def _even_grid(
     planes: Sequence[Plane], distances: Floats, name: str, allow_gaps: bool
-) -> tuple[float, Floats, list[str]]:
+) -> tuple[float, Floats, list[Warning]]:
     """Step and positions of the even grid, and a warning for each kind of interpolation that it needs."""
     count = len(distances)
     if count == 1:
@@ -230,7 +231,7 @@ def _gap_error(
     )
 
 
-def _normal_notes(distances: Floats, gaps: NDArray[np.bool_], step: float, *, uneven: bool) -> list[str]:
+def _normal_notes(distances: Floats, gaps: NDArray[np.bool_], step: float, *, uneven: bool) -> list[Warning]:
     """A warning for each kind of interpolation between slices."""
     notes = []
     if gaps.any():
@@ -239,19 +240,24 @@ def _normal_notes(distances: Floats, gaps: NDArray[np.bool_], step: float, *, un
             for n in np.flatnonzero(gaps)[:5]
         )
         more = ", ..." if gaps.sum() > 5 else ""
-        notes.append(f"interpolated-gaps: missing slices were interpolated linearly from {spans}{more}.")
+        notes.append(
+            Warning("interpolated-gaps", f"missing slices were interpolated linearly from {spans}{more}.")
+        )
     if uneven or not notes:
         regular = np.diff(distances)[~gaps]
         span = f"{regular.min():.2f} to {regular.max():.2f}" if regular.size else f"{step:.2f}"
         notes.append(
-            f"uneven-slices: slice distances from {span} mm were resampled along the normal to {step:.2f} mm."
+            Warning(
+                "uneven-slices",
+                f"slice distances from {span} mm were resampled along the normal to {step:.2f} mm.",
+            )
         )
     return notes
 
 
 def _check_drift(
     in_plane: Floats, distances: Floats, spacing: tuple[float, float], name: str
-) -> tuple[bool, tuple[str, ...]]:
+) -> tuple[bool, tuple[Warning, ...]]:
     """Whether slices shift sideways as they rise (gantry tilt), with the warning that says so."""
     if np.abs(in_plane).max(initial=0.0) <= DRIFT_PIXELS:
         return False, ()
@@ -271,8 +277,11 @@ def _check_drift(
             hint="Export the original series.",
         )
     return True, (
-        f"gantry-tilt: slices tilted by {degrees:.1f} degrees were shifted in their planes onto an "
-        "orthogonal grid; the volume and every map on it lie on that grid.",
+        Warning(
+            "gantry-tilt",
+            f"slices tilted by {degrees:.1f} degrees were shifted in their planes onto an "
+            "orthogonal grid; the volume and every map on it lie on that grid.",
+        ),
     )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hirescam_cli.errors import ScanError
 from hirescam_cli.io.dicom.headers import PixelFormat, Rescale
 from hirescam_cli.io.values import AIR_HU, doubts, padded_to_air, padding_warnings
+from hirescam_cli.warning import Warning
 
 
 @dataclass
@@ -30,20 +31,25 @@ class Tally:
         self.highest = max(self.highest, other.highest)
         self.signs += other.signs
 
-    def warnings(self, rescales: set[Rescale]) -> list[str]:
+    def warnings(self, rescales: set[Rescale]) -> list[Warning]:
         """The corrections made, and the signs that the values may be no HU."""
         notes = []
         if self.signs:
             notes.append(
-                "pixel-sign: pixels marked as unsigned are signed in their codestream; read as signed."
+                Warning(
+                    "pixel-sign", "pixels marked as unsigned are signed in their codestream; read as signed."
+                )
             )
         notes += padding_warnings(self.padded)
         if any(slope is None or intercept is None for slope, intercept, _ in rescales):
             notes.append(
-                "no-rescale: rescale slope or intercept missing; 1 and 0 were used, values may be no HU."
+                Warning(
+                    "no-rescale",
+                    "rescale slope or intercept missing; 1 and 0 were used, values may be no HU.",
+                )
             )
         if any(kind not in (None, "HU") for _, _, kind in rescales):
-            notes.append("rescale-type: the rescale type is not HU; values may be no HU.")
+            notes.append(Warning("rescale-type", "the rescale type is not HU; values may be no HU."))
         return [*notes, *doubts(self.lowest, self.highest)]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from hirescam_cli.options import Identifiers, told_uid
+from hirescam_cli.identifiers import Identifiers, told_uid
 
 
 def series_label(series_uid: str | None, identifiers: Identifiers) -> str:

@@ -23,6 +23,7 @@ from hirescam_cli.io.fingerprint import combine, digest_of_stream
 from hirescam_cli.io.scan import ReadOptions, Scan
 from hirescam_cli.threads import in_threads, shares
 from hirescam_cli.volume import Provenance, Volume
+from hirescam_cli.warning import Warning
 
 Array = NDArray[np.generic]
 
@@ -116,7 +117,7 @@ class _Decoder:
         """Whether every voxel has the same value."""
         return self._tally.lowest == self._tally.highest
 
-    def run(self, headers: Sequence[Header]) -> tuple[Array, list[str], list[str]]:
+    def run(self, headers: Sequence[Header]) -> tuple[Array, list[str], list[Warning]]:
         """The array, the digests of the files and the warnings."""
         with quiet():
             digests = [digest for part in in_threads(self._part, _parts(headers)) for digest in part]
@@ -125,7 +126,7 @@ class _Decoder:
         notes = self._tally.warnings(set(self._rescales))
         if self._copies:
             slices = "1 slice was" if self._copies == 1 else f"{self._copies} slices were"
-            notes.insert(0, f"duplicate-slices: {slices} there twice with the same pixels.")
+            notes.insert(0, Warning("duplicate-slices", f"{slices} there twice with the same pixels."))
         return self._array, digests, notes
 
     def _part(self, headers: Sequence[Header]) -> list[str]:

@@ -1,0 +1,1 @@
+"""The case: its record, its folder, and whether it is done."""

@@ -1,0 +1,66 @@
+"""What an option with choices may be, and the one check of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from hirescam_cli.identifiers import MAX_UID, UID
+from hirescam_cli.placement import PLACEMENTS
+from hirescam_cli.registries import METHODS, RESULT_FORMATS
+
+Existing = Literal["skip", "overwrite", "error"]
+Grid = Literal["scan", "cam", "both"]
+Prefer = Literal["sform", "qform"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What an option may be: one of `words`, or text that matches a pattern of `forms` (by how help shows it).
+
+    `listed()`: further words, those of a registry. `later`: words that are known but not available yet. `code`: the
+    code of the refusal.
+    """
+
+    words: tuple[str, ...] = ()
+    forms: tuple[tuple[str, re.Pattern[str]], ...] = ()
+    listed: Callable[[], tuple[str, ...]] = tuple
+    later: tuple[str, ...] = ()
+    code: str = "usage"
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Words and forms, as help and messages show them."""
+        return (*self.words, *self.listed(), *(form for form, _ in self.forms))
+
+    def knows(self, value: object) -> bool:
+        """Whether `value` is one of the words or has one of the forms."""
+        return isinstance(value, str) and (
+            value in self.words
+            or value in self.listed()
+            or any(pattern.fullmatch(value) for _, pattern in self.forms)
+        )
+
+
+DEVICE = Choice(
+    ("auto", "cpu", "cuda", "mps"), (("cuda:N", re.compile("cuda:[0-9]+")),), code="device-unknown"
+)
+EXISTING = Choice(("skip", "overwrite", "error"), code="option-value")
+FORMAT = Choice(listed=RESULT_FORMATS.names, later=("dicom-seg", "dicom-sr", "dicom-sc", "dicom-pm"))
+GRID = Choice(("scan", "cam", "both"))
+IDENTIFIERS = Choice(("none", "uids"))
+LABELS = Choice(
+    ("positive", "all"),
+    (
+        ("top:N", re.compile("top:[0-9]*[1-9][0-9]*")),
+        ("NAME,...", re.compile(r"(?!top:)(?=.*[^\s,]).*", re.DOTALL)),
+    ),
+)
+LOG_FORMAT = Choice(("text", "json"), code="option-value")
+METHOD = Choice(listed=METHODS.names)
+PLACEMENT = Choice(tuple(PLACEMENTS))
+PRECISION = Choice(("auto", "fp32", "bf16", "fp16"))
+PREFER = Choice(("sform", "qform"))
+SERIES = Choice(("all", "largest"), (("UID", re.compile(rf"(?=.{{1,{MAX_UID}}}$){UID.pattern}")),))

@@ -1,0 +1,63 @@
+"""From prepared voxels to the tensor that a network takes: channels, deferred steps, the order of axes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hirescam_cli.geometry.types import Voxels
+from hirescam_cli.prepare.preparation import Preparation
+from hirescam_cli.prepare.step import Step
+
+
+@dataclass(frozen=True)
+class Feed:
+    """`steps`: those that run on the device. `channels`, `slab`: see `Preparation`. `inputs`: axes of the tensor."""
+
+    steps: tuple[Step, ...]
+    channels: str
+    slab: int
+    inputs: str
+
+    @staticmethod
+    def of(preparation: Preparation, inputs: str) -> Feed:
+        """That of a model."""
+        return Feed(preparation.deferred, preparation.channels, preparation.slab, inputs)
+
+    def positions(self, voxels: Voxels) -> Voxels:
+        """Voxels [i, j, k] as positions [n, slices, j, k] along the first axis, to be taken in any number."""
+        return voxels.reshape(-1, self.slab, *voxels.shape[1:])
+
+    def tensor(self, positions: Tensor, layout: torch.memory_format = torch.preserve_format) -> Tensor:
+        """What the network takes, float32, of positions [n, slices, j, k]."""
+        values = positions.to(torch.float32, memory_format=layout)
+        for step in self.steps:
+            values = step.on_device(values)
+        axes = "icjk"
+        if self.channels == "windows":
+            # [windows, n, 1, j, k]: the windows become channels.
+            values = values.squeeze(2).movedim(0, 1)
+        elif self.channels.startswith("repeat"):
+            values = values.expand(-1, int(self.channels.partition(":")[2]), -1, -1)
+        wanted = self.inputs.replace("n", "")
+        if wanted != axes:
+            values = values.permute([axes.index(axis) for axis in wanted])
+        return values.unsqueeze(self.inputs.index("n")) if "n" in self.inputs else values
+
+
+def canonical(tensor: Tensor, axes: str, leading: int = 0) -> Tensor:
+    """A target's tensor, with axes called `axes` behind `leading` others, as [..., i, c, j, k].
+
+    A batch axis must have one entry; axes of the input that the target lacks get one cell.
+    """
+    for place in reversed(range(len(axes))):
+        if axes[place] == "n":
+            tensor = tensor.squeeze(place + leading)
+    left = axes.replace("n", "")
+    for axis in "icjk":
+        if axis not in left:
+            tensor, left = tensor.unsqueeze(leading), axis + left
+    order = [*range(leading), *(left.index(axis) + leading for axis in "icjk")]
+    return tensor.permute(order)

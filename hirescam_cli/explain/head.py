@@ -1,0 +1,44 @@
+"""A head that is linear in the target: its weights as maps, from which maps follow in closed form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, eq=False)
+class LinearHead:
+    """score[l] of a position = sum over c, y, x of `weight` [L, C, y, x] * A + `bias` [L]; the logit is their mean."""
+
+    weight: Tensor
+    bias: Tensor
+
+
+def is_linear_head(module: nn.Module) -> bool:
+    """Whether `linear_head` knows what to do with a module."""
+    covering = isinstance(module, nn.Conv2d) and module.groups == 1
+    return covering or _behind_a_mean(module)
+
+
+def linear_head(module: nn.Module, cells: tuple[int, int]) -> LinearHead | None:
+    """The head `module` over maps of `cells` a position; None if it does not fit them.
+
+    A convolution that covers the map, or a linear layer or 1 x 1 convolution behind a mean over all cells.
+    """
+    weight, bias = module.get_parameter("weight").detach().float(), getattr(module, "bias", None)
+    added = torch.zeros(len(weight)) if bias is None else bias.detach().float().cpu()
+    if isinstance(module, nn.Conv2d) and tuple(weight.shape[2:]) == cells:
+        return LinearHead(weight, added)
+    if _behind_a_mean(module):
+        mean = weight.reshape(*weight.shape[:2], 1, 1) / (cells[0] * cells[1])
+        return LinearHead(mean.expand(-1, -1, *cells).contiguous(), added)
+    return None
+
+
+def _behind_a_mean(module: nn.Module) -> bool:
+    """Whether a module weighs channels and knows no places."""
+    if isinstance(module, nn.Linear):
+        return True
+    return isinstance(module, nn.Conv2d | nn.Conv3d) and set(module.kernel_size) == {1} and module.groups == 1

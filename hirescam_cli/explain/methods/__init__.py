@@ -1,0 +1,1 @@
+"""The methods that ship with hirescam, one module each."""

@@ -1,0 +1,10 @@
+"""Names for kinds of arrays."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from numpy.typing import NDArray
+
+Voxels: TypeAlias = NDArray[Any]
+"""An array of numbers of any type: the voxels of a scan as a file stores them."""

@@ -1,0 +1,60 @@
+"""A preparation as model files say it: [input] and one [[preparation]] for each step."""
+
+from __future__ import annotations
+
+import re
+
+from hirescam_cli.prepare.preparation import Preparation
+from hirescam_cli.prepare.steps.window import Window
+from hirescam_cli.registries import STEPS
+from hirescam_cli.toml_table import Table
+
+_AXES = ("LR", "PA", "IS")
+_CHANNELS = re.compile(r"one|windows|(repeat|slab):[1-9][0-9]*")
+
+
+def read_preparation(file: Table) -> Preparation:
+    """The preparation of a model file. Raises ModelError for what cannot be."""
+    table = file.table("input")
+    table.only(("axes", "channels"))
+    expected = 'three letters, one of L and R, one of P and A, one of I and S, such as "RAS"'
+    axes = table.text("axes", expected)
+    if sorted(axes) != sorted({letter for pair in _AXES for letter in pair if letter in axes}) or any(
+        sum(letter in axes for letter in pair) != 1 for pair in _AXES
+    ):
+        raise table.fail("axes", axes, expected)
+    channels = table.text("channels", default="one")
+    if not _CHANNELS.fullmatch(channels):
+        raise table.fail("channels", channels, "one, repeat:N, slab:N or windows")
+    tables = file.tables("preparation")
+    steps = tuple(STEPS.find(step.choice("step", STEPS.names())).read(step) for step in tables)
+    preparation = Preparation(axes, channels, steps)
+    _check_windows(file, tables, preparation)
+    _check_slab(table, preparation)
+    return preparation
+
+
+def _check_windows(file: Table, tables: list[Table], preparation: Preparation) -> None:
+    """Several windows at once are the last step but for pointwise ones, and there they make the channels."""
+    several = [n for n, step in enumerate(preparation.steps) if isinstance(step, Window) and len(step.hu) > 1]
+    if bool(several) != (preparation.channels == "windows") or len(several) > 1:
+        raise file.fail(
+            "input.channels", preparation.channels, "windows where one step has several windows, only there"
+        )
+    first = len(preparation.early)
+    for number in several:
+        if number < first:
+            raise tables[number].fail(
+                "hu", tables[number].values["hu"], "one window, since steps follow that move voxels"
+            )
+
+
+def _check_slab(table: Table, preparation: Preparation) -> None:
+    shape = preparation.shape
+    if preparation.slab > 1 and (shape is None or shape[0] % preparation.slab):
+        found = "not fixed" if shape is None else str(shape[0])
+        raise table.fail(
+            "channels",
+            preparation.channels,
+            f"slabs that divide the slices along the first axis, of which the number is {found}",
+        )

@@ -1,0 +1,1 @@
+"""The preparation steps that ship with hirescam, one module each."""

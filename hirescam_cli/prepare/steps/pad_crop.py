@@ -1,0 +1,68 @@
+"""`pad_crop`: a fixed number of voxels, by padding and cropping."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, cast
+
+import numpy as np
+
+from hirescam_cli.geometry import PadCrop, pad_crop
+from hirescam_cli.geometry.grid import Anchor, Shape3
+from hirescam_cli.prepare.image import Image, Place
+from hirescam_cli.prepare.step import Step, StepKind
+from hirescam_cli.prepare.steps.resize import shape_of
+from hirescam_cli.toml_table import Table, is_number
+
+ANCHORS = ("centre", "start", "end")
+
+
+@dataclass(frozen=True)
+class PadAndCrop(Step):
+    """To `shape` voxels: along each axis the part at its `anchor` stays ("centre", "start", "end" of the axis).
+
+    `value`: of the padding, or "minimum" of all voxels, those included that are cropped away.
+    """
+
+    shape: Shape3
+    anchor: tuple[Anchor, Anchor, Anchor] = ("centre", "centre", "centre")
+    value: float | Literal["minimum"] = "minimum"
+    step: ClassVar[str] = "pad_crop"
+
+    def axes(self, before: Place) -> tuple[PadCrop, PadCrop, PadCrop]:
+        """What becomes of each axis."""
+        return pad_crop(before.grid, self.shape, self.anchor)[0]
+
+    def place(self, before: Place) -> Place:
+        """Where the voxels lie afterwards."""
+        axes, grid = pad_crop(before.grid, self.shape, self.anchor)
+        return before.moved(grid, (1.0, 1.0, 1.0), [float(axis.shift) for axis in axes])
+
+    def apply(self, image: Image) -> Image:
+        """The image afterwards."""
+        axes = self.axes(image.place)
+        kept = image.array[tuple(slice(a.start + a.shift, a.stop + a.shift) for a in axes)]
+        after = self.place(image.place)
+        if kept.shape == self.shape:
+            return Image(kept, after)
+        value = image.array.min() if self.value == "minimum" else self.value
+        result = np.full(self.shape, value, dtype=image.array.dtype)
+        result[tuple(slice(a.start, a.stop) for a in axes)] = kept
+        return Image(result, after)
+
+
+def read(table: Table) -> PadAndCrop:
+    """From a model file."""
+    table.only(("step", "shape", "anchor", "value"))
+    expected = f"three of {', '.join(ANCHORS)}"
+    anchor = table.words("anchor", expected, ("centre", "centre", "centre"))
+    if len(anchor) != 3 or not set(anchor) <= set(ANCHORS):
+        raise table.fail("anchor", list(anchor), expected)
+    value = table.values.get("value", "minimum")
+    if value != "minimum" and not is_number(value):
+        raise table.fail("value", value, 'a number, or "minimum"')
+    padding: float | Literal["minimum"] = "minimum" if value == "minimum" else table.number("value")
+    return PadAndCrop(shape_of(table), cast(tuple[Anchor, Anchor, Anchor], anchor), padding)
+
+
+STEP = StepKind("pad_crop", read)

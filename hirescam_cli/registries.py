@@ -1,0 +1,66 @@
+"""What varies, as lists: a new one is a module of its own and a line here, or an entry point of another package.
+
+The input formats are a list of their own, `io.formats.FORMATS`, since a file is shown to them in their order.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hirescam_cli.errors import ModelError
+from hirescam_cli.registry import Registry
+
+if TYPE_CHECKING:
+    from hirescam_cli.explain.method import Method
+    from hirescam_cli.model.contract import Architecture
+    from hirescam_cli.prepare.step import StepKind
+    from hirescam_cli.results.format import ResultFormat
+
+METHODS: Registry[Method] = Registry(
+    "method",
+    "hirescam.methods",
+    "hirescam_cli.explain.method:Method",
+    {
+        "hirescam": "hirescam_cli.explain.methods.hirescam:METHOD",
+        "gradcam": "hirescam_cli.explain.methods.gradcam:METHOD",
+    },
+)
+
+RESULT_FORMATS: Registry[ResultFormat] = Registry(
+    "result format",
+    "hirescam.result_formats",
+    "hirescam_cli.results.format:ResultFormat",
+    {
+        "nifti": "hirescam_cli.results.nifti:FORMAT",
+        "png": "hirescam_cli.results.png:FORMAT",
+        "gif": "hirescam_cli.results.gif:FORMAT",
+        "html": "hirescam_cli.results.html:FORMAT",
+    },
+)
+
+ARCHITECTURES: Registry[Architecture] = Registry(
+    "architecture",
+    "hirescam.architectures",
+    "hirescam_cli.model.contract:Architecture",
+    {
+        "axialnet": "hirescam_cli.model.architectures.axialnet:ARCHITECTURE",
+    },
+    error=ModelError,
+    code="model-architecture",
+)
+
+STEPS: Registry[StepKind] = Registry(
+    "preparation step",
+    "hirescam.preparation",
+    "hirescam_cli.prepare.step:StepKind",
+    {
+        "resample": "hirescam_cli.prepare.steps.resample:STEP",
+        "resize": "hirescam_cli.prepare.steps.resize:STEP",
+        "crop_foreground": "hirescam_cli.prepare.steps.crop_foreground:STEP",
+        "pad_crop": "hirescam_cli.prepare.steps.pad_crop:STEP",
+        "window": "hirescam_cli.prepare.steps.window:STEP",
+        "normalise": "hirescam_cli.prepare.steps.normalise:STEP",
+    },
+    error=ModelError,
+    code="model-toml",
+)
