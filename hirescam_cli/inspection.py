@@ -9,7 +9,8 @@ from typing import Literal
 
 import msgspec
 
-from hirescam_cli.case.record import CaseError, Coverage, Matrix, plain
+from hirescam_cli.case.document import plain
+from hirescam_cli.case.record import CaseError, Coverage, Matrix
 from hirescam_cli.case.view import matrix
 from hirescam_cli.errors import ExitCode, HirescamError
 from hirescam_cli.geometry import affine as affines

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hirescam_cli.geometry import Affine, Grid
 from hirescam_cli.geometry import affine as affines
+from hirescam_cli.geometry.types import Voxels
 from hirescam_cli.warning import Warning
 
 
@@ -33,7 +32,7 @@ class Provenance:
 class Volume:
     """A CT volume: `array_ijk` in HU (int16 or float32, any axis order), `affine_ras` (index to RAS mm)."""
 
-    array_ijk: NDArray[Any]
+    array_ijk: Voxels
     affine_ras: Affine
     provenance: Provenance
 

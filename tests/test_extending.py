@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from hirescam_cli.case.record import schema
+from hirescam_cli.case.document import schema
 from hirescam_cli.geometry import affine as affines
 
 PAGE = Path(__file__).resolve().parents[1] / "EXTENDING.md"

@@ -16,6 +16,7 @@ import pytest
 import safetensors.torch
 from numpy.typing import NDArray
 
+from hirescam_cli.case import document as document_of
 from hirescam_cli.case import record
 from hirescam_cli.case.identity import params_hash
 from hirescam_cli.errors import ModelError, ScanError, UnavailableError, UsageError
@@ -213,8 +214,8 @@ def test_overlays_are_the_exact_maps_at_each_voxels_world_position(
 
 def test_what_a_case_folder_holds(base: Case, spec: ModelSpec) -> None:
     document = base.document
-    assert record.load((base.folder / "summary.json").read_bytes()) == base.record
-    jsonschema.Draft202012Validator(record.schema()).validate(document)
+    assert document_of.load((base.folder / "summary.json").read_bytes()) == base.record
+    jsonschema.Draft202012Validator(document_of.schema()).validate(document)
     slugs = ("nodule", "mass", "pleural_effusion", "fibrosis", "cyst")
     expected = {f"{m}.{s}.nii.gz" for m in BOTH for s in ("cams", *slugs)}
     assert {path.name for path in base.folder.iterdir()} == expected | {"summary.json"}
@@ -363,7 +364,7 @@ def test_a_failed_case_says_why_and_satisfies_the_schema(session: Session, tmp_p
     error = ScanError("scan.nii is truncated.", hint="Copy it again.", code="nifti-truncated")
     failed = write_failure(tmp_path, "a/scan", now(), error, session.settings, session.facts)
     assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
-    jsonschema.Draft202012Validator(record.schema()).validate(
+    jsonschema.Draft202012Validator(document_of.schema()).validate(
         json.loads((tmp_path / "summary.json").read_text())
     )
     assert (failed.case, failed.error.code) == ("a/scan", "nifti-truncated")

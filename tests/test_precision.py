@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 
 from hirescam_cli.batch.stages import identity_of
-from hirescam_cli.case.record import plain, schema
+from hirescam_cli.case.document import plain, schema
 from hirescam_cli.errors import MemoryUnavailableError, ModelError
 from hirescam_cli.explain.drift import Drift, measure, sample
 from hirescam_cli.explain.engine import Engine

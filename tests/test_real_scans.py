@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from hirescam_cli.case.record import schema
+from hirescam_cli.case.document import schema
 from tests.cli.command import hirescam
 
 USABLE = {

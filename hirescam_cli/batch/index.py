@@ -11,8 +11,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from hirescam_cli.case.document import plain
 from hirescam_cli.case.listing import iter_cases
-from hirescam_cli.case.record import AnyCase, Label, plain
+from hirescam_cli.case.record import AnyCase, Label
 from hirescam_cli.durable import replaced
 
 INDEX_FILES = BATCH, PREDICTIONS, LOG = "batch.json", "predictions.csv", "log.jsonl"

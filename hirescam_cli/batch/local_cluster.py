@@ -21,14 +21,14 @@ _HOST, _PROTOCOL = "127.0.0.1", "tls://"
 class _SilentScheduler(Scheduler):  # type: ignore[misc]
     """A scheduler without an HTTP server."""
 
-    def start_http_server(self, *_: Any, **__: Any) -> None:
+    def start_http_server(self, *_: object, **__: object) -> None:
         """Dask starts one whatever is configured."""
 
 
 class SilentWorker(Worker):  # type: ignore[misc]
     """A worker without an HTTP server."""
 
-    def start_http_server(self, *_: Any, **__: Any) -> None:
+    def start_http_server(self, *_: object, **__: object) -> None:
         """Dask starts one whatever is configured."""
 
 

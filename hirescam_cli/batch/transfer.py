@@ -26,7 +26,7 @@ class Layout:
     size: int
 
 
-def pack(value: Any) -> tuple[int, Layout]:
+def pack(value: object) -> tuple[int, Layout]:
     """Write `value` into an anonymous file: its descriptor, for the caller to close, and its layout."""
     buffers: list[pickle.PickleBuffer] = []
     stream = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)

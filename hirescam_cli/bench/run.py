@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from hirescam_cli.bench.gpu import gpu_rows
 from hirescam_cli.bench.network import network_rows, peer_rows
@@ -44,7 +43,7 @@ def run_bench(
     threads: int | None = None,
     only: Sequence[str] = (),
     say: Callable[[str], None] = lambda _text: None,
-) -> tuple[dict[str, Any], list[Row]]:
+) -> tuple[dict[str, object], list[Row]]:
     """Measure; returns what it was measured on, and the rows.
 
     `quick`: a small network and scan, to see that everything runs; without the goals that depend on size.

@@ -48,7 +48,7 @@ def preparation_rows(workload: Workload) -> list[Row]:
     workload.say("preparation, and SimpleITK's B-spline")
     preparation, volume = workload.spec.preparation, _volume(workload)
     fine, clip = _resampling(preparation)
-    answers: dict[str, Any] = {}
+    answers: list[sitk.Image] = []
     # The network's first slice is the uppermost one, and resampling keeps the first voxel's centre.
     image = sitk.GetImageFromArray(np.transpose(workload.array_ijk, (2, 1, 0))[::-1])
     image.SetSpacing([float(s) for s in workload.size.spacing_mm])
@@ -61,19 +61,19 @@ def preparation_rows(workload: Workload) -> list[Row]:
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(workload.threads)
 
     def peer() -> None:
-        answers["sitk"] = sitk.Resample(
+        answers[:] = [sitk.Resample(
             image, shape, sitk.Transform(), sitk.sitkBSpline, image.GetOrigin(),
             fine.spacing_mm[::-1], image.GetDirection(), 0.0, sitk.sitkFloat32,
-        )  # fmt: skip
+        )]  # fmt: skip
 
-    def mine() -> None:
-        answers["mine"] = prepare(volume, preparation)
+    def mine() -> ModelInput:
+        return prepare(volume, preparation)
 
     mine()
     ours = [seconds(mine)]
     theirs = seconds(peer)
     ours += [seconds(mine) for _ in range(2)]
-    difference = _difference(answers["mine"], sitk.GetArrayViewFromImage(answers["sitk"]), clip)
+    difference = _difference(mine(), sitk.GetArrayViewFromImage(answers[0]), clip)
     sizes = (" x ".join(str(n) for n in each) for each in (workload.size.shape, shape))
     return [
         Row(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 SCHEMA_VERSION = "1.0"
 
@@ -65,7 +65,7 @@ def goal_text(row: Row) -> str:
     return f"{sign} {row.goal.value:g} {row.unit}".strip()
 
 
-def document(machine: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
+def document(machine: Mapping[str, object], rows: Sequence[Row]) -> dict[str, object]:
     """The table as JSON: a figure that was not measured is null."""
     return {
         "schema_version": SCHEMA_VERSION,
@@ -83,7 +83,7 @@ def cells(row: Row) -> tuple[str, str, str, str, str]:
 HEADINGS = ("What", "Goal", "Measured", "Met", "Notes")
 
 
-def markdown(machine: Mapping[str, Any], rows: Sequence[Row]) -> str:
+def markdown(machine: Mapping[str, object], rows: Sequence[Row]) -> str:
     """The table in Markdown, with the machine above it."""
     about = ", ".join(f"{key} {value}" for key, value in machine.items())
     lines = [about, "", "| " + " | ".join(HEADINGS) + " |", "|" + " --- |" * len(HEADINGS)]

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import nibabel
 import numpy as np
@@ -271,7 +270,7 @@ def _cpu_model() -> str:
     return next(models, platform.machine())
 
 
-def machine(workload: Workload) -> dict[str, Any]:
+def machine(workload: Workload) -> dict[str, object]:
     """What the figures were measured on, and with which versions."""
     versions = {}
     for package in ("torch", "numpy", "SimpleITK", "nibabel", "isal", "captum", "grad-cam"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from hirescam_cli.case.record import schema
+from hirescam_cli.case.document import schema
 
 Path(__file__).with_name("summary.schema.json").write_text(
     json.dumps(schema(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"

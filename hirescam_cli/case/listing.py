@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from hirescam_cli.case.document import load, version_of
 from hirescam_cli.case.publish import SUMMARY, is_temporary
-from hirescam_cli.case.record import SCHEMA_VERSION, AnyCase, CaseError, FailedCase, load, version_of
+from hirescam_cli.case.record import SCHEMA_VERSION, AnyCase, CaseError, FailedCase
 
 _HINT = "Explain the scan again with --existing overwrite."
 

@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -37,7 +36,7 @@ def working() -> Iterator[Callable[[str], None]]:
         yield lambda text: status.update(Text(text, overflow="ellipsis", no_wrap=True))
 
 
-def print_json(document: Mapping[str, Any]) -> None:
+def print_json(document: Mapping[str, object]) -> None:
     """One JSON document on stdout; raises ValueError for NaN."""
     print(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
 

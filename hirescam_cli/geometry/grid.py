@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hirescam_cli.geometry import affine as affines
 from hirescam_cli.geometry.affine import Affine
+from hirescam_cli.geometry.types import Voxels
 
 Shape3 = tuple[int, int, int]
 
@@ -50,7 +50,7 @@ class AxisOrder:
     source: tuple[int, int, int]
     flip: tuple[bool, bool, bool]
 
-    def apply(self, array: NDArray[Any]) -> NDArray[Any]:
+    def apply(self, array: Voxels) -> Voxels:
         """A view of `array` [3-D] in the new order; no voxel is copied."""
         return np.transpose(array, self.source)[tuple(slice(None, None, -1 if f else 1) for f in self.flip)]
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hirescam_cli.geometry.affine import Affine, apply
 from hirescam_cli.geometry.grid import Grid
+from hirescam_cli.geometry.types import Voxels
 
 Matrix = NDArray[np.float64]
 
@@ -167,7 +167,7 @@ def apply_along(
     return out
 
 
-def apply_separable(array: NDArray[Any], matrices: Sequence[Matrix]) -> NDArray[np.float32]:
+def apply_separable(array: Voxels, matrices: Sequence[Matrix]) -> NDArray[np.float32]:
     """Resample a 3-D array with one matrix [m_a, n_a] per axis, in float32, least growing axis first."""
     result = np.ascontiguousarray(array, dtype=np.float32)
     growth = [matrix.shape[0] / matrix.shape[1] for matrix in matrices]
@@ -193,7 +193,7 @@ def aligned_axes(index_affine: Affine, extent: Sequence[int]) -> tuple[int, int,
     return (int(source[0]), int(source[1]), int(source[2]))
 
 
-def linear_at(array: NDArray[Any], positions: NDArray[np.float64]) -> NDArray[np.float32]:
+def linear_at(array: Voxels, positions: NDArray[np.float64]) -> NDArray[np.float32]:
     """Values of a 3-D array at continuous indices [..., 3], by the rule of `linear_matrix` on each axis."""
     shape = positions.shape[:-1]
     flat = positions.reshape(-1, 3)
@@ -213,7 +213,7 @@ def linear_at(array: NDArray[Any], positions: NDArray[np.float64]) -> NDArray[np
     return result.reshape(shape).astype(np.float32)
 
 
-def resample_linear(array: NDArray[Any], affine_ras: Affine, target: Grid) -> NDArray[np.float32]:
+def resample_linear(array: Voxels, affine_ras: Affine, target: Grid) -> NDArray[np.float32]:
     """The 3-D `array` (at `affine_ras`) interpolated linearly at every voxel centre of `target`.
 
     0 outside its cells. Separable where the two grids are parallel, slab by slab through `linear_at` where

@@ -8,17 +8,16 @@ without one below 0 are not a CT.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hirescam_cli.errors import ScanError
+from hirescam_cli.geometry.types import DType, Voxels
 from hirescam_cli.io.bytesource import Readable
 from hirescam_cli.io.gzipped import GzipError
 from hirescam_cli.io.input_format import LeftOut
 
-StoredValues = Iterator[NDArray[Any]]
+StoredValues = Iterator[Voxels]
 """The voxels of a volume as stored, piece by piece."""
 
 MASK = LeftOut("label-map", "holds few whole numbers and none below 0: a mask, not a CT in HU")
@@ -58,7 +57,7 @@ def is_label_map(values: Callable[[], StoredValues]) -> bool:
         return False
 
 
-def pieces(source: Readable, kept: bytes, left: int, dtype: np.dtype[Any]) -> StoredValues:
+def pieces(source: Readable, kept: bytes, left: int, dtype: DType) -> StoredValues:
     """The voxels of a stream, `kept` being bytes already read. Raises GzipError where bytes are missing."""
     size = FIRST_BYTES
     while left > 0:

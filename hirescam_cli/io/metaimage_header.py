@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from hirescam_cli.errors import ScanError
 from hirescam_cli.geometry import Affine
 from hirescam_cli.geometry import affine as affines
+from hirescam_cli.geometry.types import DType
 from hirescam_cli.io.scan import ReadOptions
 from hirescam_cli.io.text_header import (
     MOST_LINES,
@@ -109,7 +109,7 @@ def _flag(fields: dict[str, str], key: str, default: bool) -> bool:
     return fields.get(key, str(default)).strip()[:1].upper() in ("T", "1", "Y")
 
 
-def _dtype(fields: dict[str, str], name: str) -> np.dtype[Any]:
+def _dtype(fields: dict[str, str], name: str) -> DType:
     kind = fields.get("ElementType", "")
     if kind not in _TYPES:
         raise unusable_type(name, f"ElementType is {shown(kind, _OTHER_TYPES)}")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hirescam_cli.errors import ScanError
+from hirescam_cli.geometry.types import Voxels
 from hirescam_cli.io.bytesource import ByteSource, opened, skip
 from hirescam_cli.io.fingerprint import combine
 from hirescam_cli.io.gzipped import GzipError
@@ -133,7 +133,7 @@ def _incomplete(header: NiftiHeader, name: str) -> ScanError:
     )
 
 
-def _scaled(raw: NDArray[np.uint8], header: NiftiHeader) -> NDArray[Any]:
+def _scaled(raw: NDArray[np.uint8], header: NiftiHeader) -> Voxels:
     """The voxels [i, j, k] after slope and intercept, which are applied in float64 and kept in float32."""
     voxels = raw.view(header.dtype).reshape(header.shape, order="F")
     if not voxels.dtype.isnative:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from hirescam_cli.errors import ScanError
 from hirescam_cli.geometry import Affine
 from hirescam_cli.geometry import affine as affines
+from hirescam_cli.geometry.types import DType
 from hirescam_cli.io.scan import ReadOptions
 from hirescam_cli.io.values import check_shape
 from hirescam_cli.warning import Warning
@@ -39,14 +40,8 @@ _TYPES = {
     1280: "u8",
 }
 _UNUSABLE_TYPES = {
-    1: "binary",
-    32: "complex64",
-    128: "RGB24",
-    1536: "float128",
-    1792: "complex128",
-    2048: "complex256",
-    2304: "RGBA32",
-}
+    1: "binary", 32: "complex64", 128: "RGB24", 1536: "float128", 1792: "complex128", 2048: "complex256", 2304: "RGBA32",
+}  # fmt: skip
 _UNITS_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 _HIGHEST_CODE = 5
 _DISAGREEMENT_VOXELS = 0.1
@@ -62,7 +57,7 @@ class NiftiHeader:
     version: str
     pair: bool
     shape: tuple[int, int, int]
-    dtype: np.dtype[Any]
+    dtype: DType
     offset: int
     slope: float
     intercept: float
@@ -156,7 +151,7 @@ class _Checker:
         check_shape(tuple(sizes[:3]), self.name, 1 << 62)
         return (sizes[0], sizes[1], sizes[2])
 
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> DType:
         code, bits = int(self.fields["datatype"]), int(self.fields["bitpix"])
         if code in _UNUSABLE_TYPES:
             raise self.refuse(
@@ -166,7 +161,7 @@ class _Checker:
             )
         if code not in _TYPES:
             raise self.damaged("datatype", code, "a type of the NIfTI standard")
-        dtype: np.dtype[Any] = np.dtype(self.fields.endianness + _TYPES[code])
+        dtype: DType = np.dtype(self.fields.endianness + _TYPES[code])
         if bits != dtype.itemsize * 8:
             raise self.damaged("bitpix", bits, f"{dtype.itemsize * 8} for {dtype.name}")
         return dtype

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from hirescam_cli.errors import ScanError
 from hirescam_cli.geometry import Affine
 from hirescam_cli.geometry import affine as affines
+from hirescam_cli.geometry.types import DType
 from hirescam_cli.io.scan import ReadOptions
 from hirescam_cli.io.text_header import (
     MOST_LINES,
@@ -144,11 +144,11 @@ def _fields(head: bytes, name: str) -> tuple[dict[str, str], int]:
     raise damaged(name, f"the header has more than {MOST_LINES} lines")
 
 
-def _dtype(fields: dict[str, str], name: str) -> np.dtype[Any]:
+def _dtype(fields: dict[str, str], name: str) -> DType:
     kind = " ".join(fields.get("type", "").lower().split())
     if kind not in _DTYPES:
         raise unusable_type(name, f"the type is {shown(kind, ('block',))}")
-    dtype: np.dtype[Any] = np.dtype(_DTYPES[kind])
+    dtype: DType = np.dtype(_DTYPES[kind])
     endian = fields.get("endian", "").strip().lower()
     if dtype.itemsize > 1 and endian not in ("little", "big"):
         raise damaged(name, "endian is neither little nor big")

@@ -11,15 +11,15 @@ import math
 import struct
 import zipfile
 import zlib
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 from numpy.lib import format as npy
-from numpy.typing import NDArray
 
 from hirescam_cli.errors import ScanError
 from hirescam_cli.geometry import Affine
 from hirescam_cli.geometry import affine as affines
+from hirescam_cli.geometry.types import DType, Voxels
 from hirescam_cli.io.fingerprint import digest_of_file
 from hirescam_cli.io.gzipped import MAX_RATIO
 from hirescam_cli.io.scan import ReadOptions, Scan
@@ -70,7 +70,7 @@ def centred_affine(shape: tuple[int, ...]) -> Affine:
     return affines.from_parts(linear, -linear @ middle)
 
 
-def _read_archive(file: IO[bytes], name: str, options: ReadOptions) -> NDArray[Any]:
+def _read_archive(file: IO[bytes], name: str, options: ReadOptions) -> Voxels:
     try:
         with zipfile.ZipFile(file) as archive:
             return _read_entry(archive, name, options)
@@ -78,7 +78,7 @@ def _read_archive(file: IO[bytes], name: str, options: ReadOptions) -> NDArray[A
         raise _damaged(name, "the archive or the array in it is damaged") from error
 
 
-def _read_entry(archive: zipfile.ZipFile, name: str, options: ReadOptions) -> NDArray[Any]:
+def _read_entry(archive: zipfile.ZipFile, name: str, options: ReadOptions) -> Voxels:
     """The array `ct`, read to the end of its stream so that zipfile tests the checksum."""
     if _ENTRY not in archive.namelist():
         raise ScanError(
@@ -106,7 +106,7 @@ def _read_entry(archive: zipfile.ZipFile, name: str, options: ReadOptions) -> ND
     return raw.view(dtype).reshape(shape, order="F" if fortran else "C")
 
 
-def _array_header(stream: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def _array_header(stream: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, DType]:
     version = npy.read_magic(stream)
     if version == (1, 0):
         return npy.read_array_header_1_0(stream)

@@ -9,12 +9,11 @@ import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
+from typing import Literal
 
 from hirescam_cli.errors import ScanError
 from hirescam_cli.geometry import Affine
+from hirescam_cli.geometry.types import DType
 from hirescam_cli.warning import Warning
 
 LONGEST_HEADER = 1 << 20
@@ -32,7 +31,7 @@ class TextHeader:
 
     files: tuple[Path, ...]
     shape: tuple[int, int, int]
-    dtype: np.dtype[Any]
+    dtype: DType
     encoding: Encoding
     offset: int
     affine_ras: Affine

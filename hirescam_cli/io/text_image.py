@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from isal import isal_zlib
-from numpy.typing import NDArray
 
 from hirescam_cli.errors import ScanError
+from hirescam_cli.geometry.types import Voxels
 from hirescam_cli.io.bytesource import GZIP_MAGIC, PlainReader, Readable
 from hirescam_cli.io.fingerprint import fingerprint
 from hirescam_cli.io.gzipped import MAX_RATIO, GzipError, GzipReader
@@ -107,7 +107,7 @@ def _voxel_stream(header: TextHeader, chunk: int = _STEP, limit: int | None = No
             yield ZlibReader(file, limit)
 
 
-def _voxels(header: TextHeader, name: str) -> tuple[NDArray[Any], int]:
+def _voxels(header: TextHeader, name: str) -> tuple[Voxels, int]:
     """The voxels [i, j, k], and how many bytes follow them. Raises ScanError or GzipError."""
     available = max(0, header.files[-1].stat().st_size - header.offset)
     capacity = available * (1 if header.encoding == "raw" else MAX_RATIO)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from hirescam_cli.errors import ScanError
 from hirescam_cli.geometry import Affine
 from hirescam_cli.geometry import affine as affines
+from hirescam_cli.geometry.types import Voxels
 from hirescam_cli.warning import Warning
 
 AIR_HU = -1024
@@ -83,7 +84,7 @@ def _bad_affine(name: str, what: str) -> ScanError:
     )
 
 
-def padded_to_air(array: NDArray[Any], declared: NDArray[np.bool_] | None = None) -> tuple[NDArray[Any], int]:
+def padded_to_air(array: Voxels, declared: NDArray[np.bool_] | None = None) -> tuple[Voxels, int]:
     """HU of which all that is below -1024, as no matter is, or `declared` as padding is -1024; and how many voxels.
 
     Padding is not tissue, and is air before anything is resampled. The array itself where there is none.
@@ -107,7 +108,7 @@ def padding_warnings(count: int) -> tuple[Warning, ...]:
     )
 
 
-def to_hu(array: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[Warning, ...]]:
+def to_hu(array: Voxels, name: str) -> tuple[Voxels, tuple[Warning, ...]]:
     """HU values as int16 where that is exact, else float32, and what was corrected or is doubtful about them.
 
     Voxels that are not finite, and padding, become air (-1024). Raises ScanError for a constant volume and for
@@ -157,7 +158,7 @@ def doubts(low: float, high: float) -> tuple[Warning, ...]:
     return tuple(warnings)
 
 
-def _exact(array: NDArray[Any]) -> tuple[NDArray[Any], int, int]:
+def _exact(array: Voxels) -> tuple[Voxels, int, int]:
     """The array as int16 if nothing is lost, else as float32; how many voxels were not finite, how many padding."""
     flat = array.ravel(order="K")
     if not np.shares_memory(flat, array):
@@ -170,9 +171,9 @@ def _exact(array: NDArray[Any]) -> tuple[NDArray[Any], int, int]:
     return values.reshape(array.shape, order=order), nonfinite, padded
 
 
-def _narrowed(flat: NDArray[Any]) -> tuple[NDArray[Any], int, int]:
+def _narrowed(flat: Voxels) -> tuple[Voxels, int, int]:
     """`_exact` of a 1-D array, block by block so that each stays in the processor's cache."""
-    result: NDArray[Any] = np.empty(flat.size, dtype=np.int16)
+    result: Voxels = np.empty(flat.size, dtype=np.int16)
     nonfinite = padded = 0
     for start in range(0, flat.size, _BLOCK):
         block, strange = _finite(flat[start : start + _BLOCK])
@@ -189,7 +190,7 @@ def _narrowed(flat: NDArray[Any]) -> tuple[NDArray[Any], int, int]:
     return result, nonfinite, padded
 
 
-def _finite(block: NDArray[Any]) -> tuple[NDArray[Any], int]:
+def _finite(block: Voxels) -> tuple[Voxels, int]:
     """The block with air for what is not finite, and how many voxels that are; floats become float32."""
     if block.dtype.kind in "iu":
         return block.astype(block.dtype.newbyteorder("="), copy=False), 0
@@ -201,7 +202,7 @@ def _finite(block: NDArray[Any]) -> tuple[NDArray[Any], int]:
     return np.where(finite, values, np.float32(AIR_HU)), int(values.size - np.count_nonzero(finite))
 
 
-def _widened(narrow: NDArray[Any], filled: int) -> NDArray[np.float32]:
+def _widened(narrow: Voxels, filled: int) -> NDArray[np.float32]:
     """The array as float32, with its first `filled` values."""
     wide = np.empty(narrow.size, dtype=np.float32)
     wide[:filled] = narrow[:filled]

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hirescam_cli import __version__
-from hirescam_cli.case.record import plain
+from hirescam_cli.case.document import plain
 from hirescam_cli.case.view import CaseView
 from hirescam_cli.geometry import affine as affines
 from hirescam_cli.page.document import document, json_text, script, style
@@ -48,7 +48,7 @@ _SCRIPTS = (
     "keys.js",
     "main.js",
 )
-_STYLES = ("base.css", "page.css", "viewer.css")
+_STYLES = ("base.css", "page.css", "details.css", "viewer.css", "profile.css")
 
 
 def page_text(view: CaseView) -> str:

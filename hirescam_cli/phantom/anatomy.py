@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
+from hirescam_cli.geometry.types import Voxels
 from hirescam_cli.phantom.render import Ellipsoid, Point, Tube
 
 _CAVITY_POWER = 2.3
@@ -66,12 +66,12 @@ class Anatomy:
         wall = SHELL_MM + self.muscle_mm + self.fat_mm
         return self.cavity_a + wall, self.cavity_b + wall
 
-    def taper(self, z: Any) -> Any:
+    def taper(self, z: Voxels | float) -> Voxels:
         """Scale of the body's outline at height z: it narrows towards the neck."""
         t = np.clip((z - 95.0) / 90.0, 0.0, 1.0)
-        return 1.0 - 0.22 * t * t * (3.0 - 2.0 * t)
+        return np.asarray(1.0 - 0.22 * t * t * (3.0 - 2.0 * t))
 
-    def body_depth(self, x: Any, y: Any, z: Any, inset_mm: float = 0.0) -> Any:
+    def body_depth(self, x: Voxels, y: Voxels, z: Voxels, inset_mm: float = 0.0) -> Voxels:
         """Signed depth below the skin (or `inset_mm` below it)."""
         a, b = (half - inset_mm for half in self.body)
         plane = np.sqrt((np.abs(x) / a) ** _BODY_POWER + (np.abs(y + 4.0) / b) ** _BODY_POWER)
@@ -83,7 +83,7 @@ class Anatomy:
         rest = max(0.0, 1.0 - (abs(x) / a) ** _BODY_POWER)
         return float(b * rest ** (1.0 / _BODY_POWER)) - 4.0
 
-    def cavity_depth(self, x: Any, y: Any, z: Any) -> Any:
+    def cavity_depth(self, x: Voxels, y: Voxels, z: Voxels) -> Voxels:
         """Signed depth in mm below the inner wall of the rib cage, which closes as a dome at the apex."""
         plane = np.sqrt(
             (np.abs(x) / self.cavity_a) ** _CAVITY_POWER + (np.abs(y) / self.cavity_b) ** _CAVITY_POWER
@@ -95,7 +95,7 @@ class Anatomy:
         )
         return np.minimum(depth, self.apex_z - z)
 
-    def mediastinum_depth(self, x: Any, y: Any, z: Any) -> Any:
+    def mediastinum_depth(self, x: Voxels, y: Voxels, z: Voxels) -> Voxels:
         """Signed depth in mm inside the space between the lungs (without the heart)."""
         height = np.clip((z - 40.0) / 50.0, 0.0, 1.0)
         half = self.mediastinum_mm * (0.34 + 0.66 * np.exp(-(((y + 14.0) / 46.0) ** 2))) + 4.0 * height
@@ -103,7 +103,7 @@ class Anatomy:
         half = np.maximum(half, behind * (self.spine_mm + 3.0))
         return half - np.abs(x - self.mediastinum_x)
 
-    def dome(self, x: Any, y: Any) -> Any:
+    def dome(self, x: Voxels, y: Voxels) -> Voxels:
         """Height of the diaphragm under (x, y): a dome on each side."""
         right, left = self.dome_z
         a, b = self.cavity_a, self.cavity_b
@@ -112,10 +112,10 @@ class Anatomy:
         surface_left = left - ((x + 0.52 * a) / (0.5 * a)) ** 2 * 26.0 - back
         return np.maximum(surface_right, surface_left)
 
-    def lung_depth(self, x: Any, y: Any, z: Any) -> Any:
+    def lung_depth(self, x: Voxels, y: Voxels, z: Voxels) -> Voxels:
         """Signed depth in mm inside the lungs, the heart left out."""
         sides = np.minimum(self.cavity_depth(x, y, z), -self.mediastinum_depth(x, y, z))
-        return np.minimum(sides, z - self.dome(x, y))
+        return np.asarray(np.minimum(sides, z - self.dome(x, y)))
 
     def heart(self) -> Ellipsoid:
         """The heart's muscle and chambers; its long axis points to the left, the front and the feet."""

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from itertools import permutations, product
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hirescam_cli.geometry import affine as affines
+from hirescam_cli.geometry.types import Voxels
 from hirescam_cli.phantom.generate import Phantom, make_phantom
 from hirescam_cli.phantom.lesions import FINDINGS
 from hirescam_cli.prepare import ModelInput, prepare, radchest
@@ -178,8 +178,8 @@ def _examples(seeds: range, workers: int) -> Iterator[Example]:
         yield from pool.map(make_example, seeds, chunksize=2)
 
 
-def to_cells(ml: NDArray[Any], cells: int) -> NDArray[Any]:
+def to_cells(ml: Voxels, cells: int) -> Voxels:
     """Sum bins [..., BINS, BINS] to the `cells` x `cells` of the stretch placement."""
     block = BINS // cells
-    result: NDArray[Any] = ml.reshape(*ml.shape[:-2], cells, block, cells, block).sum(axis=(-3, -1))
+    result: Voxels = ml.reshape(*ml.shape[:-2], cells, block, cells, block).sum(axis=(-3, -1))
     return result

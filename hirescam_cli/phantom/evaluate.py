@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from hirescam_cli.explain.engine import Engine
 from hirescam_cli.explain.feed import Feed
 from hirescam_cli.geometry import affine as affines
+from hirescam_cli.geometry.types import Voxels
 from hirescam_cli.model.load import LoadedModel, load_model
 from hirescam_cli.model.spec import load_spec
 from hirescam_cli.phantom.data import varied_phantom
@@ -133,7 +134,7 @@ def summarise(model: LoadedModel, outcomes: Sequence[Outcome]) -> list[dict[str,
     return rows
 
 
-def _mean(values: NDArray[Any]) -> float | None:
+def _mean(values: Voxels) -> float | None:
     return float(values.mean()) if values.size else None
 
 
@@ -171,13 +172,13 @@ def evaluate(model_name: str, first_seed: int, scans: int, workers: int) -> dict
     }
 
 
-def table(result: dict[str, Any]) -> str:
+def table(rows: Sequence[dict[str, Any]]) -> str:
     """The figures as a Markdown table."""
     lines = [
         "| label | scans with it | AUROC | sensitivity | specificity | HiResCAM near | Grad-CAM near | blind |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for row in result["labels"]:
+    for row in rows:
         cells = [row["label"], str(row["present"])]
         cells += [_cell(row["auroc"], "{:.3f}")]
         cells += [_cell(row[key], "{:.0%}") for key in ("sensitivity", "specificity")]
@@ -204,7 +205,7 @@ def main() -> None:
     result = evaluate(args.model, args.first_seed, args.scans, args.workers)
     if args.json is not None:
         args.json.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    print(table(result))
+    print(table(result["labels"]))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from hirescam_cli.geometry import Affine, Grid
 from hirescam_cli.geometry import affine as affines
 from hirescam_cli.geometry import grid as grids
+from hirescam_cli.geometry.types import Voxels
 from hirescam_cli.phantom.anatomy import Anatomy, draw_anatomy
 from hirescam_cli.phantom.lesions import FINDINGS, Lesion
 from hirescam_cli.phantom.organs import (
@@ -124,7 +124,7 @@ def _axes(
     patient: _Patient,
     spacing_mm: tuple[float, float, float],
     shape: tuple[int, int, int] | None,
-) -> tuple[tuple[Any, Any, Any], tuple[float, float, float]]:
+) -> tuple[tuple[Voxels, Voxels, Voxels], tuple[float, float, float]]:
     """Coordinates x, y, z in the phantom's frame, and the world point of the first voxel."""
     body_a, _ = patient.anatomy.body
     field_mm = 2.0 * body_a + float(rng.uniform(4.0, 40.0))
@@ -141,7 +141,7 @@ def _axes(
 
 
 def _render(
-    patient: _Patient, axes: tuple[Any, Any, Any], edge_mm: float
+    patient: _Patient, axes: tuple[Voxels, Voxels, Voxels], edge_mm: float
 ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.bool_]]]:
     """HU [z, y, x] without noise, and the masks."""
     x, y, z = axes
@@ -221,5 +221,5 @@ def _truths(
     return tuple(truths)
 
 
-def _triple(values: Any) -> tuple[float, float, float]:
+def _triple(values: Voxels) -> tuple[float, float, float]:
     return (round(float(values[0]), 2), round(float(values[1]), 2), round(float(values[2]), 2))

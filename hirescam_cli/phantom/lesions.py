@@ -6,10 +6,11 @@ Names are those of RAD-ChestCT's labels. Frame and units as in `phantom.anatomy`
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
+from hirescam_cli.geometry.types import Voxels
 from hirescam_cli.phantom.anatomy import Anatomy
 from hirescam_cli.phantom.organs import FAT_HU, FLUID_HU, ripple
 from hirescam_cli.phantom.render import (
@@ -106,7 +107,7 @@ class Effusion:
     front_y: float
     centre: Point | None = None
 
-    def thickness(self, x: Any, y: Any, z: Any, anatomy: Anatomy) -> Any:
+    def thickness(self, x: Voxels, y: Voxels, z: Voxels, anatomy: Anatomy) -> Voxels:
         """Thickness in mm of the layer of fluid along the wall, at the height and depth of (y, z)."""
         back = np.clip((self.front_y - y) / 55.0, 0.0, 1.0)
         low = np.clip((self.top_z - z) / 70.0, 0.0, 1.0)
@@ -132,7 +133,7 @@ class Pneumothorax:
     low_z: float
     centre: Point | None = None
 
-    def thickness(self, x: Any, y: Any, z: Any, anatomy: Anatomy) -> Any:
+    def thickness(self, x: Voxels, y: Voxels, z: Voxels, anatomy: Anatomy) -> Voxels:
         """Thickness in mm of the layer of air along the wall."""
         front = np.clip((y - self.back_y) / 45.0, 0.0, 1.0) * np.clip((z - self.low_z) / 50.0, 0.0, 1.0)
         apex = np.clip((z - anatomy.apex_z + 62.0) / 40.0, 0.0, 1.0)
@@ -173,7 +174,7 @@ class Device:
             box, axes = found
             outside = (slab.hu[box] < -400.0) & (slab.lung[box] < 0.05)
             slab.paint(box, slab.share(pocket.depth(*axes)) * outside, FAT_HU)
-            square: Any = 0.0
+            square: Voxels | float = 0.0
             for direction, half in zip(self.turn, self.half_mm, strict=True):
                 along = sum(d * (axis - c) for d, axis, c in zip(direction, axes, self.centre, strict=True))
                 square = square + (along / half) ** 4

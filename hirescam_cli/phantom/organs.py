@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from hirescam_cli.geometry.types import Voxels
 from hirescam_cli.phantom.anatomy import SHELL_MM, Anatomy
 from hirescam_cli.phantom.render import AIR_HU, Ellipsoid, Point, Slab, Tube, Values, paint_shape, polyline
 
@@ -14,12 +14,12 @@ FAT_HU, MUSCLE_HU, FLUID_HU = -100.0, 52.0, 11.0
 _ALL = (slice(None), slice(None), slice(None))
 
 
-def ripple(anatomy: Anatomy, x: Any, y: Any, z: Any, wave_mm: float, which: int = 0) -> Any:
+def ripple(anatomy: Anatomy, x: Voxels, y: Voxels, z: Voxels, wave_mm: float, which: int = 0) -> Voxels:
     """A smooth random texture of zero mean and amplitude about 1, the sum of two products of waves."""
     p = anatomy.ripple[6 * which : 6 * which + 6]
     k = 2.0 * np.pi / wave_mm
     first = np.sin(k * x + p[0]) * np.sin(0.9 * k * y + p[1]) * np.sin(1.1 * k * z + p[2])
-    return first + np.sin(0.6 * k * (x + 0.5 * y) + p[3]) * np.sin(0.5 * k * (z - 0.4 * y) + p[4])
+    return np.asarray(first + np.sin(0.6 * k * (x + 0.5 * y) + p[3]) * np.sin(0.5 * k * (z - 0.4 * y) + p[4]))
 
 
 def paint_body(slab: Slab, anatomy: Anatomy) -> None:
@@ -223,7 +223,7 @@ def grow_vessels(rng: np.random.Generator, anatomy: Anatomy, ends: int = 85) -> 
     return VesselTree(np.asarray(segments, dtype=np.float32))
 
 
-def _points_in_lung(rng: np.random.Generator, anatomy: Anatomy, side: float, count: int) -> Any:
+def _points_in_lung(rng: np.random.Generator, anatomy: Anatomy, side: float, count: int) -> Voxels:
     low = np.array([-anatomy.cavity_a, -anatomy.cavity_b, -140.0])
     high = np.array([anatomy.cavity_a, anatomy.cavity_b, anatomy.apex_z])
     points = rng.uniform(low, high, size=(count * 14, 3))

@@ -8,11 +8,11 @@ HU window; positions (z, y, x) are in slices and pixels.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hirescam_cli.geometry.types import Voxels
 from hirescam_cli.phantom.data import BIN_PX, BINS, SIDE, SPACING_MM, WINDOW_HU
 
 RADIUS_MM = (5.5, 13.5)
@@ -105,9 +105,9 @@ def paste(window: NDArray[np.uint8], nodule: Nodule, centre: Position) -> NDArra
     return ml
 
 
-def _depth(nodule: Nodule, axes: list[NDArray[np.float32]]) -> Any:
+def _depth(nodule: Nodule, axes: list[NDArray[np.float32]]) -> Voxels:
     """Signed depth in mm below the surface, as `phantom.render` has it for ellipsoids together."""
-    depth: Any = -np.inf
+    depth: Voxels = np.array(-np.inf)
     for cz, cy, cx, *radii in nodule.blobs.astype(np.float32):
         parts = [((axis - c) / r) ** 2 for axis, c, r in zip(axes, (cz, cy, cx), radii, strict=True)]
         square = parts[0][:, None, None] + parts[1][None, :, None] + parts[2][None, None, :]

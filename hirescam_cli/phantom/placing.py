@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from hirescam_cli.geometry.types import Voxels
 from hirescam_cli.phantom.anatomy import Anatomy
 from hirescam_cli.phantom.lesions import (
     FINDINGS,
@@ -123,7 +123,7 @@ def _place(
     return point
 
 
-def _direction(rng: np.random.Generator) -> Any:
+def _direction(rng: np.random.Generator) -> Voxels:
     v = rng.normal(size=3)
     return v / np.linalg.norm(v)
 
@@ -188,7 +188,7 @@ def _consolidation(
     return Consolidation("consolidation", centre, outline, tuple(bronchi), hu, wave)
 
 
-def _point(values: Any) -> Point:
+def _point(values: Voxels) -> Point:
     return (float(values[0]), float(values[1]), float(values[2]))
 
 

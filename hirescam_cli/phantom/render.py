@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from hirescam_cli.geometry.types import Voxels
 
 Values = NDArray[np.float32]
 Point = tuple[float, float, float]
@@ -58,13 +59,13 @@ class Slab:
         i, j, k = ranges
         return (k, j, i), (self.x[None, None, i], self.y[None, j, None], self.z[k, None, None])
 
-    def share(self, depth: Any, edge_mm: float | None = None) -> Values:
+    def share(self, depth: Voxels | float, edge_mm: float | None = None) -> Values:
         """Share of each voxel inside a shape of signed `depth` in mm (positive inside)."""
         share: Values = np.asarray(depth, dtype=np.float32) * np.float32(1.0 / (edge_mm or self.edge_mm))
         share += np.float32(0.5)
         return np.clip(share, 0.0, 1.0, out=share)
 
-    def paint(self, box: Box, share: Values, hu: Any, *, label: str | None = None) -> None:
+    def paint(self, box: Box, share: Values, hu: Voxels | float, *, label: str | None = None) -> None:
         """Let a shape take its share of the voxels: it displaces what was there, lung included."""
         view = self.hu[box]
         view += share * (hu - view)
@@ -72,7 +73,7 @@ class Slab:
         if label is not None:
             self.mark(label, box, share > 0.5)
 
-    def paint_in_lung(self, box: Box, share: Values, hu: Any, *, label: str | None = None) -> None:
+    def paint_in_lung(self, box: Box, share: Values, hu: Voxels | float, *, label: str | None = None) -> None:
         """As `paint`, but only where lung is."""
         self.paint(box, share * self.lung[box], hu, label=label)
 
@@ -102,7 +103,7 @@ class Ellipsoid:
         half = np.sqrt(((turn * np.asarray(self.radii)[:, None]) ** 2).sum(axis=0))
         return list(np.asarray(self.centre) - half), list(np.asarray(self.centre) + half)
 
-    def depth(self, x: Any, y: Any, z: Any) -> Any:
+    def depth(self, x: Voxels, y: Voxels, z: Voxels) -> Voxels:
         """Approximate signed depth in mm: (1 - normalised radius) times the smallest half axis."""
         x, y, z = x - self.centre[0], y - self.centre[1], z - self.centre[2]
         a, b, c = self.radii
@@ -132,7 +133,7 @@ class Tube:
         high = [max(a, b) + widest for a, b in zip(self.start, self.stop, strict=True)]
         return low, high
 
-    def depth(self, x: Any, y: Any, z: Any) -> Any:
+    def depth(self, x: Voxels, y: Voxels, z: Voxels) -> Voxels:
         """Signed depth in mm below the tube's surface."""
         dx, dy, dz = (b - a for a, b in zip(self.start, self.stop, strict=True))
         x, y, z = x - self.start[0], y - self.start[1], z - self.start[2]
@@ -149,7 +150,7 @@ Shape = Ellipsoid | Tube
 def paint_shape(
     slab: Slab,
     shape: Shape,
-    hu: Any,
+    hu: Voxels | float,
     *,
     label: str | None = None,
     in_lung: bool = False,
@@ -164,7 +165,7 @@ def paint_shape(
     (slab.paint_in_lung if in_lung else slab.paint)(box, share, hu, label=label)
 
 
-def union_depth(shapes: Sequence[Shape], axes: Axes) -> Any:
+def union_depth(shapes: Sequence[Shape], axes: Axes) -> Voxels:
     """Signed depth below the surface of several shapes together."""
     depth = shapes[0].depth(*axes)
     for shape in shapes[1:]:

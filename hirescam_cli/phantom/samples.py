@@ -14,23 +14,22 @@ import json
 import shutil
 import uuid
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
-from numpy.typing import NDArray
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from hirescam_cli.geometry import Affine
 from hirescam_cli.geometry import affine as affines
+from hirescam_cli.geometry.types import Voxels
 from hirescam_cli.phantom.generate import Phantom, make_phantom
 from hirescam_cli.resources import sample_path
 
 NIFTI_SEED, NIFTI_FINDINGS = 2026, ("nodule", "mass", "pleural_effusion", "pacemaker_or_defib")
 SERIES_SEED, SERIES_FINDINGS = 2027, ("consolidation", "cardiomegaly")
 
-_TAGS: dict[str, Any] = {
+_TAGS: dict[str, object] = {
     "ImageType": ["DERIVED", "SECONDARY", "AXIAL"],
     "SOPClassUID": CTImageStorage,
     "StudyDate": "20260101",
@@ -81,7 +80,7 @@ def series_phantom() -> Phantom:
     )
 
 
-def write_nifti(path: Path, array_ijk: NDArray[Any], affine_ras: Affine) -> None:
+def write_nifti(path: Path, array_ijk: Voxels, affine_ras: Affine) -> None:
     """A `.nii.gz` with sform and qform coded 1, in mm, without time stamp or name in its gzip header."""
     image = nib.Nifti1Image(np.asarray(array_ijk), affine_ras)
     image.set_sform(affine_ras, code=1)
@@ -100,7 +99,7 @@ def write_masks(folder: Path, phantom: Phantom) -> None:
         write_nifti(folder / f"{label}.nii.gz", mask.astype(np.uint8), phantom.volume.affine_ras)
 
 
-def truth(phantom: Phantom) -> dict[str, Any]:
+def truth(phantom: Phantom) -> dict[str, object]:
     """What is true of a phantom, ready for JSON. World coordinates are RAS mm."""
     return {
         "seed": phantom.seed,
@@ -148,7 +147,7 @@ def _slice(phantom: Phantom, name: str, k: int, affine_lps: Affine) -> FileDatas
     meta.ImplementationClassUID = _uid(phantom, "implementation")
     dataset = FileDataset(name, {}, file_meta=meta, preamble=b"\0" * 128)
     position = affines.apply(affine_lps, (0, 0, k))
-    values: dict[str, Any] = _TAGS | {
+    values: dict[str, object] = _TAGS | {
         "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
         "SliceThickness": f"{dz:g}",
         "StudyInstanceUID": _uid(phantom, "study"),

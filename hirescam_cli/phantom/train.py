@@ -39,6 +39,7 @@ from hirescam_cli.model.architectures.axialnet import AxialNet
 from hirescam_cli.phantom.data import SIDE, SLICES, SUBTRACT, Cache, build_cache
 from hirescam_cli.phantom.lesions import FINDINGS
 from hirescam_cli.phantom.sampling import GROUP, Sampler, paste_scan, scan_targets
+from hirescam_cli.phantom.scan_head import ScanHead, bias_of, calibrate, head_maps, scan_loss
 
 TRUNK_WIDTH = 16
 HEAD_CHANNELS = (64, 64, 48, 48)
@@ -76,13 +77,6 @@ def network_values(window: NDArray[np.uint8]) -> Tensor:
     """Network values of windows [n, 3, side, side] in 255 steps, channels last."""
     values = torch.from_numpy(window).to(torch.float32, memory_format=torch.channels_last)
     return values.div_(255.0).sub_(SUBTRACT)
-
-
-def head_maps(network: AxialNet, features: Tensor) -> Tensor:
-    """HiResCAM maps of slice scores [n, labels, 6, 6] from the trunk's features: they sum to score minus bias."""
-    with torch.autocast("cpu", torch.bfloat16):
-        activations = network.conv2d(features)
-    return torch.einsum("ncyx,lcyx->nlyx", activations.float(), network.fc.weight)
 
 
 def group_loss(maps: Tensor, bias: Tensor, group: Tensor, cells: Tensor) -> Tensor:
@@ -125,7 +119,7 @@ def train_groups(network: AxialNet, sampler: Sampler, schedule: Schedule, steps:
             with torch.autocast("cpu", torch.bfloat16):
                 features = network.features(values)
             maps = head_maps(network, features)
-            loss = group_loss(maps, _bias(network), group, cells)
+            loss = group_loss(maps, bias_of(network), group, cells)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(network.parameters(), 5.0)
@@ -136,12 +130,6 @@ def train_groups(network: AxialNet, sampler: Sampler, schedule: Schedule, steps:
                 log(
                     f"groups: step {step + 1}, loss {np.mean(losses[-100:]):.3f}, {time.monotonic() - started:.0f} s"
                 )
-
-
-def _bias(network: AxialNet) -> Tensor:
-    bias = network.fc.bias
-    assert bias is not None
-    return bias
 
 
 @torch.no_grad()
@@ -165,33 +153,6 @@ def scan_features(
         with torch.autocast("cpu", torch.bfloat16):
             out.append(network.features(network_values(window)).to(torch.bfloat16))
     return torch.stack(out)
-
-
-class ScanHead(nn.Module):
-    """The head with a scale and an offset per label on the mean over groups; both fold into `fc`."""
-
-    def __init__(self, network: AxialNet) -> None:
-        super().__init__()
-        self.network = network
-        self.log_scale = nn.Parameter(torch.full((len(FINDINGS),), 2.0))
-        self.offset = nn.Parameter(torch.full((len(FINDINGS),), -3.0))
-
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits [scans, labels] and maps [scans * groups, labels, 6, 6] of features [scans, groups, ...]."""
-        maps = head_maps(self.network, features.flatten(0, 1))
-        evidence = maps.sum(dim=(2, 3)).reshape(len(features), -1, len(FINDINGS)).mean(dim=1)
-        return self.log_scale.exp() * evidence + self.offset, maps
-
-    @torch.no_grad()
-    def fold(self) -> None:
-        """Write scale and offset into the fully connected layer."""
-        self.network.fc.weight.mul_(self.log_scale.exp()[:, None, None, None])
-        _bias(self.network).copy_(self.offset)
-
-
-def scan_loss(head: ScanHead, features: Tensor, present: Tensor) -> Tensor:
-    """Cross-entropy of whole scans, the mean over scans and labels."""
-    return F.binary_cross_entropy_with_logits(head(features)[0], present.float())
 
 
 def _pasted_scans(
@@ -242,7 +203,7 @@ def train_scans(
             aims = scan_targets(cache, scans, sampler.largest, offset, pasted)
             group, cells = (torch.from_numpy(t) for t in aims)
             loss = F.binary_cross_entropy_with_logits(logits, present[torch.from_numpy(scans)].float())
-            loss = schedule.scan_weight * loss + group_loss(maps, _bias(network), group, cells)
+            loss = schedule.scan_weight * loss + group_loss(maps, bias_of(network), group, cells)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(slow, 5.0)
@@ -252,27 +213,6 @@ def train_scans(
             check = scan_loss(head, held_back, torch.from_numpy(cache.present[count:]))
         log(f"scans: epoch {epoch + 1}, held back {check.item():.3f}, {time.monotonic() - started:.0f} s")
     return head
-
-
-def calibrate(head: ScanHead, held_back: Tensor, present: Tensor) -> None:
-    """Phase 3: scale and offset per label by logistic regression on held-back scans, pulled to the old ones."""
-    with torch.no_grad():
-        logits = head(held_back)[0]
-    target = present.float()
-    change = torch.zeros(2, len(FINDINGS), requires_grad=True)
-    optimizer = torch.optim.LBFGS([change], max_iter=200, line_search_fn="strong_wolfe")
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        moved = change[0].exp() * logits + change[1]
-        loss = F.binary_cross_entropy_with_logits(moved, target, reduction="sum") + 0.5 * (change**2).sum()
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss
-
-    optimizer.step(closure)  # type: ignore[no-untyped-call]
-    with torch.no_grad():
-        head.offset.mul_(change[0].exp()).add_(change[1])
-        head.log_scale.add_(change[0])
 
 
 def train(
@@ -292,7 +232,7 @@ def train(
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     sampler = Sampler(cache, schedule.seed, count)
     with torch.no_grad():
-        _bias(network).fill_(-_THETA)
+        bias_of(network).fill_(-_THETA)
     if first_phase is not None and first_phase.is_file():
         network.load_state_dict(torch.load(first_phase, weights_only=True))
     else:

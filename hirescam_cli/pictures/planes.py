@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from hirescam_cli.geometry import Affine, Grid
 from hirescam_cli.geometry import affine as affines
 from hirescam_cli.geometry.resample import aligned_axes, resample_linear
+from hirescam_cli.geometry.types import Voxels
 
 PlaneName = Literal["axial", "coronal", "sagittal"]
 PLANES: tuple[PlaneName, ...] = ("axial", "coronal", "sagittal")
@@ -121,9 +122,7 @@ def covered(shape: Sequence[int], affine_ras: Affine, plane: Frame) -> NDArray[n
     return result
 
 
-def sample(
-    array: NDArray[Any], affine_ras: Affine, plane: Frame, *, smooth: bool = True
-) -> NDArray[np.float32]:
+def sample(array: Voxels, affine_ras: Affine, plane: Frame, *, smooth: bool = True) -> NDArray[np.float32]:
     """Values [rows, columns] of a 3-D array at the plane's pixel centres; 0 outside its cells.
 
     `smooth`: linear between cell centres (the rule of `geometry.resample`), else the cell's value.
@@ -150,7 +149,7 @@ def _positions(affine_ras: Affine, plane: Frame) -> list[NDArray[np.float64]]:
     return [index[axis, 3] + index[axis, 0] * rows + index[axis, 1] * columns for axis in range(3)]
 
 
-def _aligned(array: NDArray[Any], index_affine: Affine, shape: tuple[int, int]) -> NDArray[np.float32]:
+def _aligned(array: Voxels, index_affine: Affine, shape: tuple[int, int]) -> NDArray[np.float32]:
     """`resample_linear` for one plane along an array's first two axes: two taps an axis, on two slices."""
     rows = _taps(array.shape[0], index_affine[0, 3] + index_affine[0, 0] * np.arange(shape[0]))
     columns = _taps(array.shape[1], index_affine[1, 3] + index_affine[1, 1] * np.arange(shape[1]))

@@ -10,8 +10,9 @@ import msgspec
 import numpy as np
 
 from hirescam_cli.case import evidence
+from hirescam_cli.case.document import dump
 from hirescam_cli.case.publish import SUMMARY
-from hirescam_cli.case.record import Case, CaseError, FailedCase, dump
+from hirescam_cli.case.record import Case, CaseError, FailedCase
 from hirescam_cli.case.view import CaseView
 from hirescam_cli.errors import HirescamError
 from hirescam_cli.io import read

@@ -19,7 +19,8 @@ from hirescam_cli.batch.events import CaseFinished, Event, Failure, Heartbeat, N
 from hirescam_cli.batch.index import OutOfTimeError, guarded, write_index
 from hirescam_cli.batch.progress import duration, reporter
 from hirescam_cli.batch.transfer import pack, unpack
-from hirescam_cli.case.record import CaseError, FailedCase, MapEvidence, Peak, dump
+from hirescam_cli.case.document import dump
+from hirescam_cli.case.record import CaseError, FailedCase, MapEvidence, Peak
 from hirescam_cli.errors import OutputCreateError, UsageError
 from hirescam_cli.io.scan import Ignored
 from hirescam_cli.warning import Warning

@@ -16,7 +16,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from hirescam_cli.case import record
+from hirescam_cli.case import document as document_of
+from hirescam_cli.case.publish import SUMMARY
 from hirescam_cli.case.record import Agreement, Case, FailedCase, Label
 from hirescam_cli.errors import ScanError
 from hirescam_cli.explain.explanation import Explanation
@@ -93,7 +94,7 @@ def _written() -> tuple[str, str]:
         write_case(folder / "case", session.facts, prepared, explain_prepared(session, prepared), settings)
         error = ScanError("x.nii is truncated.", hint="Copy it again.", code="nifti-truncated")
         write_failure(folder / "failed", "x", "2026-01-02T03:04:05+00:00", error, settings, session.facts)
-        ok, bad = ((folder / kind / record.FILE_NAME).read_text() for kind in ("case", "failed"))
+        ok, bad = ((folder / kind / SUMMARY).read_text() for kind in ("case", "failed"))
         return ok, bad
 
 
@@ -110,9 +111,9 @@ def failed() -> dict[str, Any]:
 
 
 def validator() -> jsonschema.Draft202012Validator:
-    jsonschema.Draft202012Validator.check_schema(record.schema())
+    jsonschema.Draft202012Validator.check_schema(document_of.schema())
     return jsonschema.Draft202012Validator(
-        record.schema(), format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER
+        document_of.schema(), format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER
     )
 
 
@@ -123,23 +124,23 @@ def test_what_a_run_writes_satisfies_the_schema(document: Callable[[], dict[str,
 
 def test_a_run_writes_every_key_of_the_schema_and_no_other() -> None:
     for name, document in (("Case", finished()), ("FailedCase", failed())):
-        definition = record.schema()["$defs"][name]  # type: ignore[index]
+        definition = document_of.schema()["$defs"][name]  # type: ignore[index]
         assert set(document) == set(definition["required"]) == set(definition["properties"])
         assert definition["additionalProperties"] is False
 
 
 def test_the_schema_that_ships_is_the_one_of_the_records() -> None:
     text = resources.files("hirescam_cli.case").joinpath("summary.schema.json").read_text(encoding="utf-8")
-    assert json.loads(text) == record.schema(), "write it again: python -m hirescam_cli.case"
+    assert json.loads(text) == document_of.schema(), "write it again: python -m hirescam_cli.case"
 
 
 def test_a_record_is_its_json_and_back() -> None:
     for text in _written():
-        case = record.load(text.encode())
-        assert record.dump(case).decode() == text
-        assert record.load(record.dump(case)) == case
-    assert isinstance(record.load(_written()[0].encode()), Case)
-    assert isinstance(record.load(_written()[1].encode()), FailedCase)
+        case = document_of.load(text.encode())
+        assert document_of.dump(case).decode() == text
+        assert document_of.load(document_of.dump(case)) == case
+    assert isinstance(document_of.load(_written()[0].encode()), Case)
+    assert isinstance(document_of.load(_written()[1].encode()), FailedCase)
 
 
 FAULTS: list[tuple[str, dict[str, Any]]] = [
@@ -166,7 +167,7 @@ def test_the_schema_refuses_documents_that_contradict_themselves(kind: str, chan
     with pytest.raises(jsonschema.ValidationError):
         validator().validate(document)
     with pytest.raises(ValueError):
-        record.load(json.dumps(document).encode())
+        document_of.load(json.dumps(document).encode())
 
 
 @pytest.mark.parametrize("key", sorted(Case.__struct_fields__))
@@ -179,14 +180,14 @@ def test_every_key_is_required(key: str) -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_numbers_that_json_does_not_know_are_never_written(value: float) -> None:
-    case = record.load(_written()[0].encode())
+    case = document_of.load(_written()[0].encode())
     labels = (msgspec.structs.replace(case.labels[0], logit=value), *case.labels[1:])
     with pytest.raises(ValueError, match="JSON"):
-        record.dump(msgspec.structs.replace(case, labels=labels))
+        document_of.dump(msgspec.structs.replace(case, labels=labels))
 
 
 def test_what_was_read() -> None:
-    assert record.plain(assemble.input_of(VOLUME, "uids")) == {
+    assert document_of.plain(assemble.input_of(VOLUME, "uids")) == {
         "kind": "dicom", "fingerprint": HASH, "volume": 0, "shape": [3, 4, 5], "spacing_mm": [0.7, 0.8, 2.5],
         "affine": [[-0.7, 0, 0, 1], [0, -0.8, 0, 2], [0, 0, 2.5, 3], [0, 0, 0, 1]],
         "orientation": "LPS", "series_uid": "1.2.3", "hu_min": -20.0, "hu_max": 39.0,
@@ -257,7 +258,7 @@ def test_a_failure_says_why_and_holds_nothing_else() -> None:
 
 
 def test_the_file_is_utf_8_and_reads_back() -> None:
-    case = record.load(_written()[0].encode())
+    case = document_of.load(_written()[0].encode())
     told = msgspec.structs.replace(case, warnings=(Warning("höhle", "ein Satz."),))
-    assert "höhle".encode() in record.dump(told)
-    assert record.load(record.dump(told)) == told
+    assert "höhle".encode() in document_of.dump(told)
+    assert document_of.load(document_of.dump(told)) == told

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from hirescam_cli.case.record import schema
+from hirescam_cli.case.document import schema
 from tests.batch.world import make_model, make_scan, make_scans
 from tests.cli.command import hirescam
 

@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from hirescam_cli.case.record import schema
+from hirescam_cli.case.document import schema
 from tests.batch.world import make_model, make_scan
 from tests.cli.command import hirescam
 

@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 
 from hirescam_cli.batch.lock import output_lock
-from hirescam_cli.case.record import schema
+from hirescam_cli.case.document import schema
 from tests.batch.world import leftovers, make_model, make_scan, make_scans
 from tests.cli.command import hirescam
 

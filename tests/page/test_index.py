@@ -12,8 +12,9 @@ import msgspec
 import pytest
 from PIL import Image
 
+from hirescam_cli.case.document import dump
 from hirescam_cli.case.listing import Listed, iter_cases
-from hirescam_cli.case.record import CaseError, FailedCase, Output, dump
+from hirescam_cli.case.record import CaseError, FailedCase, Output
 from hirescam_cli.page.index import FINDINGS, index_text
 from hirescam_cli.warning import Warning
 from tests.page.browser import Browser, chromium

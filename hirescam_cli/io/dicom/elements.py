@@ -22,6 +22,7 @@ from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag, Tag
 
 from hirescam_cli.errors import ScanError
+from hirescam_cli.io.dicom import tags
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
@@ -80,8 +81,8 @@ class Parsed:
     pixels: PixelElement | None
 
 
-def parse(stream: IO[bytes], tags: Sequence[int]) -> Parsed:
-    """Parse the elements `tags` of a DICOM file, a seekable stream at its beginning, up to its pixels.
+def parse(stream: IO[bytes], wanted: Sequence[int]) -> Parsed:
+    """Parse the elements `wanted` of a DICOM file, a seekable stream at its beginning, up to its pixels.
 
     The stream may hold only the beginning of a file: `pixels` is None where they were not reached. Call it
     within `silence.quiet`. Raises ScanError "dicom-broken", without naming the file, for bytes that make no data set.
@@ -93,10 +94,10 @@ def parse(stream: IO[bytes], tags: Sequence[int]) -> Parsed:
             stream = io.BytesIO(_inflate(stream))
         stream.seek(0)
         dataset = pydicom.dcmread(
-            stream, stop_before_pixels=True, force=True, specific_tags=[_tag(tag) for tag in tags]
+            stream, stop_before_pixels=True, force=True, specific_tags=[_tag(tag) for tag in wanted]
         )
         found = Elements(dataset)
-        syntax = text(found.meta, 0x00020010) if deflated_from is None else DEFLATED
+        syntax = text(found.meta, tags.TRANSFER_SYNTAX_UID) if deflated_from is None else DEFLATED
         implicit, little = dataset.original_encoding
         big_endian = syntax == BIG_ENDIAN or (syntax is None and little is False)
         pixels = _pixel_element(stream, bool(implicit), big_endian)
@@ -110,12 +111,12 @@ def parse(stream: IO[bytes], tags: Sequence[int]) -> Parsed:
     return Parsed(found, stream, syntax, pixels)
 
 
-def beginning(head: bytes, tags: Sequence[int]) -> Elements | None:
-    """The elements `tags`, ascending, of the first bytes of a file, which may end anywhere behind the last of them.
+def beginning(head: bytes, wanted: Sequence[int]) -> Elements | None:
+    """The elements `wanted`, ascending, of the first bytes of a file, which may end anywhere behind the last of them.
 
     None where nothing can be told: deflated or damaged files. Call it within `silence.quiet`.
     """
-    last = _tag(tags[-1])
+    last = _tag(wanted[-1])
     try:
         if _deflated_from(head[:_META_BYTES]) is not None:
             return None

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hirescam_cli.errors import ScanError
-from hirescam_cli.io.dicom import elements
+from hirescam_cli.io.dicom import elements, tags
 from hirescam_cli.io.dicom.elements import Elements, PixelElement
 from hirescam_cli.io.dicom.recognise import looks_like_dicom
 from hirescam_cli.io.dicom.silence import quiet
@@ -29,19 +29,6 @@ PHASE_NAMES = ("temporal position", "acquisition", "cardiac phase", "trigger tim
 
 MAX_FRAMES = 100_000
 _HEAD_BYTES = 1 << 16
-_IDENTITY = (0x00020002, 0x00020010, 0x00080016, 0x00080018, 0x00080060)
-_GROUPS_SHARED, _GROUPS_PER_FRAME = 0x52009229, 0x52009230
-
-# Extended Offset Table and its lengths: where the frames of compressed pixels begin.
-EXTENDED_OFFSETS = (0x7FE00001, 0x7FE00002)
-TAGS = (
-    0x00020000, 0x00020002, 0x00020010, 0x00080008, 0x00080016, 0x00080018, 0x00080032, 0x00080060, 0x00180050,
-    0x00180088, 0x00181060, 0x00181210, 0x0020000D, 0x0020000E, 0x00200012, 0x00200013, 0x00200032, 0x00200037,
-    0x00200052, 0x00200100, 0x00209241, 0x00280002, 0x00280004, 0x00280008, 0x00280010, 0x00280011,
-    0x00280030, 0x00280100, 0x00280101, 0x00280102, 0x00280103, 0x00280120, 0x00280121, 0x00281052,
-    0x00281053, 0x00281054, 0x00283000, _GROUPS_SHARED, _GROUPS_PER_FRAME,
-    *EXTENDED_OFFSETS,
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,49 +116,49 @@ def read_header(reader: SourceReader, source: Source) -> Header | None:
         return None
     whole = len(head) < _HEAD_BYTES
     try:
-        parsed = elements.parse(io.BytesIO(head), TAGS)
+        parsed = elements.parse(io.BytesIO(head), tags.READ)
         whole = whole or parsed.pixels is not None
     except ScanError:
         if whole:
             raise
     if not whole:
         # What is no CT may be large and go on in any way: only its class is looked at, and nothing else judged.
-        identity = elements.beginning(head, _IDENTITY)
+        identity = elements.beginning(head, tags.IDENTITY)
         if identity is not None and not _may_be_ct(identity):
             return header_of(elements.Parsed(identity, io.BytesIO(), None, None), source)
-        parsed = elements.parse(io.BytesIO(reader.read(source)), TAGS)
+        parsed = elements.parse(io.BytesIO(reader.read(source)), tags.READ)
     return header_of(parsed, source)
 
 
 def _may_be_ct(ds: Elements) -> bool:
-    return may_be_ct(elements.text(ds, 0x00080016), elements.text(ds, 0x00080060))
+    return may_be_ct(elements.text(ds, tags.SOP_CLASS_UID), elements.text(ds, tags.MODALITY))
 
 
 def header_of(parsed: elements.Parsed, source: Source) -> Header:
     """The `Header` of a parsed file. Raises ScanError "dicom-broken"."""
     ds = parsed.elements
-    syntax = parsed.transfer_syntax or elements.text(ds, 0x00020010)
-    groups = elements.items(ds, _GROUPS_PER_FRAME) if _may_be_ct(ds) else []
-    count = elements.integer(ds, 0x00280008)
+    syntax = parsed.transfer_syntax or elements.text(ds, tags.TRANSFER_SYNTAX_UID)
+    groups = elements.items(ds, tags.PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE) if _may_be_ct(ds) else []
+    count = elements.integer(ds, tags.NUMBER_OF_FRAMES)
     if groups and count is not None and count != len(groups):
         raise ScanError(f"{count} frames are promised and {len(groups)} described.", code="dicom-broken")
     frames = _frames(ds, groups)
-    media_class = elements.text(ds.meta, 0x00020002)
+    media_class = elements.text(ds.meta, tags.MEDIA_STORAGE_SOP_CLASS_UID)
     return Header(
         source=source,
-        study_uid=elements.text(ds, 0x0020000D),
-        series_uid=elements.text(ds, 0x0020000E),
-        sop_uid=elements.text(ds, 0x00080018),
-        sop_class=elements.text(ds, 0x00080016) or (DIRECTORY if media_class == DIRECTORY else None),
-        modality=elements.text(ds, 0x00080060),
-        image_type=tuple(part.upper() for part in elements.texts(ds, 0x00080008)),
-        frame_of_reference=elements.text(ds, 0x00200052),
+        study_uid=elements.text(ds, tags.STUDY_INSTANCE_UID),
+        series_uid=elements.text(ds, tags.SERIES_INSTANCE_UID),
+        sop_uid=elements.text(ds, tags.SOP_INSTANCE_UID),
+        sop_class=elements.text(ds, tags.SOP_CLASS_UID) or (DIRECTORY if media_class == DIRECTORY else None),
+        modality=elements.text(ds, tags.MODALITY),
+        image_type=tuple(part.upper() for part in elements.texts(ds, tags.IMAGE_TYPE)),
+        frame_of_reference=elements.text(ds, tags.FRAME_OF_REFERENCE_UID),
         transfer_syntax=syntax,
         pixel_format=_pixel_format(ds),
-        number=elements.integer(ds, 0x00200013),
+        number=elements.integer(ds, tags.INSTANCE_NUMBER),
         pixels=parsed.pixels,
         beginning=_beginning(parsed),
-        has_modality_lut=bool(elements.items(ds, 0x00283000)),
+        has_modality_lut=bool(elements.items(ds, tags.MODALITY_LUT_SEQUENCE)),
         multi_frame=bool(groups),
         frame_count=len(frames) if groups else max(1, count or 1),
         frames=frames,
@@ -191,30 +178,30 @@ def _beginning(parsed: elements.Parsed) -> bytes | None:
 
 
 def _pixel_format(ds: Elements) -> PixelFormat | None:
-    rows, columns = elements.integer(ds, 0x00280010), elements.integer(ds, 0x00280011)
-    allocated = elements.integer(ds, 0x00280100)
+    rows, columns = elements.integer(ds, tags.ROWS), elements.integer(ds, tags.COLUMNS)
+    allocated = elements.integer(ds, tags.BITS_ALLOCATED)
     if not rows or not columns or not allocated:
         return None
-    stored = elements.integer(ds, 0x00280101) or allocated
-    high = elements.integer(ds, 0x00280102)
+    stored = elements.integer(ds, tags.BITS_STORED) or allocated
+    high = elements.integer(ds, tags.HIGH_BIT)
     return PixelFormat(
         rows=rows,
         columns=columns,
-        samples=elements.integer(ds, 0x00280002) or 1,
-        photometric=elements.text(ds, 0x00280004) or "MONOCHROME2",
+        samples=elements.integer(ds, tags.SAMPLES_PER_PIXEL) or 1,
+        photometric=elements.text(ds, tags.PHOTOMETRIC_INTERPRETATION) or "MONOCHROME2",
         bits_allocated=allocated,
         bits_stored=stored,
         high_bit=stored - 1 if high is None else high,
-        signed=elements.integer(ds, 0x00280103) == 1,
-        padding=elements.integer(ds, 0x00280120),
-        padding_limit=elements.integer(ds, 0x00280121),
+        signed=elements.integer(ds, tags.PIXEL_REPRESENTATION) == 1,
+        padding=elements.integer(ds, tags.PIXEL_PADDING_VALUE),
+        padding_limit=elements.integer(ds, tags.PIXEL_PADDING_RANGE_LIMIT),
     )
 
 
 def _frames(ds: Elements, groups: Sequence[Elements]) -> tuple[Frame, ...]:
     if not groups:
         return (_classic_frame(ds),)
-    shared = elements.items(ds, _GROUPS_SHARED)[:1]
+    shared = elements.items(ds, tags.SHARED_FUNCTIONAL_GROUPS_SEQUENCE)[:1]
     return tuple(
         _enhanced_frame(ds, index, [group, *shared]) for index, group in enumerate(groups[:MAX_FRAMES])
     )
@@ -223,19 +210,20 @@ def _frames(ds: Elements, groups: Sequence[Elements]) -> tuple[Frame, ...]:
 def _classic_frame(ds: Elements) -> Frame:
     return Frame(
         index=0,
-        position=_vector(ds, 0x00200032, 3),
-        orientation=_vector(ds, 0x00200037, 6),
-        spacing=_vector(ds, 0x00280030, 2),
-        thickness=elements.number(ds, 0x00180088) or elements.number(ds, 0x00180050),
+        position=_vector(ds, tags.IMAGE_POSITION_PATIENT, 3),
+        orientation=_vector(ds, tags.IMAGE_ORIENTATION_PATIENT, 6),
+        spacing=_vector(ds, tags.PIXEL_SPACING, 2),
+        thickness=elements.number(ds, tags.SPACING_BETWEEN_SLICES)
+        or elements.number(ds, tags.SLICE_THICKNESS),
         rescale=_rescale(ds),
         phase=(
-            elements.text(ds, 0x00200100) or "",
-            elements.text(ds, 0x00200012) or "",
-            str(elements.number(ds, 0x00209241) or ""),
-            elements.text(ds, 0x00181060) or "",
-            "\\".join(elements.texts(ds, 0x00181210)),
-            "\\".join(elements.texts(ds, 0x00080008)).upper(),
-            elements.text(ds, 0x00080032) or "",
+            elements.text(ds, tags.TEMPORAL_POSITION_IDENTIFIER) or "",
+            elements.text(ds, tags.ACQUISITION_NUMBER) or "",
+            str(elements.number(ds, tags.NOMINAL_PERCENTAGE_OF_CARDIAC_PHASE) or ""),
+            elements.text(ds, tags.TRIGGER_TIME) or "",
+            "\\".join(elements.texts(ds, tags.CONVOLUTION_KERNEL)),
+            "\\".join(elements.texts(ds, tags.IMAGE_TYPE)).upper(),
+            elements.text(ds, tags.ACQUISITION_TIME) or "",
         ),
     )
 
@@ -246,30 +234,32 @@ def _enhanced_frame(ds: Elements, index: int, groups: Sequence[Elements]) -> Fra
     def macro(tag: int) -> Elements | None:
         return next((found[0] for group in groups if (found := elements.items(group, tag))), None)
 
-    position = _vector(macro(0x00209113), 0x00200032, 3)
-    orientation = _vector(macro(0x00209116), 0x00200037, 6)
-    measures = macro(0x00289110)
-    content = macro(0x00209111)
-    transformation = macro(0x00289145)
-    frame_type = macro(0x00189329)
-    unassigned = macro(0x00209170)  # legacy-converted: what the single images held
-    cardiac = macro(0x00189118)
-    kernel = macro(0x00189314)
+    position = _vector(macro(tags.PLANE_POSITION_SEQUENCE), tags.IMAGE_POSITION_PATIENT, 3)
+    orientation = _vector(macro(tags.PLANE_ORIENTATION_SEQUENCE), tags.IMAGE_ORIENTATION_PATIENT, 6)
+    measures = macro(tags.PIXEL_MEASURES_SEQUENCE)
+    content = macro(tags.FRAME_CONTENT_SEQUENCE)
+    transformation = macro(tags.PIXEL_VALUE_TRANSFORMATION_SEQUENCE)
+    frame_type = macro(tags.CT_IMAGE_FRAME_TYPE_SEQUENCE)
+    # Legacy-converted: what the single images held.
+    unassigned = macro(tags.UNASSIGNED_SHARED_CONVERTED_ATTRIBUTES_SEQUENCE)
+    cardiac = macro(tags.CARDIAC_SYNCHRONIZATION_SEQUENCE)
+    kernel = macro(tags.CT_RECONSTRUCTION_SEQUENCE)
     return Frame(
         index=index,
-        position=position or _vector(unassigned, 0x00200032, 3),
-        orientation=orientation or _vector(unassigned, 0x00200037, 6),
-        spacing=_vector(measures, 0x00280030, 2) or _vector(ds, 0x00280030, 2),
-        thickness=elements.number(measures, 0x00180088) or elements.number(measures, 0x00180050),
+        position=position or _vector(unassigned, tags.IMAGE_POSITION_PATIENT, 3),
+        orientation=orientation or _vector(unassigned, tags.IMAGE_ORIENTATION_PATIENT, 6),
+        spacing=_vector(measures, tags.PIXEL_SPACING, 2) or _vector(ds, tags.PIXEL_SPACING, 2),
+        thickness=elements.number(measures, tags.SPACING_BETWEEN_SLICES)
+        or elements.number(measures, tags.SLICE_THICKNESS),
         rescale=_rescale(transformation if transformation is not None else ds),
         phase=(
-            str(elements.integer(content, 0x00209128) or ""),
-            str(elements.integer(content, 0x00209156) or ""),
-            str(elements.number(cardiac, 0x00209241) or ""),
-            str(elements.number(cardiac, 0x00209153) or ""),
-            "\\".join(elements.texts(kernel, 0x00181210)),
-            "\\".join(elements.texts(frame_type, 0x00089007)).upper(),
-            elements.text(content, 0x00189074) or "",
+            str(elements.integer(content, tags.TEMPORAL_POSITION_INDEX) or ""),
+            str(elements.integer(content, tags.FRAME_ACQUISITION_NUMBER) or ""),
+            str(elements.number(cardiac, tags.NOMINAL_PERCENTAGE_OF_CARDIAC_PHASE) or ""),
+            str(elements.number(cardiac, tags.NOMINAL_CARDIAC_TRIGGER_DELAY_TIME) or ""),
+            "\\".join(elements.texts(kernel, tags.CONVOLUTION_KERNEL)),
+            "\\".join(elements.texts(frame_type, tags.FRAME_TYPE)).upper(),
+            elements.text(content, tags.FRAME_ACQUISITION_DATE_TIME) or "",
         ),
     )
 
@@ -290,4 +280,4 @@ def _rescale(ds: Elements | None) -> Rescale:
         found = elements.number(ds, tag)
         return math.inf if found is None else found
 
-    return value(0x00281053), value(0x00281052), elements.text(ds, 0x00281054)
+    return value(tags.RESCALE_SLOPE), value(tags.RESCALE_INTERCEPT), elements.text(ds, tags.RESCALE_TYPE)

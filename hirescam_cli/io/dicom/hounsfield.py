@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hirescam_cli.errors import ScanError
+from hirescam_cli.geometry.types import Voxels
 from hirescam_cli.io.dicom.headers import PixelFormat, Rescale
 from hirescam_cli.io.values import AIR_HU, doubts, padded_to_air, padding_warnings
 from hirescam_cli.warning import Warning
@@ -89,7 +89,7 @@ def hounsfield(
     """
     stored = stored_values(raw, pixel_format)
     padding = padding_mask(raw, stored, pixel_format)
-    hu: NDArray[Any]
+    hu: Voxels
     if is_whole(rescale):
         hu, lowest, highest = _whole_hounsfield(stored, int(rescale[0]), int(rescale[1]))
     else:
@@ -103,14 +103,12 @@ def hounsfield(
     return hu if hu.dtype.kind == "f" else hu.astype(_narrowest(lowest, highest), copy=False)
 
 
-def _whole_hounsfield(
-    stored: NDArray[np.integer], slope: int, intercept: int
-) -> tuple[NDArray[Any], float, float]:
+def _whole_hounsfield(stored: NDArray[np.integer], slope: int, intercept: int) -> tuple[Voxels, float, float]:
     """slope * stored + intercept in integers wide enough for every step, its minimum and its maximum."""
     ends = [slope * int(stored.min()), slope * int(stored.max())]
     shifted = [end + intercept for end in ends]
     numbers = (slope, intercept, *ends, *shifted)
-    hu: NDArray[Any] = stored.astype(_narrowest(*numbers), copy=False)
+    hu: Voxels = stored.astype(_narrowest(*numbers), copy=False)
     if slope != 1:
         hu = hu * slope
     if intercept:

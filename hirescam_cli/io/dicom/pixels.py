@@ -16,10 +16,8 @@ from pydicom.pixels.utils import get_j2k_parameters
 from pydicom.uid import UID, JPEG2000TransferSyntaxes, UID_dictionary
 
 from hirescam_cli.errors import ScanError
-from hirescam_cli.io.dicom import elements
+from hirescam_cli.io.dicom import elements, tags
 from hirescam_cli.io.dicom.headers import (
-    EXTENDED_OFFSETS,
-    TAGS,
     Header,
     PixelFormat,
     digest_of_beginning,
@@ -104,7 +102,7 @@ def opened_instance(stream: IO[bytes], header: Header) -> Instance:
         stream.seek(0)
     name = header.source.name
     try:
-        parsed = elements.parse(stream, TAGS)
+        parsed = elements.parse(stream, tags.READ)
         now = header_of(parsed, header.source)
     except ScanError as error:
         raise ScanError(f"{name}: {error.message}", code=error.code, hint=error.hint) from error
@@ -116,7 +114,7 @@ def opened_instance(stream: IO[bytes], header: Header) -> Instance:
             code="dicom-changed",
             hint="Run again when it is at rest.",
         )
-    table = [elements.raw(parsed.elements, tag) for tag in EXTENDED_OFFSETS]
+    table = [elements.raw(parsed.elements, tag) for tag in tags.EXTENDED_OFFSETS]
     offsets = (table[0], table[1]) if all(isinstance(part, bytes) for part in table) else None
     return Instance(parsed.stream, now, offsets)
 
