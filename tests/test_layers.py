@@ -1,65 +1,13 @@
-"""Which part of the program may know which: read from the imports, and tried in fresh processes."""
+"""Which part of the program may know which: read from the imports."""
 
 from __future__ import annotations
 
 import ast
-import json
-import subprocess
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 import pytest
 
-import hirescam_cli
-
-PACKAGE = Path(hirescam_cli.__file__).parent
-MODULES = {
-    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
-    for path in PACKAGE.rglob("*.py")
-    if "_data" not in path.parts
-}
-
-
-@dataclass(frozen=True)
-class Import:
-    """One imported module; `inside`: in a function rather than when the importing module is loaded."""
-
-    name: str
-    inside: bool
-
-
-def _walk(nodes: Iterable[ast.AST], inside: bool) -> Iterator[Import]:
-    """Imports in and below `nodes`, but for those that only type checkers see."""
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            yield from (Import(alias.name, inside) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports are absolute"
-            for alias in node.names:
-                full = f"{node.module}.{alias.name}"
-                yield Import(full if full in MODULES else str(node.module), inside)
-        elif isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
-            yield from _walk(node.orelse, inside)
-        else:
-            function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-            yield from _walk(ast.iter_child_nodes(node), inside or function)
-
-
-@cache
-def imports(module: str) -> frozenset[Import]:
-    """What `module` imports while it runs."""
-    return frozenset(_walk([ast.parse(MODULES[module].read_text(encoding="utf-8"))], False))
-
-
-def below(*prefixes: str) -> list[str]:
-    """Modules of the given parts of the package."""
-    names = [f"hirescam_cli.{prefix}" for prefix in prefixes]
-    found = sorted(m for m in MODULES if any(m == name or m.startswith(name + ".") for name in names))
-    assert found, f"nothing is called {' or '.join(names)}"
-    return found
+from tests.layers_world import FILES, MODULES, NETWORKS, SCREEN, Import, _walk, below, imports
 
 
 def within(name: str, parts: frozenset[str]) -> bool:
@@ -90,7 +38,11 @@ reporting bench
 cli
 __main__
 """
+
+
 RANK = {name: rank for rank, line in enumerate(LAYERS.split("\n")) for name in line.split()}
+
+
 # What a part must not know though it stands above it.
 STRANGERS = {
     "case": {"io", "prepare", "model", "explain", "settings", "device"},
@@ -103,9 +55,8 @@ STRANGERS = {
     "batch": {"prepare", "explain", "results", "pictures", "page"},
     "phantom": {"case", "results", "pictures", "page", "pipeline", "options", "settings", "io"},
 }
-NETWORKS = {"torch", "safetensors", "torchvision"}
-FILES = {"nibabel", "pydicom", "SimpleITK", "gdcm", "PIL", "matplotlib", "isal", "h5py"}
-SCREEN = {"typer", "rich", "click"}
+
+
 # What each part must not import of others' packages.
 OTHERS = {
     "geometry": NETWORKS | FILES | SCREEN | {"scipy"},
@@ -226,80 +177,3 @@ class C:
         Import("f", True),
     }
     assert found == {Import("typing", False)} | geometry | others
-
-
-def loaded_by(*arguments: str) -> set[str]:
-    """Top-level packages in memory after Python has run `arguments`, told by the process itself at its exit."""
-    watch = (
-        "import atexit, json, sys; "
-        "atexit.register(lambda: print('LOADED' + json.dumps(sorted({m.partition('.')[0] for m in sys.modules})), "
-        "file=sys.stderr)); "
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", watch + arguments[0], *arguments[1:]],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    line = next(line for line in done.stderr.splitlines() if line.startswith("LOADED"))
-    return set(json.loads(line.removeprefix("LOADED")))
-
-
-COMMAND = "sys.argv[0] = 'hirescam'; from hirescam_cli.__main__ import main; main()"
-
-
-def test_listing_models_loads_no_torch() -> None:
-    loaded = loaded_by(COMMAND, "model", "list")
-    assert "hirescam_cli" in loaded
-    assert not loaded & {"torch", "nibabel", "pydicom", "SimpleITK", "matplotlib", "distributed"}
-
-
-def test_preparation_steps_load_torch_only_where_the_network_is() -> None:
-    wrong = [
-        f"{module} imports {found.name}"
-        for module in below("prepare")
-        for found in imports(module)
-        if found.name.partition(".")[0] in NETWORKS | FILES | SCREEN | {"scipy"}
-        and not (found.inside and module == "hirescam_cli.prepare.steps.window")
-    ]
-    assert not wrong
-
-
-@pytest.mark.parametrize(
-    "arguments", [("--help",), ("--version",), ("explain", "--help"), ("render", "--help")]
-)
-def test_commands_that_need_no_network_load_neither_torch_nor_numpy(arguments: tuple[str, ...]) -> None:
-    loaded = loaded_by(COMMAND, *arguments)
-    assert "hirescam_cli" in loaded
-    assert not loaded & {
-        "torch",
-        "numpy",
-        "nibabel",
-        "pydicom",
-        "SimpleITK",
-        "matplotlib",
-        "scipy",
-        "distributed",
-        "msgspec",
-    }
-
-
-@pytest.mark.parametrize(
-    "module",
-    [
-        "hirescam_cli.io",
-        "hirescam_cli.io.reading",
-        "hirescam_cli.prepare",
-        "hirescam_cli.pipeline",
-        "hirescam_cli.results.nifti_file",
-    ],
-)
-def test_reading_preparing_and_writing_load_no_torch(module: str) -> None:
-    loaded = loaded_by(f"import {module}")
-    assert "hirescam_cli" in loaded
-    assert not loaded & {"torch", "matplotlib", "typer"}
-
-
-def test_the_watch_would_see_torch() -> None:
-    assert {"torch", "numpy"} <= loaded_by("import hirescam_cli.explain.engine")

@@ -35,7 +35,7 @@ from hirescam_cli.settings import Settings
 from tests.batch.world import make_scan
 from tests.explain.networks import BOTH, engine_of, run, tiny
 from tests.models import radchest_toml
-from tests.test_pipeline import MODEL
+from tests.pipeline.pipeline_world import MODEL
 
 LAST_NORM = "features.7.1.bn2"
 

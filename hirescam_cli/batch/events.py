@@ -56,7 +56,7 @@ class Heartbeat:
 
 @dataclass(frozen=True)
 class Notice:
-    """Something a person should know that is no failure; `detail` (a traceback) is for the log only."""
+    """Something a person should know that is not a failure; `detail` (a traceback) is for the log only."""
 
     code: str
     message: str

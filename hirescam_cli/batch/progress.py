@@ -61,7 +61,7 @@ class Reporter:
         self.event(Notice(warning.code, warning.text))
 
     def ignored(self, ignored: Ignored) -> None:
-        """Something under the INPUTs that is no scan."""
+        """Something under the INPUTs that is not a scan."""
         self.event(Notice(ignored.code, f"Left out: {because(ignored)}"))
 
 

@@ -198,7 +198,7 @@ def _whole_scan(
     workload.say(f"a whole scan with {few} overlays, and with {many}: {maps}")
     alone.forward_only(hu[: alone.chunk])
     candidates = {"few": whole(few), "forward": lambda: alone.forward_only(hu), "many": whole(many)}
-    # A new case each time: taking an old one away is no part of explaining a scan.
+    # A new case each time: taking an old one away is not part of explaining a scan.
     remove = partial(shutil.rmtree, workload.folder / "cases", ignore_errors=True)
     times = interleaved(candidates, (workload.size.rounds + 1) // 2, before=remove)
     remove()

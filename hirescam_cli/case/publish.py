@@ -38,7 +38,7 @@ def refuse_foreign(final: Path, case: str) -> None:
     """A folder of the user, or a file, under the name of a case is not ours to replace: OutputCreateError."""
     if os.path.lexists(final) and not (final / SUMMARY).is_file():
         raise OutputCreateError(
-            f"The output already holds something named {case} that is no case of hirescam.",
+            f"The output already holds something named {case} that is not a case of hirescam.",
             hint="Move it away or choose another output folder.",
             code="output-foreign",
         )
@@ -49,7 +49,7 @@ class CaseFolder:
     without error.
 
     On an error the folder is removed; an OSError becomes an OutputCreateError or an OutputIOError. A case
-    that is already there is replaced. Something there that is no case is never touched (OutputCreateError).
+    that is already there is replaced. Something there that is not a case is never touched (OutputCreateError).
     """
 
     def __init__(self, out: Path, case: str) -> None:

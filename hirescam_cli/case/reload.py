@@ -47,7 +47,7 @@ class FinishedCase:
 
 
 def load_case(folder: Path) -> FinishedCase:
-    """Read a case folder; ScanError if it is no finished case, or its maps are not those that were published."""
+    """Read a case folder; ScanError if it is not a finished case, or its maps are not those that were published."""
     case = read_case(folder, folder.name)
     if case is None:
         raise _unusable(folder, f"it has no {SUMMARY} of hirescam", "Give the folder of a finished case.")

@@ -7,6 +7,9 @@ from typing import Annotated
 import typer
 
 from hirescam_cli.cli.options import Given, comma_list, with_options
+from hirescam_cli.errors import UsageError
+
+INSTALL = "pip install 'hirescam-cli[bench]'"
 
 
 @with_options(
@@ -34,6 +37,12 @@ def bench_command(
 
     Takes about ten minutes with the full-size network (random weights), seconds with --quick.
     """
+    from importlib.util import find_spec
+
+    if find_spec("SimpleITK") is None:
+        raise UsageError(
+            "bench compares with SimpleITK, which is not installed.", hint=INSTALL, code="bench-extra"
+        )
     from hirescam_cli.bench import table
     from hirescam_cli.bench.run import run_bench
     from hirescam_cli.cli import console

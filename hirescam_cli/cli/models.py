@@ -26,17 +26,17 @@ Json = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON.")]
 @app.command("list")
 def list_command(as_json: Json = False) -> None:
     """List the embedded models."""
-    from hirescam_cli.model.spec import list_specs
+    from hirescam_cli.model.spec import list_models, load_spec
 
-    specs = list_specs()
+    models = list_models()
     if as_json:
         from hirescam_cli.cli.console import print_json
 
-        print_json({"models": [_document(spec) for spec in specs]})
+        print_json({"models": [_document(load_spec(entry.name)) for entry in models]})
         return
-    for spec in specs:
-        weights = "weights included" if spec.weights_file else "weights given with --weights"
-        typer.echo(f"{spec.name:<12} {len(spec.labels):>3} labels  {weights:<29} {spec.description}")
+    for entry in models:
+        weights = "weights included" if entry.weights else "weights given with --weights"
+        typer.echo(f"{entry.name:<12} {entry.labels:>3} labels  {weights:<29} {entry.description}")
 
 
 @app.command("show")

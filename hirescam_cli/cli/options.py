@@ -83,7 +83,7 @@ def _field(option: Option) -> str:
 
 
 def _parameter(option: Option, help: str, default: object, panels: bool) -> inspect.Parameter:
-    # Help texts are no markup: an opening bracket would swallow what stands in it.
+    # Help texts are not markup: an opening bracket would swallow what stands in it.
     declared = typer.Option(
         f"--{option.name}",
         *([option.short] if option.short else []),

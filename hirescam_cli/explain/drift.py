@@ -43,7 +43,8 @@ def measure(engine: Engine, reference: Engine, shape: tuple[int, int, int]) -> D
     """The drift of `engine` against `reference`, fp32, on an input of `shape` voxels."""
     slab = engine.feed.slab
     groups = _GROUPS if engine.contract.by_slices else shape[0] // slab
-    voxels = sample(groups, slab, shape[1:])
+    hu = sample(groups, slab, shape[1:])
+    voxels = engine.feed.positions(engine.feed.from_hu(hu.reshape(-1, *shape[1:])))
     padding = np.zeros(groups, dtype=np.bool_)
     exact = reference.explain(voxels, padding, ("hirescam",))
     try:

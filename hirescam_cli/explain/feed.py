@@ -4,27 +4,44 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from hirescam_cli.geometry import Grid
 from hirescam_cli.geometry.types import Voxels
+from hirescam_cli.prepare.image import Image, Place
 from hirescam_cli.prepare.preparation import Preparation
 from hirescam_cli.prepare.step import Step
+from hirescam_cli.prepare.steps.normalise import Normalise
 
 
 @dataclass(frozen=True)
 class Feed:
-    """`steps`: those that run on the device. `channels`, `slab`: see `Preparation`. `inputs`: axes of the tensor."""
+    """`steps`: those that run on the device. `channels`, `slab`: see `Preparation`. `inputs`: axes of the tensor.
+
+    `earlier`: the steps before them that change values, where they stand between steps that move voxels.
+    """
 
     steps: tuple[Step, ...]
     channels: str
     slab: int
     inputs: str
+    earlier: tuple[Step, ...] = ()
 
     @staticmethod
     def of(preparation: Preparation, inputs: str) -> Feed:
         """That of a model."""
-        return Feed(preparation.deferred, preparation.channels, preparation.slab, inputs)
+        earlier = tuple(step for step in preparation.early if step.pointwise or isinstance(step, Normalise))
+        return Feed(preparation.deferred, preparation.channels, preparation.slab, inputs, earlier)
+
+    def from_hu(self, hu: Voxels) -> Voxels:
+        """Voxels [i, j, k] in HU as the steps before those on the device would leave them."""
+        i, j, k = hu.shape
+        image = Image(hu, Place.whole(Grid((i, j, k), np.eye(4))))
+        for step in self.earlier:
+            image = step.apply(image)
+        return image.array
 
     def positions(self, voxels: Voxels) -> Voxels:
         """Voxels [i, j, k] as positions [n, slices, j, k] along the first axis, to be taken in any number."""
@@ -32,7 +49,8 @@ class Feed:
 
     def tensor(self, positions: Tensor, layout: torch.memory_format = torch.preserve_format) -> Tensor:
         """What the network takes, float32, of positions [n, slices, j, k]."""
-        values = positions.to(torch.float32, memory_format=layout)
+        # A copy in any case: steps change values in place, and voxels may be the caller's.
+        values = positions.to(torch.float32, memory_format=layout, copy=True)
         for step in self.steps:
             values = step.on_device(values)
         axes = "icjk"

@@ -194,7 +194,7 @@ class _Input:
     def damaged_slices(self, dicom_objects: list[Ignored]) -> list[PurePosixPath]:
         """Files that may be slices of a series beside them but could not be read as such.
 
-        `dicom_objects`: what DICOM itself says is left out; an object that tells its class is no slice.
+        `dicom_objects`: what DICOM itself says is left out; an object that tells its class is not a slice.
         """
         unrecognised = [
             item

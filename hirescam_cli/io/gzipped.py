@@ -65,7 +65,7 @@ class GzipReader:
         if not start:
             raise GzipError("is empty")
         if len(start) == 4 and start[3] & _RESERVED_FLAGS:
-            raise GzipError("holds bytes that are no gzip member")
+            raise GzipError("holds bytes that are not a gzip member")
         self._file = _Hashed(file, chunk, limit)
         self._stream = igzip.IGzipFile(fileobj=self._file, mode="rb")
 
@@ -110,7 +110,7 @@ def _said(error: BadGzipFile) -> str:
         return "fails the checksum of its header"
     if "CRC" in text or "length" in text:
         return "fails its checksum"
-    return "holds bytes that are no gzip member"
+    return "holds bytes that are not a gzip member"
 
 
 def inflated_start(data: bytes, count: int) -> bytes:

@@ -40,7 +40,8 @@ _TYPES = {
     1280: "u8",
 }
 _UNUSABLE_TYPES = {
-    1: "binary", 32: "complex64", 128: "RGB24", 1536: "float128", 1792: "complex128", 2048: "complex256", 2304: "RGBA32",
+    1: "binary", 32: "complex64", 128: "RGB24", 1536: "float128", 1792: "complex128", 2048: "complex256",
+    2304: "RGBA32",
 }  # fmt: skip
 _UNITS_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 _HIGHEST_CODE = 5

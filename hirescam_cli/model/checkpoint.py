@@ -23,7 +23,7 @@ from hirescam_cli.errors import ModelError, UnavailableError
 from hirescam_cli.model.contract import Network
 
 _COUNTER = "num_batches_tracked"
-# What torch.load and the unpickler below it answer to bytes that are no checkpoint.
+# What torch.load and the unpickler below it answer to bytes that are not a checkpoint.
 _DAMAGED = (
     RuntimeError,
     AssertionError,
@@ -43,7 +43,7 @@ def read_weights(path: Path, expected_sha256: str | None = None) -> tuple[dict[s
 
     Reads `.safetensors` and PyTorch files (a state_dict, or the authors' {'params': state_dict}), the latter
     with `weights_only=True` and nothing else. Raises UnavailableError if the file is not there, ModelError if
-    it is no checkpoint or its SHA-256 is not the expected one.
+    it is not a checkpoint or its SHA-256 is not the expected one.
     """
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):
@@ -95,9 +95,9 @@ def _pytorch(path: Path, data: bytes) -> dict[str, Tensor]:
             raise _refuse(
                 path, "it holds Python objects other than tensors, which hirescam never loads"
             ) from error
-        raise _refuse(path, "it is no PyTorch file") from error
+        raise _refuse(path, "it is not a PyTorch file") from error
     except _DAMAGED as error:
-        raise _refuse(path, "it is truncated or no PyTorch file") from error
+        raise _refuse(path, "it is truncated or not a PyTorch file") from error
     if isinstance(content, Mapping) and isinstance(content.get("params"), Mapping):
         content = content["params"]
     if not isinstance(content, Mapping) or not content:

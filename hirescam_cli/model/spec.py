@@ -12,15 +12,16 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from hirescam_cli.errors import ModelError
 from hirescam_cli.label_choice import is_label_name
 from hirescam_cli.placement import PLACEMENTS, Placement
-from hirescam_cli.prepare.preparation import Preparation
-from hirescam_cli.prepare.reading import read_preparation
 from hirescam_cli.resources import config_names, config_path, resource_root
 from hirescam_cli.toml_table import Table, is_number
+
+if TYPE_CHECKING:
+    from hirescam_cli.prepare import Preparation
 
 At = Literal["output", "input"]
 
@@ -71,13 +72,36 @@ class ModelSpec:
         }
 
 
-def list_specs() -> list[ModelSpec]:
-    """The embedded models, by name."""
-    return [load_spec(name) for name in config_names()]
+@dataclass(frozen=True)
+class Entry:
+    """What the list of models says of one. `weights`: whether it comes with them."""
+
+    name: str
+    description: str
+    labels: int
+    weights: bool
+
+
+def list_models() -> list[Entry]:
+    """The embedded models, by name, without NumPy: for a quick look."""
+    entries = []
+    for name in config_names():
+        path, file, _ = _read(name)
+        labels, _ = _labels(path, file.table("labels"))
+        weights, _ = _weights(path, file.table("weights", required=False))
+        entries.append(
+            Entry(file.text("name"), file.text("description", default=""), len(labels), weights is not None)
+        )
+    return entries
 
 
 def load_spec(name_or_file: str) -> ModelSpec:
     """Read and check a description by embedded name or by the path of a `.toml` file."""
+    return _spec(*_read(name_or_file))
+
+
+def _read(name_or_file: str) -> tuple[Path, Table, str]:
+    """A description's path, its content and the SHA-256 of its bytes."""
     path = _locate(name_or_file)
     try:
         text = path.read_bytes()
@@ -90,7 +114,7 @@ def load_spec(name_or_file: str) -> ModelSpec:
         ) from error
     except OSError as error:
         raise ModelError(f"{path.name} cannot be read: {error.strerror}.", code="model-toml") from error
-    return _spec(path, Table(path.name, "", data), hashlib.sha256(text).hexdigest())
+    return path, Table(path.name, "", data), hashlib.sha256(text).hexdigest()
 
 
 def _locate(name_or_file: str) -> Path:
@@ -111,6 +135,9 @@ def _locate(name_or_file: str) -> Path:
 
 
 def _spec(path: Path, file: Table, sha256: str) -> ModelSpec:
+    # Steps need NumPy, which the list of models can do without.
+    from hirescam_cli.prepare.reading import read_preparation
+
     file.only(_TOP_KEYS)
     labels, thresholds = _labels(path, file.table("labels"))
     weights_file, weights_sha256 = _weights(path, file.table("weights", required=False))

@@ -24,7 +24,7 @@ def found(root: Path, *cases: str) -> Discovery:
 def test_cases_are_sorted_and_described(tmp_path: Path) -> None:
     discovery = Discovery(
         found(tmp_path / "in", "b/2", "a", "b/10").scans,
-        (Ignored("x.txt", "not-an-image", "It is no image."),),
+        (Ignored("x.txt", "not-an-image", "It is not an image."),),
     )
     (tmp_path / "out/a").mkdir(parents=True)
     (tmp_path / "out/a/summary.json").write_text("{}")
@@ -32,7 +32,7 @@ def test_cases_are_sorted_and_described(tmp_path: Path) -> None:
     assert [(case["case"], case["exists"]) for case in document["cases"]] == [
         ("a", True), ("b/10", False), ("b/2", False),
     ]  # fmt: skip
-    assert document["ignored"] == [{"name": "x.txt", "code": "not-an-image", "reason": "It is no image."}]
+    assert document["ignored"] == [{"name": "x.txt", "code": "not-an-image", "reason": "It is not an image."}]
     assert (document["total"], document["part"]) == (3, None)
     assert str(tmp_path) not in str(document)
 
@@ -40,15 +40,15 @@ def test_cases_are_sorted_and_described(tmp_path: Path) -> None:
 def test_nothing_found_says_why(tmp_path: Path) -> None:
     with pytest.raises(NoInputError, match=r"No scan was found\."):
         plan(Discovery(), tmp_path, environ={})
-    ignored = (Ignored("a.txt", "not-an-image", "It is no image."), Ignored("b", "hidden", "y"))
-    with pytest.raises(NoInputError, match=r"used: a\.txt: It is no image\. \(and 1 more\)") as caught:
+    ignored = (Ignored("a.txt", "not-an-image", "It is not an image."), Ignored("b", "hidden", "y"))
+    with pytest.raises(NoInputError, match=r"used: a\.txt: It is not an image\. \(and 1 more\)") as caught:
         plan(Discovery((), ignored), tmp_path, environ={})
     assert caught.value.exit_code == 66
 
 
 def test_images_of_which_none_is_usable_are_bad_data(tmp_path: Path) -> None:
     ignored = (
-        Ignored("a.txt", "not-an-image", "It is no image."),
+        Ignored("a.txt", "not-an-image", "It is not an image."),
         Ignored("b", "few-slices", "b has 1 slice."),
     )
     with pytest.raises(ScanError, match=r"used: b has 1 slice\. \(and 1 more\)") as caught:

@@ -117,11 +117,11 @@ def test_warnings_and_what_is_left_out() -> None:
     stream = io.StringIO()
     with reporter(stream=stream) as report:
         report.warn(Warning("demonstration-model", "It knows only phantoms."))
-        report.ignored(Ignored("x.txt", "not-an-image", "It is no image."))
+        report.ignored(Ignored("x.txt", "not-an-image", "It is not an image."))
         report.ignored(Ignored("few", "few-slices", "few has 6 slices."))
     assert stream.getvalue().splitlines() == [
         "demonstration-model: It knows only phantoms.",
-        "not-an-image: Left out: x.txt: It is no image.",
+        "not-an-image: Left out: x.txt: It is not an image.",
         "few-slices: Left out: few has 6 slices.",
     ]
 

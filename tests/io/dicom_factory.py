@@ -9,7 +9,6 @@ called with the slice index.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,6 @@ from typing import Any
 
 import gdcm
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.pixels import compress
@@ -203,28 +201,6 @@ def make_series(
             edit(ds, k)
         path = folder / f"{prefix}{numbers[k]:04d}{suffix}"
         paths.append(save(ds, path, transfer_syntax, preamble=preamble))
-    return paths
-
-
-# High-throughput JPEG 2000 (reversible, by OpenJPH) of int16 ((13 row + 7 column) mod 2048) - 1024, 40 x 48.
-HTJ2K = (
-    "/0//UQApQAAAAAAwAAAAKAAAAAAAAAAAAAAAMAAAACgAAAAAAAAAAAABjwEB/1AACAACAAAACv9SAAwAAgABAAUEBEAB/1wAEyCI"
-    "kJCQkJCQkJCQkJCQiIiI/2QAFwABT3BlbkpQSCBWZXIgMC4yNi4zLv+QAAoAAAAAAMgAAf+TwAAqgA+45Yuv9QGDNADAABJAABGA"
-    "AEt0ABIzAMAAFRAABMB+34CP4It2AN3+A3dUAMAAFVAABWjee+/cAjpwAncAdDqdTqf0CN4Qgb64AMAAFdAABa7u7u7u7vP4p6en"
-    "p8J5ADjGGGOMMcb4/0wAAB79gAB79gAB7L8AwAAteAAF0AAkSZIkSZIk+f1/wKenp6enp6enp0J/ABgREREREREREREREf99cnv3"
-    "ye/fJ798nv3ye/fJ7LQB/9k="
-)
-
-
-def make_htj2k_series(folder: Path, number: int) -> list[Path]:
-    """A series of 48 x 40 x 12 voxels in transfer syntax 1.2.840.10008.1.2.4.`number`, each slice `HTJ2K`."""
-    paths = make_series(folder, chest((48, 40, 12)), intercept=0)
-    for path in paths:
-        ds = pydicom.dcmread(path)
-        ds.file_meta.TransferSyntaxUID = f"1.2.840.10008.1.2.4.{number}"
-        ds.PixelData = pydicom.encaps.encapsulate([base64.b64decode(HTJ2K)])
-        ds["PixelData"].is_undefined_length = True
-        ds.save_as(path)
     return paths
 
 

@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 
 from tests.conftest import REAL_DATA
 from tests.io import dicom_factory as dcm
+from tests.io.htj2k import make_htj2k_series
 from tests.io.nifti_factory import affine, chest_hu, make_nifti, nifti_bytes
 
 SHAPE = (32, 33, 12)
@@ -122,7 +123,7 @@ def copies(difference: int) -> Callable[[Path], Path]:
 
 def htj2k(number: int) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
-        dcm.make_htj2k_series(folder / "ct", number)
+        make_htj2k_series(folder / "ct", number)
         return folder / "ct"
 
     return make

@@ -177,8 +177,8 @@ def test_a_gzip_reader_ends_at_its_limit() -> None:
 @pytest.mark.parametrize(
     ("header", "what"),
     [
-        (b"\x1f\x8b\x08\x20" + bytes(6), "no gzip member"),
-        (b"\x1f\x8b\x07\x00" + bytes(6), "no gzip member"),
+        (b"\x1f\x8b\x08\x20" + bytes(6), "not a gzip member"),
+        (b"\x1f\x8b\x07\x00" + bytes(6), "not a gzip member"),
         (b"\x1f\x8b\x08\x02" + bytes(6) + struct.pack("<H", 1), "checksum of its header"),
     ],
 )

@@ -93,7 +93,7 @@ def test_members_padding_and_foreign_bytes(tmp_path: Path) -> None:
     members = gzip.compress(raw[:500]) + gzip.compress(raw[500:])
     assert np.array_equal(load_bytes(tmp_path, members), chest_hu())
     assert np.array_equal(load_bytes(tmp_path, members + bytes(512)), chest_hu())
-    with pytest.raises(ScanError, match="no gzip member"):
+    with pytest.raises(ScanError, match="not a gzip member"):
         load_bytes(tmp_path, members + b"garbage" * 4)
 
 

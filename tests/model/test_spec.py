@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hirescam_cli.errors import ModelError
-from hirescam_cli.model.spec import list_specs, load_spec
+from hirescam_cli.model.spec import list_models, load_spec
 from hirescam_cli.prepare import Preparation, radchest
 from hirescam_cli.prepare.steps.normalise import Normalise
 from hirescam_cli.prepare.steps.pad_crop import PadAndCrop
@@ -287,6 +287,6 @@ def test_embedded_labels_begin_and_end_in_the_authors_order() -> None:
 
 
 def test_the_list_holds_every_embedded_model_once() -> None:
-    names = [spec.name for spec in list_specs()]
+    names = [entry.name for entry in list_models()]
     assert {"axialnet-83", "axialnet-80"} <= set(names)
     assert len(names) == len(set(names))

@@ -23,14 +23,9 @@ from hirescam_cli.pictures.compare import common_scale, comparison_scenes
 from hirescam_cli.pictures.gif import LADDER, palette, positions_mm, render_frames
 from hirescam_cli.pictures.scene import make_scene, slice_positions_mm
 from hirescam_cli.pictures.scores import heatmap, render_slice_scores, score_table
-from tests.views import Known, changed, make_case
+from tests.views import changed, make_case
 
 HEAD, MARGIN = 92, 16
-
-
-@pytest.fixture(scope="module")
-def known() -> Known:
-    return make_case()
 
 
 def gif_frames(view, label="nodule", **kwargs) -> tuple[bytes, list[np.ndarray]]:

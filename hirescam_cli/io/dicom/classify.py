@@ -44,7 +44,7 @@ _DERIVED = frozenset(
 
 
 def reason_to_ignore(header: Header) -> Ignored | None:
-    """Why an instance is no slice of a CT volume; None where it may be one.
+    """Why an instance is not a slice of a CT volume; None where it may be one.
 
     CT is what says so: by its SOP class, or by its modality where the SOP class is missing.
     """
@@ -71,7 +71,7 @@ def _by_class(header: Header) -> tuple[str, str] | None:
     if sop_class in CT_CLASSES:
         if modality in ("", "CT"):
             return None
-        return _OTHER_MODALITIES.get(modality, ("not-ct", "no CT by its modality"))
+        return _OTHER_MODALITIES.get(modality, ("not-ct", "not a CT by its modality"))
     for prefix, code, what in _OTHER_CLASSES:
         if sop_class is not None and (sop_class == prefix or sop_class.startswith(prefix + ".")):
             return code, what
@@ -81,7 +81,7 @@ def _by_class(header: Header) -> tuple[str, str] | None:
         return "dicom-broken", "broken: it ends before it says what it is"
     if sop_class is None and not modality:
         return "not-ct", "not marked as CT: it has neither a SOP class nor a modality"
-    return "not-ct", "no CT image"
+    return "not-ct", "not a CT image"
 
 
 def _by_image_type(header: Header) -> tuple[str, str] | None:

@@ -48,7 +48,7 @@ def find_series(
 ) -> tuple[list[Scan], list[Ignored]]:
     """The CT volumes among `folder_files` (below the INPUT `root`, or itself), and what is left out.
 
-    Zip archives count as folders named by their stem. Files that are no DICOM are passed over in silence.
+    Zip archives count as folders named by their stem. Files that are not DICOM are passed over in silence.
     Names do not depend on `options`; of these only `series` counts: "largest" is the volume of most slices,
     then of most voxels, of each study; a UID selects that series alone, be it short, a reformat or a mask.
     `isolated`: how pixels are looked at that may belong to a mask.

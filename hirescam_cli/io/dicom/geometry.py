@@ -31,7 +31,7 @@ Floats = NDArray[np.float64]
 DRIFT_PIXELS = 0.1
 # A slice this far (in pixels) from the line that the others make was taken of something else.
 STRAY_PIXELS = 1.0
-# A step of so many usual steps is a gap even where it is no whole multiple.
+# A step of so many usual steps is a gap even where it is not a whole multiple.
 GAP_STEPS = 3.0
 MAX_SPACING_MM = 100.0
 MAX_SLICES = 20_000

@@ -91,7 +91,7 @@ class Header:
 
 
 def scan_headers(sources: Iterable[Source]) -> tuple[list[Header], list[Ignored]]:
-    """The headers of DICOM files; what is no DICOM is passed over, what is broken comes back as Ignored.
+    """The headers of DICOM files; what is not DICOM is passed over, what is broken comes back as Ignored.
 
     Reads the first 64 KiB of a file, all of it only where its pixels do not begin there.
     """
@@ -110,7 +110,7 @@ def scan_headers(sources: Iterable[Source]) -> tuple[list[Header], list[Ignored]
 
 
 def read_header(reader: SourceReader, source: Source) -> Header | None:
-    """The header of one file, None if it is no DICOM. Raises ScanError (dicom-broken, unreadable-file)."""
+    """The header of one file, None if it is not DICOM. Raises ScanError (dicom-broken, unreadable-file)."""
     head = reader.read(source, _HEAD_BYTES)
     if not looks_like_dicom(io.BytesIO(head)):
         return None
@@ -122,7 +122,7 @@ def read_header(reader: SourceReader, source: Source) -> Header | None:
         if whole:
             raise
     if not whole:
-        # What is no CT may be large and go on in any way: only its class is looked at, and nothing else judged.
+        # What is not a CT may be large and go on in any way: only its class is looked at, and nothing else judged.
         identity = elements.beginning(head, tags.IDENTITY)
         if identity is not None and not _may_be_ct(identity):
             return header_of(elements.Parsed(identity, io.BytesIO(), None, None), source)
@@ -272,7 +272,7 @@ def _vector(ds: Elements | None, tag: int, length: int) -> tuple[float, ...] | N
 
 
 def _rescale(ds: Elements | None) -> Rescale:
-    """Slope, intercept and type; infinite for what is no number, so that it is refused later."""
+    """Slope, intercept and type; infinite for what is not a number, so that it is refused later."""
 
     def value(tag: int) -> float | None:
         if not elements.texts(ds, tag) or elements.texts(ds, tag) == ("",):

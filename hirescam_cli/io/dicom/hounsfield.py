@@ -32,7 +32,7 @@ class Tally:
         self.signs += other.signs
 
     def warnings(self, rescales: set[Rescale]) -> list[Warning]:
-        """The corrections made, and the signs that the values may be no HU."""
+        """The corrections made, and the signs that the values may not be HU."""
         notes = []
         if self.signs:
             notes.append(
@@ -45,11 +45,11 @@ class Tally:
             notes.append(
                 Warning(
                     "no-rescale",
-                    "rescale slope or intercept missing; 1 and 0 were used, values may be no HU.",
+                    "rescale slope or intercept missing; 1 and 0 were used, values may not be HU.",
                 )
             )
         if any(kind not in (None, "HU") for _, _, kind in rescales):
-            notes.append(Warning("rescale-type", "the rescale type is not HU; values may be no HU."))
+            notes.append(Warning("rescale-type", "the rescale type is not HU; values may not be HU."))
         return [*notes, *doubts(self.lowest, self.highest)]
 
 
@@ -65,7 +65,7 @@ def linear_rescale(rescale: Rescale, name: str) -> tuple[float, float]:
     )
     if not usable:
         raise ScanError(
-            f"{name} has a rescale slope or intercept that is no usable number.",
+            f"{name} has a rescale slope or intercept that is not a usable number.",
             code="dicom-rescale",
             hint="Fetch the file again from its source.",
         )
@@ -125,7 +125,7 @@ def _narrowest(*numbers: float) -> type[np.signedinteger]:
 def stored_values(raw: NDArray[np.generic], pixel_format: PixelFormat) -> NDArray[np.integer]:
     """The stored values of raw pixels: the bits from the high bit down, signed, and nothing else.
 
-    Bits above or below the stored ones hold overlays or leftovers in old files and are no part of the value.
+    Bits above or below the stored ones hold overlays or leftovers in old files and are not part of the value.
     May be a view of `raw`.
     """
     allocated, bits = pixel_format.bits_allocated, pixel_format.bits_stored

@@ -213,7 +213,7 @@ def _decode(encoded: bytes, header: Header, pixel_format: PixelFormat) -> NDArra
     if array.shape != (pixel_format.rows, pixel_format.columns):
         raise ValueError("the decoded image has another size")
     if syntax in JPEG2000TransferSyntaxes and _is_signed_16(encoded) and not pixel_format.signed:
-        # Some scanners mark signed pixels as unsigned: the codestream tells, and -1 is no 65535 HU.
+        # Some scanners mark signed pixels as unsigned: the codestream tells, and -1 is not 65535 HU.
         return array.view(np.int16)
     return array
 

@@ -17,7 +17,7 @@ MAX_ENTRIES = 200_000
 MAX_ENTRY_BYTES = 4 << 30
 MAX_TOTAL_BYTES = 64 << 30
 MAX_RATIO = 200
-# Below this size an entry may be compressed as well as it likes: a blank image in a small file is no bomb.
+# Below this size an entry may be compressed as well as it likes: a blank image in a small file is not a bomb.
 RATIO_FREE_BYTES = 16 << 20
 
 # Of other methods (bzip2, LZMA) the library inflates a whole entry at once, however large it turns out to be.

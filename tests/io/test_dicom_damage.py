@@ -1,0 +1,149 @@
+"""Pixels that end too early, go on too long or make no sense; threads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.uid import (
+    JPEG2000Lossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    RLELossless,
+)
+
+from tests.io.dicom_case import assert_volume, codes, read, refused
+from tests.io.dicom_factory import chest, expected_affine_ras, make_series
+from tests.io.dicom_pixels_world import LARGE, SYNTAXES, padded
+
+COMPRESSED = [RLELossless, JPEGLosslessSV1, JPEGLSLossless, JPEG2000Lossless]
+
+
+def test_trailing_zeros_after_the_pixels_are_let_pass(tmp_path: Path) -> None:
+    def longer(ds: Dataset, _k: int) -> None:
+        ds.PixelData += bytes(64)
+
+    make_series(tmp_path, edit=longer)
+    assert_volume(read(tmp_path), chest(), expected_affine_ras())
+
+
+def test_a_modality_lut_is_refused(tmp_path: Path) -> None:
+    def with_lut(ds: Dataset, _k: int) -> None:
+        item = Dataset()
+        item.ModalityLUTType = "HU"
+        ds.ModalityLUTSequence = [item]
+
+    make_series(tmp_path, edit=with_lut)
+    error = refused(tmp_path)
+    assert error.code == "dicom-pixels"
+    assert "Modality LUT" in error.message
+
+
+UNREADABLE = {
+    "1.2.840.10008.1.2.4.53": "JPEG Spectral Selection",
+    "1.2.840.10008.1.2.4.55": "JPEG Full Progression",
+    "1.2.840.10008.1.2.4.100": "MPEG2",
+    "1.2.840.10008.1.2.4.102": "MPEG-4",
+    "1.2.3.4.5": "unknown",
+}
+
+
+@pytest.mark.parametrize("syntax", UNREADABLE)
+def test_an_unreadable_transfer_syntax_is_named(tmp_path: Path, syntax: str) -> None:
+    for path in make_series(tmp_path):
+        ds = pydicom.dcmread(path)
+        ds.file_meta.TransferSyntaxUID = syntax
+        ds.PixelData = pydicom.encaps.encapsulate([bytes(100)])
+        ds["PixelData"].is_undefined_length = True
+        ds.save_as(path, implicit_vr=False, little_endian=True)
+    error = refused(tmp_path)
+    assert error.code == "dicom-transfer-syntax"
+    assert UNREADABLE[syntax] in error.message
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_a_truncated_slice_fails_the_scan_by_name(tmp_path: Path, syntax: str) -> None:
+    paths = make_series(tmp_path, chest(LARGE), transfer_syntax=syntax)
+    data = paths[5].read_bytes()
+    paths[5].write_bytes(data[: len(data) - 200])
+    error = refused(tmp_path)
+    assert error.code in ("dicom-truncated", "dicom-decode", "dicom-broken", "dicom-pixels")
+    assert paths[5].name in error.message
+
+
+@pytest.mark.parametrize("syntax", COMPRESSED)
+def test_a_slice_of_garbage_fails_the_scan_by_name(tmp_path: Path, syntax: str) -> None:
+    paths = make_series(tmp_path, chest(LARGE), transfer_syntax=syntax)
+    ds = pydicom.dcmread(paths[5])
+    ds.PixelData = pydicom.encaps.encapsulate([bytes(range(256)) * 4])
+    ds.save_as(paths[5])
+    error = refused(tmp_path)
+    assert error.code in ("dicom-decode", "dicom-truncated")
+    assert paths[5].name in error.message
+
+
+def test_a_compressed_slice_of_another_size_is_refused(tmp_path: Path) -> None:
+    paths = make_series(tmp_path, chest(LARGE), transfer_syntax=JPEG2000Lossless)
+    other = make_series(tmp_path / "other", chest((64, 40, 12)), transfer_syntax=JPEG2000Lossless)
+    ds = pydicom.dcmread(paths[5])
+    ds.PixelData = pydicom.dcmread(other[5]).PixelData
+    ds.save_as(paths[5])
+    for path in other:
+        path.unlink()
+    assert refused(tmp_path).code == "dicom-decode"
+
+
+def test_a_constant_volume_is_refused(tmp_path: Path) -> None:
+    make_series(tmp_path, np.full((24, 20, 12), -1000, np.int16))
+    assert refused(tmp_path).code == "constant"
+
+
+def test_a_file_that_changed_since_it_was_found_is_refused(tmp_path: Path) -> None:
+    from hirescam_cli.errors import ScanError
+    from hirescam_cli.io.dicom import read_series
+    from hirescam_cli.io.scan import ReadOptions
+    from tests.io.dicom_case import only
+
+    paths = make_series(tmp_path)
+    scan = only(tmp_path)
+    ds = pydicom.dcmread(paths[3])
+    ds.ImagePositionPatient = [0, 0, 0]
+    ds.save_as(paths[3])
+    with pytest.raises(ScanError, match=paths[3].name) as caught:
+        read_series(scan, ReadOptions())
+    assert caught.value.code == "dicom-changed"
+
+
+def test_a_file_that_changed_only_in_what_is_not_read_is_read_all_the_same(tmp_path: Path) -> None:
+    from hirescam_cli.io.dicom import read_series
+    from hirescam_cli.io.scan import ReadOptions
+    from tests.io.dicom_case import only
+
+    paths = make_series(tmp_path)
+    scan = only(tmp_path)
+    ds = pydicom.dcmread(paths[3])
+    ds.PatientComments = "moves the pixels further back in the file"
+    ds.save_as(paths[3])
+    assert_volume(read_series(scan, ReadOptions()), chest(), expected_affine_ras())
+
+
+@pytest.mark.parametrize("copies", [0, 12])
+def test_any_number_of_threads_reads_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copies: int
+) -> None:
+    hu = np.tile(chest(), (1, 1, 4))
+    hu[3, 4, 20] = 3000
+    edit = padded(np.uint16, 4095, PixelPaddingValue=("US", 4095))
+    make_series(tmp_path, hu, dtype=np.uint16, series_uid="1.2.3", edit=edit)
+    make_series(tmp_path, hu[:, :, :copies], dtype=np.uint16, series_uid="1.2.3", prefix="copy", edit=edit)
+    volumes = []
+    for threads in ("1", "2", "5"):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        volumes.append(read(tmp_path))
+    assert codes(volumes[0]) == [*(["duplicate-slices"] if copies else []), "pixel-padding"]
+    for other in volumes[1:]:
+        assert other.provenance == volumes[0].provenance
+        assert_volume(other, volumes[0].array_ijk, volumes[0].affine_ras)
