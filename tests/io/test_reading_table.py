@@ -122,7 +122,11 @@ NIFTI_ROWS = [
     Row("nifti gz cut", damaged(lambda data: data[:-200]), refused=("nifti-damaged", "too early")),
     Row("nifti gz trailer cut", damaged(lambda data: data[:-4]), refused=("nifti-damaged", "too early")),
     Row("nifti gz wrong checksum", damaged(flipped), refused=("nifti-damaged", "checksum")),
-    Row("nifti gz foreign bytes", damaged(lambda data: data + b"x" * 50), refused=("nifti-damaged", "not a gzip member")),
+    Row(
+        "nifti gz foreign bytes",
+        damaged(lambda data: data + b"x" * 50),
+        refused=("nifti-damaged", "not a gzip member"),
+    ),
     Row("nifti gz empty", damaged(lambda _: b""), refused=("nifti-damaged", "NIfTI header")),
     Row("nifti plain cut", short_raw, refused=("nifti-damaged", "promises")),
     Row("nifti longer than promised", nifti(trailing=b"12345"), read=("trailing-bytes",)),
