@@ -127,7 +127,7 @@ class Case {
 
   /**
    * What lies at a RAS point: `hu` of the embedded voxel that holds it (null outside the scan), `value` of the
-   * interpolated map and `cell` of the cell that holds it in logit units, `seen` whether the network saw it.
+   * interpolated map and `cell` of the cell that holds it in the method's unit, `seen` whether the network saw it.
    */
   probe(pointMm, { method, label, placement }) {
     const voxel = voxelOf(this.shape, transform(this.fromWorld, pointMm));

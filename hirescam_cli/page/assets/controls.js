@@ -121,7 +121,7 @@ class Readout {
       make("span", { class: "reading" }, make("span", { class: "reading-name" }, name), make("b", {}));
     this.position = item("Position, mm");
     this.hu = item(huName(theCase.description.scan));
-    this.value = item("Map, logit per cell");
+    this.value = item("Map");
     this.bar = make("span", { class: "colourbar", role: "img" });
     this.ends = [make("span", {}), make("span", { class: "colourbar-title" }), make("span", {})];
     byId("readout").append(
@@ -137,6 +137,7 @@ class Readout {
     const found = this.case.probe(point, state);
     this.position.lastChild.textContent = positionText(point, 1, "  ");
     this.hu.lastChild.textContent = fixed(found.hu, 0);
+    this.value.firstChild.textContent = `Map, ${this.case.unitOf(state.method)}`;
     this.value.lastChild.textContent = found.seen
       ? signedText(state.cells ? found.cell : found.value)
       : "not seen";
@@ -212,7 +213,7 @@ class MapControls {
     const sign = state.signed ? "\u00b1" : "";
     this.threshold.show(
       state.threshold,
-      limit > 0 ? `${sign}${logitText(state.threshold * limit)} logit` : DASH,
+      limit > 0 ? `${sign}${logitText(state.threshold * limit)}` : DASH,
     );
     this.visible.show(state.visible);
     this.grey.show(state.grey);
