@@ -23,6 +23,9 @@ METHODS: Registry[Method] = Registry(
     {
         "hirescam": "hirescam_cli.explain.methods.hirescam:METHOD",
         "gradcam": "hirescam_cli.explain.methods.gradcam:METHOD",
+        "xgradcam": "hirescam_cli.explain.methods.xgradcam:METHOD",
+        "layercam": "hirescam_cli.explain.methods.layercam:METHOD",
+        "cam": "hirescam_cli.explain.methods.cam:METHOD",
     },
 )
 
@@ -44,6 +47,9 @@ ARCHITECTURES: Registry[Architecture] = Registry(
     "hirescam_cli.model.contract:Architecture",
     {
         "axialnet": "hirescam_cli.model.architectures.axialnet:ARCHITECTURE",
+        "video.r3d_18": "hirescam_cli.model.architectures.video:R3D_18",
+        "video.mc3_18": "hirescam_cli.model.architectures.video:MC3_18",
+        "video.r2plus1d_18": "hirescam_cli.model.architectures.video:R2PLUS1D_18",
     },
     error=ModelError,
     code="model-architecture",

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from hirescam_cli.errors import ModelError
 from hirescam_cli.explain.explanation import Explanation
 from hirescam_cli.explain.feed import Feed
-from hirescam_cli.explain.head import is_linear_head
+from hirescam_cli.explain.head import behind_a_mean, is_linear_head
+from hirescam_cli.explain.method import HeadMethod
 from hirescam_cli.explain.own_copy import CPU_PIECE, halve, holds, own_copy, take_in_pieces
 from hirescam_cli.explain.parts import Parts
 from hirescam_cli.explain.passes import deterministic
@@ -95,6 +96,19 @@ class Engine:
             self.fallbacks = (f"precision fp32 instead of {precision}: {why}",)
         else:
             halve(self.network.get_submodule(network.trunk), _HALF[precision])
+
+    def check(self, methods: Sequence[str]) -> None:
+        """Raise ModelError for a method that does not exist for this network and target."""
+        head = self.contract.linear_head
+        pooled = self.closed_form and head is not None and behind_a_mean(self.network.get_submodule(head))
+        for method in (METHODS.find(name) for name in methods):
+            if isinstance(method, HeadMethod) and not pooled:
+                raise ModelError(
+                    f"{method.title} does not exist at {self.target_layer!r} of this network: it needs a linear layer "
+                    "behind a mean over all cells.",
+                    hint="Choose another --method; HiResCAM is the same up to a factor where CAM exists.",
+                    code="method-unavailable",
+                )
 
     def explain(self, positions: Voxels, padding: NDArray[np.bool_], methods: Sequence[str]) -> Explanation:
         """Explain one scan.

@@ -19,7 +19,7 @@ class LinearHead:
 def is_linear_head(module: nn.Module) -> bool:
     """Whether `linear_head` knows what to do with a module."""
     covering = isinstance(module, nn.Conv2d) and module.groups == 1
-    return covering or _behind_a_mean(module)
+    return covering or behind_a_mean(module)
 
 
 def linear_head(module: nn.Module, cells: tuple[int, int]) -> LinearHead | None:
@@ -31,14 +31,14 @@ def linear_head(module: nn.Module, cells: tuple[int, int]) -> LinearHead | None:
     added = torch.zeros(len(weight)) if bias is None else bias.detach().float().cpu()
     if isinstance(module, nn.Conv2d) and tuple(weight.shape[2:]) == cells:
         return LinearHead(weight, added)
-    if _behind_a_mean(module):
+    if behind_a_mean(module):
         mean = weight.reshape(*weight.shape[:2], 1, 1) / (cells[0] * cells[1])
         return LinearHead(mean.expand(-1, -1, *cells).contiguous(), added)
     return None
 
 
-def _behind_a_mean(module: nn.Module) -> bool:
-    """Whether a module weighs channels and knows no places."""
+def behind_a_mean(module: nn.Module) -> bool:
+    """Whether a module weighs channels and knows no places: so it stands behind a mean over all cells."""
     if isinstance(module, nn.Linear):
         return True
     return isinstance(module, nn.Conv2d | nn.Conv3d) and set(module.kernel_size) == {1} and module.groups == 1

@@ -47,3 +47,8 @@ class ChannelMethod(Method):
 
     share: Callable[[Tensor, Tensor, Tensor, int], Tensor]
     weights: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadMethod(Method):
+    """A method that exists only where a linear layer follows a mean over all cells: `linear` is all of it."""

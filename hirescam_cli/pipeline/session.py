@@ -38,6 +38,7 @@ def open_session(settings: Settings, spec: ModelSpec) -> Session:
         model.network.cells(layer, spec.preparation.shape)
     with memory_needed(device, f"the model {spec.name}"):
         engine, drift, precision_fallbacks = _engine_for(settings, model, layer, device, precision)
+    engine.check(settings.methods)
     facts = RunFacts(
         spec=spec,
         weights_sha256=model.weights_sha256,
