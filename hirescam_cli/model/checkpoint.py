@@ -138,10 +138,8 @@ def fit(network: Network, tensors: Mapping[str, Tensor], file: str, labels: int)
     """Load `tensors` into the module of `network` in place, as float32; ModelError unless every entry fits exactly."""
     module = network.module
     wanted = {name: value for name, value in module.state_dict().items() if not name.endswith(_COUNTER)}
-    counted = {name: value for name, value in tensors.items() if not name.endswith(_COUNTER)}
-    given = {
-        name: value for name, value in without_prefix(counted, wanted).items() if name not in network.unused
-    }
+    counted = {name: value for name, value in _own(network, tensors).items() if not name.endswith(_COUNTER)}
+    given = without_prefix(counted, wanted)
     head = given.get(f"{network.linear_head}.weight")
     faults = []
     if missing := [name for name in wanted if name not in given]:
@@ -179,6 +177,15 @@ def fit(network: Network, tensors: Mapping[str, Tensor], file: str, labels: int)
                 code="weights-nan",
             )
     module.load_state_dict({name: value.to(torch.float32) for name, value in given.items()}, strict=False)
+
+
+def _own(network: Network, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The tensors of the network, where a file holds it below a name among others."""
+    for above in network.published_below:
+        own = {name.removeprefix(above): value for name, value in tensors.items() if name.startswith(above)}
+        if own:
+            return own
+    return tensors
 
 
 def _mismatch(file: str, why: str) -> ModelError:

@@ -182,7 +182,7 @@ FROZEN: dict[str, tuple[str, Any]] = {
 
 
 def fill(module: nn.Module, seed: int = 0) -> nn.Module:
-    """The module with weights that depend on nothing but the seed, none of them 0, and statistics that are not 0 and 1."""
+    """The module with weights that depend on nothing but the seed, statistics that are not 0 and 1."""
     generator = torch.Generator().manual_seed(seed)
     for name, tensor in module.state_dict().items():
         if not tensor.is_floating_point():
