@@ -171,6 +171,7 @@ def _spec(path: Path, file: Table, sha256: str) -> ModelSpec:
     labels: tuple[str, ...] = ()
     thresholds: tuple[float, ...] = ()
     weights: tuple[tuple[Path, ...], tuple[str, ...]] = ((), ())
+    freeze: tuple[str, ...] = ()
     file.only(_TOP_KEYS)
     name, intended_use = file.text("name"), file.text("intended_use")
     architecture = file.text("architecture", "the name of an architecture")

@@ -129,7 +129,7 @@ def test_a_damaged_exported_program_is_refused(tmp_path: Path, name: str, conten
 
 def test_programs_that_cannot_be_looked_into_are_refused(tmp_path: Path) -> None:
     script = tmp_path / "script.pt"
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="torch.jit"):
         torch.jit.trace(nn.Linear(2, 2), torch.zeros(1, 2)).save(str(script))
     with pytest.raises(ModelError, match="TorchScript") as caught:
         read_weights(script)
