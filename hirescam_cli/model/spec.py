@@ -175,8 +175,10 @@ def _spec(path: Path, file: Table, sha256: str) -> ModelSpec:
     file.only(_TOP_KEYS)
     name, intended_use = file.text("name"), file.text("intended_use")
     architecture = file.text("architecture", "the name of an architecture")
-    with faults.collecting():
-        labels, thresholds = _labels(path, file.table("labels"))
+    listed = file.table("labels")
+    if "labels" in file:
+        with faults.collecting():
+            labels, thresholds = _labels(path, listed)
     with faults.collecting():
         weights = _weights(path, file.table("weights", required=False))
     preparation = Preparation("RAS", "one", ())
