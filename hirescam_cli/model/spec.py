@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from hirescam_cli.errors import ModelError
 from hirescam_cli.label_choice import is_label_name
+from hirescam_cli.model.labels import KEYS, label_names
 from hirescam_cli.placement import PLACEMENTS, Placement
 from hirescam_cli.resources import config_names, config_path, resource_root
 from hirescam_cli.toml_table import Table, is_number
@@ -142,7 +143,7 @@ def _spec(path: Path, file: Table, sha256: str) -> ModelSpec:
     labels, thresholds = _labels(path, file.table("labels"))
     weights_file, weights_sha256 = _weights(path, file.table("weights", required=False))
     explanation = file.table("explanation", required=False)
-    explanation.only(("target_layer", "at", "placement"))
+    explanation.only(("target_layer", "at", "placement", "freeze"))
     placement = explanation.choice("placement", PLACEMENTS) if "placement" in explanation else None
     at = explanation.choice("at", ("output", "input")) if "at" in explanation else None
     return ModelSpec(
@@ -166,12 +167,8 @@ def _spec(path: Path, file: Table, sha256: str) -> ModelSpec:
 
 
 def _labels(path: Path, table: Table) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    table.only(("names", "file", "threshold", "thresholds"))
-    if ("names" in table) == ("file" in table):
-        raise ModelError(
-            f"{path.name}: [labels] needs either names or file.", code="model-toml", hint="Give one of them."
-        )
-    names = _label_file(path, table) if "file" in table else table.words("names", "a list of strings")
+    table.only((*KEYS, "threshold", "thresholds"))
+    names = label_names(path, table)
     for name in names:
         if not name.strip() or "/" in name:
             raise table.fail("names", name, "non-empty strings without slashes")
@@ -189,15 +186,6 @@ def _labels(path: Path, table: Table) -> tuple[tuple[str, ...], tuple[float, ...
     own = table.table("thresholds", required=False)
     own.only(names)
     return names, tuple(_probability(own, name, default) for name in names)
-
-
-def _label_file(path: Path, table: Table) -> tuple[str, ...]:
-    name = table.text("file", "a path")
-    try:
-        text = (path.parent / name).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise table.fail("file", name, "a readable UTF-8 file with one label a line") from error
-    return tuple(line.strip() for line in text.split("\n") if line.strip())
 
 
 def _probability(table: Table, key: str, default: float) -> float:
