@@ -68,7 +68,7 @@ def test_merlins_outputs_are_numbered_until_they_are_named(tmp_path: Path) -> No
     ("labels", "message"),
     [
         ('file = "phenotypes.csv"\ncolumn = "phecode_str"', r"labels\.file is 'phenotypes\.csv', expected a readable"),
-        ('file = "there.csv"\ncolumn = "name"', r"labels\.column is 'name', expected a column of there\.csv, which has a, b"),
+        ('file = "there.csv"\ncolumn = "name"', r"labels\.column is 'name', expected a column of there\.csv, .* a, b"),
         ('file = "there.csv"\ncolumn = "b"', "holds 2 names, 1 of them different"),
         ('names = ["a"]\ncolumn = "b"', r"labels\.column is 'b', expected no such key without file"),
         ("count = 0", r"labels\.count is 0, expected the number of labels"),

@@ -26,7 +26,7 @@ def linear(activations: Tensor, weight: Tensor, groups: int) -> Tensor:
 
     The mean is taken in float64, since positive and negative weights nearly cancel in it.
     """
-    return weighted_sum(activations, (weight.double().mean(dim=(2, 3)) / groups).to(weight.dtype))
+    return weighted_sum(activations, (weight.mean(dim=(2, 3), dtype=torch.float64) / groups).to(weight.dtype))
 
 
 METHOD = ChannelMethod(
