@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hirescam_cli.explain.head import one_for_all_cells
 from hirescam_cli.explain.method import ChannelMethod
 
 
@@ -26,7 +27,9 @@ def linear(activations: Tensor, weight: Tensor, groups: int) -> Tensor:
 
     The mean is taken in float64, since positive and negative weights nearly cancel in it.
     """
-    return weighted_sum(activations, (weight.mean(dim=(2, 3), dtype=torch.float64) / groups).to(weight.dtype))
+    if one_for_all_cells(weight):
+        return weighted_sum(activations, weight[:, :, 0, 0] / groups)
+    return weighted_sum(activations, (weight.double().mean(dim=(2, 3)) / groups).to(weight.dtype))
 
 
 METHOD = ChannelMethod(
