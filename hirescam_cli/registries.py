@@ -26,6 +26,8 @@ METHODS: Registry[Method] = Registry(
         "xgradcam": "hirescam_cli.explain.methods.xgradcam:METHOD",
         "layercam": "hirescam_cli.explain.methods.layercam:METHOD",
         "cam": "hirescam_cli.explain.methods.cam:METHOD",
+        "layer-ig": "hirescam_cli.explain.methods.layer_ig:METHOD",
+        "ablation-cam": "hirescam_cli.explain.methods.ablation_cam:METHOD",
     },
 )
 
