@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from hirescam_cli.errors import ModelError
 from hirescam_cli.label_choice import is_label_name
+from hirescam_cli.model.labels import KEYS, label_names
 from hirescam_cli.placement import PLACEMENTS, Placement
 from hirescam_cli.registries import ARCHITECTURES
 from hirescam_cli.resources import config_names, config_path, resource_root
@@ -225,12 +226,8 @@ def _freeze(explanation: Table) -> tuple[str, ...]:
 
 
 def _labels(path: Path, table: Table) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    table.only(("names", "file", "threshold", "thresholds"))
-    if ("names" in table) == ("file" in table):
-        raise ModelError(
-            f"{path.name}: [labels] needs either names or file.", code="model-toml", hint="Give one of them."
-        )
-    names = _label_file(path, table) if "file" in table else table.words("names", "a list of strings")
+    table.only((*KEYS, "threshold", "thresholds"))
+    names = label_names(path, table)
     for name in names:
         if not name.strip() or "/" in name:
             raise table.fail("names", name, "non-empty strings without slashes")
@@ -249,15 +246,6 @@ def _labels(path: Path, table: Table) -> tuple[tuple[str, ...], tuple[float, ...
     if names:
         own.only(names)
     return names, tuple(_probability(own, name, default) for name in names)
-
-
-def _label_file(path: Path, table: Table) -> tuple[str, ...]:
-    name = table.text("file", "a path")
-    try:
-        text = (path.parent / name).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise table.fail("file", name, "a readable UTF-8 file with one label a line") from error
-    return tuple(line.strip() for line in text.split("\n") if line.strip())
 
 
 def _probability(table: Table, key: str, default: float) -> float:
