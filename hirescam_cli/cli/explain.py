@@ -21,7 +21,7 @@ class Destination:
 
 @with_options(
     "output", "method", "model", "weights", "labels", "threshold", "target-layer", "placement", "grid", "format",
-    "signed", "compress", "device", "precision", "series", "prefer", "assume-affine", "allow-gaps", "max-voxels",
+    "signed", "seg-fraction", "compress", "device", "precision", "series", "prefer", "assume-affine", "allow-gaps", "max-voxels",
     "identifiers", "existing", "verify", "jobs", "num-parts", "part-id", "scheduler", "max-failures", "timeout",
     "dry-run", "json", "log-file", "log-format", "quiet", "verbose",
 )  # fmt: skip

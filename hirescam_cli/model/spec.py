@@ -33,8 +33,18 @@ _TOP_KEYS = (
 
 
 @dataclass(frozen=True)
+class Code:
+    """What a label is in a coding scheme of medicine, as DICOM results tell it."""
+
+    scheme: str
+    value: str
+    meaning: str
+
+
+@dataclass(frozen=True)
 class ModelSpec:
-    """A model's description. `thresholds` holds one probability per label, in the order of `labels`.
+    """A model's description. `thresholds` holds one probability per label, in the order of `labels`; `codes` the code
+    of those labels that have one.
 
     `target_layer`, `at`, `placement`: None leaves them to the architecture. `file_sha256`: of the description itself.
     """
@@ -54,6 +64,7 @@ class ModelSpec:
     weights_sha256: str | None = None
     demonstration: bool = False
     file_sha256: str | None = None
+    codes: Mapping[str, Code] = field(default_factory=dict)
     source: Path | None = field(default=None, compare=False)
 
     def described(self) -> dict[str, object]:
@@ -69,6 +80,7 @@ class ModelSpec:
             "at": self.at,
             "placement": self.placement,
             "demonstration": self.demonstration,
+            "codes": {name: [c.scheme, c.value, c.meaning] for name, c in sorted(self.codes.items())},
         }
 
 
@@ -161,12 +173,13 @@ def _spec(path: Path, file: Table, sha256: str) -> ModelSpec:
         weights_sha256=weights_sha256,
         demonstration=file.flag("demonstration", False),
         file_sha256=sha256,
+        codes=_codes(file.table("labels"), labels),
         source=path,
     )
 
 
 def _labels(path: Path, table: Table) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    table.only(("names", "file", "threshold", "thresholds"))
+    table.only(("names", "file", "threshold", "thresholds", "codes"))
     if ("names" in table) == ("file" in table):
         raise ModelError(
             f"{path.name}: [labels] needs either names or file.", code="model-toml", hint="Give one of them."
@@ -189,6 +202,28 @@ def _labels(path: Path, table: Table) -> tuple[tuple[str, ...], tuple[float, ...
     own = table.table("thresholds", required=False)
     own.only(names)
     return names, tuple(_probability(own, name, default) for name in names)
+
+
+def _codes(table: Table, names: tuple[str, ...]) -> dict[str, Code]:
+    """The codes of labels: nodule = { scheme = "SCT", value = "27925004", meaning = "Nodule" }."""
+    codes = table.table("codes", required=False)
+    codes.only(names)
+    found = {}
+    for name in codes.values:
+        one = codes.table(name)
+        one.only(("scheme", "value", "meaning"))
+        found[name] = Code(_coded(one, "scheme", 16), _coded(one, "value", 64), _coded(one, "meaning", 64))
+    return found
+
+
+def _coded(table: Table, key: str, longest: int) -> str:
+    """A text that a DICOM code holds: of one value, without controls."""
+    expected = f"1 to {longest} characters, none of them a backslash or a control character"
+    text = table.text(key, expected)
+    plain = "\\" not in text and not any(unicodedata.category(c) in _CONTROL for c in text)
+    if not plain or not 1 <= len(text.strip()) <= longest or text != text.strip():
+        raise table.fail(key, text, expected)
+    return text
 
 
 def _label_file(path: Path, table: Table) -> tuple[str, ...]:

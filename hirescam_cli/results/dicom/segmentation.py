@@ -1,0 +1,87 @@
+"""Segmentations: where a map is at least a share of its maximum, on the scan's slices (PS3.3 A.51).
+
+One object a label, binary: readers that mix up segments of one object are many, and each label's map is of its own
+height.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentationTypeValues, SegmentDescription
+from numpy.typing import NDArray
+
+from hirescam_cli.results.dicom import codes
+from hirescam_cli.results.dicom.objects import CONTENT_LABEL, RESEARCH, Objects, objects_of, save, silence
+from hirescam_cli.results.dicom.placing import on_scan, planes_of
+from hirescam_cli.results.format import Made, Request
+
+FORMAT = "dicom-seg"
+
+
+def write(request: Request) -> list[Made]:
+    """A segmentation of each wanted method and label; none of a map without positive evidence."""
+    made = []
+    with silence():
+        objects = objects_of(request, FORMAT)
+        for method in request.view.methods:
+            for label in request.labels:
+                mask = _mask(request, method, label)
+                if mask.any():
+                    made.append(_write(objects, mask, method, label))
+    return made
+
+
+def _mask(request: Request, method: str, label: str) -> NDArray[np.uint8]:
+    """Where the interpolated map [i, j, k] on the scan's grid is at least the wanted share of its largest cell."""
+    view = request.view
+    cam = view.native_map_of(method, label)
+    top = float(cam.max())
+    if top <= 0:
+        return np.zeros(view.volume.grid.shape, dtype=np.uint8)
+    values = on_scan(cam, view.native_affines_ras[request.placement], view.volume.grid)
+    return (values >= np.float32(request.style.seg_fraction * top)).view(np.uint8)
+
+
+def _write(objects: Objects, mask: NDArray[np.uint8], method: str, label: str) -> Made:
+    request, references = objects.request, objects.references
+    view, fraction = request.view, request.style.seg_fraction
+    what = (method, label, request.placement, fraction)
+    place = references.all[0].FrameOfReferenceUID
+    ds = Segmentation(
+        source_images=references.first,
+        further_source_images=references.further or None,
+        pixel_array=planes_of(mask, view.volume.affine_ras, view.volume.affine_ras, place),
+        segmentation_type=SegmentationTypeValues.BINARY,
+        segment_descriptions=[_segment(objects, method, label)],
+        series_instance_uid=objects.series_uid(*what),
+        series_number=objects.series_number(method, label),
+        sop_instance_uid=objects.sop_uid(*what),
+        instance_number=1,
+        content_label=CONTENT_LABEL,
+        content_description=codes.plain(f"{view.title(method)} {label}, {fraction:g} of maximum", 64),
+        contributing_equipment=objects.contributing(),
+        **objects.equipment,
+    )
+    threshold = fraction * float(view.native_map_of(method, label).max())
+    derivation = f"Where the map is at least {fraction:g} of its maximum ({threshold:.6g}). "
+    ds.DerivationDescription = codes.plain(derivation + objects.derivation(method, label), 1024)
+    ds.ContentQualification = "RESEARCH"
+    objects.finish(ds, objects.description(method, label), *what)
+    path = f"{request.stem(method, label)}.seg.dcm"
+    save(ds, request.folder / path)
+    return Made(path, "dicom", method, label, request.placement, "scan")
+
+
+def _segment(objects: Objects, method: str, label: str) -> SegmentDescription:
+    request = objects.request
+    text = f"{request.view.title(method)} {label}, >= {request.style.seg_fraction:g} of maximum, {RESEARCH}"
+    return SegmentDescription(
+        segment_number=1,
+        segment_label=codes.plain(text, 64),
+        segmented_property_category=codes.ABNORMAL_STRUCTURE,
+        segmented_property_type=codes.of_method(method),
+        algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=objects.algorithm(),
+        tracking_uid=objects.uids.of(FORMAT, "tracking", method, label),
+        tracking_id=codes.plain(f"{method} {label}", 64),
+    )
