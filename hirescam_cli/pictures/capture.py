@@ -15,9 +15,10 @@ from PIL import Image, ImageDraw, ImageFont
 from hirescam_cli.case.view import CaseView
 from hirescam_cli.geometry import Affine
 from hirescam_cli.geometry import affine as affines
+from hirescam_cli.geometry.resample import aligned_axes
 from hirescam_cli.pictures.canvas import font_file, literal, number
 from hirescam_cli.pictures.colour import RGB, Scale, scan_grey, to_bytes
-from hirescam_cli.pictures.planes import Frame, covered, sample
+from hirescam_cli.pictures.planes import Frame, covered, inverse, sample
 from hirescam_cli.pictures.scene import DEMONSTRATION, certificate, headline, make_scene, signed_mm
 
 RESEARCH = "RESEARCH USE ONLY, NOT FOR DIAGNOSIS"
@@ -27,7 +28,8 @@ _GREYS = 256
 _LEVELS = 253
 _UNSEEN, _HATCHED = 253, 254
 _HATCH_PIXELS = 11
-_LINE, _MARGIN, _BAR = 20, 8, 12
+_LINE, _MARGIN, _BAR, _NUMBER = 20, 8, 12, 220
+_TOLERANCE = 1e-6
 _OPPOSITE = {"L": "R", "R": "L", "A": "P", "P": "A", "S": "I", "I": "S"}
 _SHOWN = {"S": "H", "I": "F"}
 _WHITE, _GREY, _YELLOW, _RED = (255, 255, 255), (190, 190, 190), (255, 214, 64), (255, 112, 96)
@@ -69,40 +71,83 @@ class Capture:
     def rgb(self, k: int, shown_as: int) -> RGB:
         """Slice k [rows, columns, 3] with its caption below; `shown_as`: its number in the series, from 1."""
         picture = np.empty((self.shape[0] + self._caption.shape[0], self.shape[1], 3), dtype=np.uint8)
-        picture[: self.shape[0]] = self._slice(k)
-        picture[self.shape[0] :] = self._captioned(k, shown_as)
+        self._draw(k, picture[: self.shape[0]])
+        picture[self.shape[0] :] = self._caption
+        top, right = self.shape[0] + _MARGIN - 2, self.shape[1] - _MARGIN
+        picture[top : top + _LINE, right - _NUMBER : right] = self._number(k, shown_as)
         for rows, columns, letter, drawn in self._letters:
             picture[rows, columns][drawn] = letter[drawn]
         return picture
 
-    def _slice(self, k: int) -> RGB:
-        view, zoom = self.scene.view, self.zoom
-        volume = view.volume
+    def _draw(self, k: int, out: RGB) -> None:
+        """Put slice k into `out` [rows, columns, 3]."""
         plane = Frame("axial", self.shape, 1.0, self.affine_ras(k))
-        hu = np.asarray(volume.array_ijk[:, :, k].T, dtype=np.float32)
-        grey = np.rint(scan_grey(hu, view.window_hu) * (_GREYS - 1)).astype(np.uint32)
-        if zoom > 1:
-            grey = grey.repeat(zoom, axis=0).repeat(zoom, axis=1)
         evidence = sample(self.scene.cam, self.scene.affine_ras, plane, smooth=self.scene.smooth)
-        level = self._levels(evidence)
-        seen = covered(view.seen.shape, view.seen.affine_ras, plane)
-        if not seen.all():
-            rows, columns = np.indices(self.shape, sparse=True)
-            hatch = np.where((rows + columns) % _HATCH_PIXELS == 0, _HATCHED, _UNSEEN)
-            level[~seen] = hatch[~seen]
-        return np.take(self._table, level * _GREYS + grey, axis=0)
+        index = self._levels(evidence)
+        seen = self._seen(k, plane)
+        if seen is not None:
+            np.copyto(index, self._hatch, where=~seen)
+        index *= np.uint16(_GREYS)
+        index += self._grey(k)
+        out[...] = np.take(self._table, index, axis=0)
 
-    def _levels(self, evidence: NDArray[np.float32]) -> NDArray[np.uint32]:
+    def _grey(self, k: int) -> NDArray[np.uint16]:
+        """The scan in the network's window, 0 to 255."""
+        hu = self.scene.view.volume.array_ijk[:, :, k].T
+        if hu.dtype == np.int16:
+            grey = np.take(self._greys, np.ascontiguousarray(hu).view(np.uint16))
+        else:
+            grey = _greys(hu.astype(np.float32), self.scene.view.window_hu)
+        return grey if self.zoom == 1 else grey.repeat(self.zoom, axis=0).repeat(self.zoom, axis=1)
+
+    @cached_property
+    def _greys(self) -> NDArray[np.uint16]:
+        """The grey of every HU in 16 bits, by its bits."""
+        hu = np.arange(1 << 16, dtype=np.uint16).view(np.int16)
+        return _greys(hu.astype(np.float32), self.scene.view.window_hu)
+
+    def _seen(self, k: int, plane: Frame) -> NDArray[np.bool_] | None:
+        """Where the network saw slice k; None: everywhere."""
+        seen = self.scene.view.seen
+        if self._seen_axes is None:
+            found = covered(seen.shape, seen.affine_ras, plane)
+            return None if found.all() else found
+        rows, columns, slices = self._seen_axes
+        if rows.all() and columns.all() and slices[k]:
+            return None
+        seen_here: NDArray[np.bool_] = rows[:, None] & columns[None, :] & slices[k]
+        return seen_here
+
+    @cached_property
+    def _seen_axes(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]] | None:
+        """Which rows, columns and slices the network saw, where its grid runs like the scan's."""
+        seen = self.scene.view.seen
+        index = inverse(seen.affine_ras) @ self.affine_ras(0)
+        axes = aligned_axes(index, (*self.shape, self.slices))
+        if axes is None:
+            return None
+        found = []
+        for axis, (source, count) in enumerate(zip(axes, (*self.shape, self.slices), strict=True)):
+            at = index[source, axis] * np.arange(count) + index[source, 3]
+            found.append((at >= -0.5 - _TOLERANCE) & (at <= seen.shape[source] - 0.5 + _TOLERANCE))
+        return found[0], found[1], found[2]
+
+    @cached_property
+    def _hatch(self) -> NDArray[np.uint16]:
+        """Rows of the table of colours for what was not seen."""
+        rows, columns = np.indices(self.shape, sparse=True)
+        return np.where((rows + columns) % _HATCH_PIXELS == 0, _HATCHED, _UNSEEN).astype(np.uint16)
+
+    def _levels(self, evidence: NDArray[np.float32]) -> NDArray[np.uint16]:
         """Strengths as rows of the table of colours."""
         scale = self.scene.scale
         if scale.limit <= 0:
-            return np.full(evidence.shape, self._zero, dtype=np.uint32)
+            return np.full(evidence.shape, self._zero, dtype=np.uint16)
         low = -scale.limit if scale.signed else 0.0
-        steps = np.float32((_LEVELS - 1) / (scale.limit - low))
-        found: NDArray[np.uint32] = np.rint(
-            np.clip((evidence - np.float32(low)) * steps, 0, _LEVELS - 1)
-        ).astype(np.uint32)
-        return found
+        strength = (evidence - np.float32(low)) * np.float32((_LEVELS - 1) / (scale.limit - low))
+        np.clip(strength, 0, _LEVELS - 1, out=strength)
+        strength += np.float32(0.5)
+        return strength.astype(np.uint16)
 
     @property
     def _zero(self) -> int:
@@ -110,7 +155,7 @@ class Capture:
 
     @cached_property
     def _table(self) -> RGB:
-        """Colours [strength x grey, 3]: `Scale.over` for every strength and grey, then what was not seen."""
+        """Colours [strength x grey, 3]: `Scale.over` of every strength and grey, then what was not seen."""
         scale: Scale = self.scene.scale
         low = -scale.limit if scale.signed else 0.0
         logits = np.linspace(low, scale.limit, _LEVELS, dtype=np.float32)
@@ -119,7 +164,7 @@ class Capture:
         over = to_bytes(scale.over(*np.broadcast_arrays(grey[None, :], logits[:, None])))
         unseen = 0.30 + (grey - 0.5) * 0.38
         rows = [np.repeat(to_bytes(unseen + hatch)[:, None], 3, axis=1) for hatch in (0.0, 0.16)]
-        return np.ascontiguousarray(np.concatenate([over, np.stack(rows)]).reshape(-1, 3))
+        return np.concatenate([over, np.stack(rows)]).reshape(-1, 3)
 
     @cached_property
     def _letters(self) -> list[tuple[slice, slice, RGB, NDArray[np.bool_]]]:
@@ -141,15 +186,14 @@ class Capture:
             found.append((*part, np.asarray(image), np.asarray(mask) > 0))
         return found
 
-    def _captioned(self, k: int, shown_as: int) -> RGB:
-        """The caption with the slice's own number and height."""
-        image = Image.fromarray(self._caption)
+    def _number(self, k: int, shown_as: int) -> RGB:
+        """The slice's own number and height, for the right end of the caption's first line."""
+        image = Image.new("RGB", (_NUMBER, _LINE))
         volume = self.scene.view.volume
         middle = [(n - 1) / 2 for n in volume.array_ijk.shape[:2]]
         z = float(affines.apply(volume.affine_ras, (*middle, k))[2])
         text = f"slice {shown_as} of {self.slices}  ·  z {signed_mm(z)} mm"
-        right = self.shape[1] - _MARGIN
-        ImageDraw.Draw(image).text((right, _MARGIN + 8), text, fill=_GREY, font=_font(13), anchor="rm")
+        ImageDraw.Draw(image).text((_NUMBER, _LINE // 2), text, fill=_GREY, font=_font(13), anchor="rm")
         return np.asarray(image)
 
     @cached_property
@@ -159,14 +203,14 @@ class Capture:
         case = scene.view.case
         low, high = scene.view.window_hu
         lines = [
-            (f"{scene.label}: {scene.title}", 16, True, _WHITE, width - 190),
+            (f"{scene.label}: {scene.title}", 16, True, _WHITE, width - _NUMBER),
             (headline(scene.entry), 13, False, _WHITE, width),
             (certificate(scene.entry, scene.method), 13, False, _GREY, width),
             (
-                f"placement {scene.placement}  ·  window {number(low, 6)} to {number(high, 6)} HU"
-                f"  ·  model {case.model.name}  ·  hirescam {case.run.version}",
+                f"placement {scene.placement}  ·  window {number(low, 6)} to {number(high, 6)} HU",
                 13, False, _GREY, width,
             ),
+            (f"hirescam {case.run.version}  ·  model {case.model.name}", 13, False, _GREY, width),
             (RESEARCH, 15, True, _YELLOW, width),
         ]  # fmt: skip
         if case.model.demonstration:
@@ -176,7 +220,7 @@ class Capture:
         draw = ImageDraw.Draw(image)
         y = _MARGIN + 8
         for n, (text, size, bold, colour, room) in enumerate(lines):
-            if n == 4:
+            if n == len(lines) - 1 - case.model.demonstration:
                 self._bar(image, draw, y)
                 y += _LINE
             draw.text(
@@ -208,6 +252,10 @@ class Capture:
         text = f"{number(scale.limit)} {self.scene.unit}"
         room = self.shape[1] - _MARGIN - (start + size + 6)
         draw.text((start + size + 6, y), _fitted(text, room, 13), fill=_WHITE, font=font, anchor="lm")
+
+
+def _greys(hu: NDArray[np.float32], window_hu: tuple[float, float]) -> NDArray[np.uint16]:
+    return np.rint(scan_grey(hu, window_hu) * (_GREYS - 1)).astype(np.uint16)
 
 
 def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:

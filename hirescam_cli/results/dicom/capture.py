@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-import numpy as np
 from highdicom.sc import SCImage
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from hirescam_cli.geometry import affine as affines
 from hirescam_cli.pictures.capture import Capture
-from hirescam_cli.results.dicom.objects import Objects, objects_of, save, silence
+from hirescam_cli.results.dicom.objects import Objects, objects_of, silence
 from hirescam_cli.results.dicom.references import numbers
+from hirescam_cli.results.dicom.stamp import Stamp
 from hirescam_cli.results.format import Made, Request
+from hirescam_cli.threads import in_threads
 from hirescam_cli.volume import DicomSource
 
 FORMAT = "dicom-sc"
@@ -46,18 +47,19 @@ def _write(objects: Objects, method: str, label: str) -> list[Made]:
     order = list(range(capture.slices))
     if affines.orientation(request.view.volume.affine_ras)[2] in _LAST_FIRST:
         order.reverse()
-    ds = _object(objects, capture, method, label, what)
+    stamp = Stamp(_object(objects, capture, method, label, what))
     references = _slices(objects.request.view.volume.dicom)
     digits = max(4, len(str(capture.slices)))
-    made = []
-    for shown_as, k in enumerate(order, 1):
-        _fill(ds, capture, k, shown_as, references.get(k))
-        ds.SOPInstanceUID = objects.sop_uid(*what, k)
-        ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+
+    def write_slice(shown: tuple[int, int]) -> Made:
+        shown_as, k = shown
         path = folder / f"{shown_as:0{digits}d}.dcm"
-        save(ds, request.folder / path)
-        made.append(Made(str(path), "dicom", method, label, request.placement, "scan"))
-    return made
+        own = _own(capture, k, shown_as, references.get(k))
+        own.SOPInstanceUID = objects.sop_uid(*what, k)
+        stamp.write(request.folder / path, own, capture.rgb(k, shown_as))
+        return Made(str(path), "dicom", method, label, request.placement, "scan")
+
+    return in_threads(write_slice, list(enumerate(order, 1)))
 
 
 def _object(
@@ -107,7 +109,7 @@ def _place_all(ds: Dataset, objects: Objects, capture: Capture) -> None:
     rows_mm, columns_mm, slices_mm = affines.spacing_mm(affine_lps)
     unit = affines.directions(affine_lps)
     ds.PixelSpacing = numbers([rows_mm, columns_mm])
-    ds.SliceThickness = ds.SpacingBetweenSlices = numbers([slices_mm])[0]
+    ds.SliceThickness = numbers([slices_mm])[0]
     # A row of pixels runs along growing columns, which are the affine's second axis.
     ds.ImageOrientationPatient = numbers([*unit[:, 1], *unit[:, 0]])
     frames = (
@@ -115,24 +117,21 @@ def _place_all(ds: Dataset, objects: Objects, capture: Capture) -> None:
     )
     if len(frames) == 1 and frames[0] is not None:
         ds.FrameOfReferenceUID = frames[0]
-        ds.PositionReferenceIndicator = None
 
 
-def _fill(
-    ds: Dataset, capture: Capture, k: int, shown_as: int, reference: tuple[str, str, int | None] | None
-) -> None:
+def _own(capture: Capture, k: int, shown_as: int, reference: tuple[str, str, int | None] | None) -> Dataset:
     """What is of one slice alone. The caption adds rows below, so the first pixel is the slice's own."""
+    ds = Dataset()
     ds.InstanceNumber = shown_as
     position = affines.LPS_TO_RAS @ capture.affine_ras(k)
     ds.ImagePositionPatient = numbers(position[:3, 3])
-    ds.PixelData = np.ascontiguousarray(capture.rgb(k, shown_as)).tobytes()
-    ds.SourceImageSequence = []
     if reference is not None:
         item = Dataset()
         item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = reference[:2]
         if reference[2] is not None:
             item.ReferencedFrameNumber = reference[2]
         ds.SourceImageSequence = [item]
+    return ds
 
 
 def _slices(source: DicomSource | None) -> dict[int, tuple[str, str, int | None]]:

@@ -39,6 +39,8 @@ _IDENTITY = (
     "ClinicalTrialSubjectReadingID", "ClinicalTrialTimePointID",
 )  # fmt: skip
 
+_NOT_OF_REPORTS = ("BodyPartExamined", "Laterality")
+
 
 class Equipment(TypedDict):
     """What highdicom's constructors are told of what made an object."""
@@ -155,7 +157,7 @@ class Objects:
         """Say of an object who it is of, when it was made and what it is; nothing in it changes from run to run."""
         header = self.references.header
         for keyword in _IDENTITY:
-            if keyword in header:
+            if keyword in header and not (keyword in _NOT_OF_REPORTS and self.format == "dicom-sr"):
                 ds[keyword] = header[keyword]
         ds.SpecificCharacterSet = "ISO_IR 192"
         ds.SeriesDescription = description

@@ -83,4 +83,6 @@ def _window(low: float, high: float) -> VOILUTTransformation:
     """From 0 to the map's largest value; where it has none above 0, all of its values."""
     bottom = 0.0 if high > 0 else low
     width = max(high - bottom, float(np.finfo(np.float32).tiny))
-    return VOILUTTransformation(window_center=bottom + width / 2, window_width=width)
+    return VOILUTTransformation(
+        window_center=bottom + width / 2, window_width=width, voi_lut_function="LINEAR_EXACT"
+    )
