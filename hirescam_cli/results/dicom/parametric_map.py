@@ -9,7 +9,7 @@ from highdicom.pm import ParametricMap, RealWorldValueMapping
 
 from hirescam_cli.results.dicom import codes
 from hirescam_cli.results.dicom.objects import CONTENT_LABEL, RESEARCH, Objects, objects_of, save, silence
-from hirescam_cli.results.dicom.placing import on_scan, planes_of
+from hirescam_cli.results.dicom.placing import on_slices, planes_of, planes_on, slices_of
 from hirescam_cli.results.format import Made, Request
 
 FORMAT = "dicom-pm"
@@ -32,10 +32,12 @@ def _write(objects: Objects, method: str, label: str, grid: str) -> Made:
     request = objects.request
     view = request.view
     cam, affine_ras = view.native_map_of(method, label), view.native_affines_ras[request.placement]
-    if grid == "scan":
-        cam, affine_ras = on_scan(cam, affine_ras, view.volume.grid), view.volume.affine_ras
     place = objects.references.all[0].FrameOfReferenceUID
-    planes = planes_of(cam.astype("<f4"), affine_ras, view.volume.affine_ras, place)
+    if grid == "scan":
+        slices = slices_of(view.volume.grid, 0, view.volume.grid.shape[2])
+        planes = planes_on(on_slices(cam, affine_ras, slices), slices, place)
+    else:
+        planes = planes_of(cam, affine_ras, view.volume.affine_ras, place)
     path = f"{request.stem(method, label)}{'.scan' if grid == 'scan' else ''}.pm.dcm"
     ds = _object(objects, planes, method, label, (method, label, request.placement, grid))
     save(ds, request.folder / path)

@@ -37,6 +37,39 @@ def planes_of(array_ijk: Voxels, affine_ras: Affine, like_ras: Affine, frame_of_
     )
 
 
-def on_scan(cam_ijk: NDArray[np.float32], affine_ras: Affine, scan: Grid) -> NDArray[np.float32]:
-    """A map interpolated on the scan's grid, 0 where it has no cell."""
-    return resample_linear(cam_ijk, affine_ras, scan)
+def slices_of(scan: Grid, first: int, count: int) -> Grid:
+    """The grid of `count` slices of a scan from `first`, whose axes are slice, row, column as highdicom's."""
+    index = np.zeros((4, 4))
+    index[2, 0] = index[1, 1] = index[0, 2] = index[3, 3] = 1.0
+    index[2, 3] = first
+    return scan.child(index, (count, scan.shape[1], scan.shape[0]))
+
+
+def on_slices(cam_ijk: NDArray[np.float32], affine_ras: Affine, slices: Grid) -> NDArray[np.float32]:
+    """A map interpolated on a grid of `slices_of`, 0 where it has no cell."""
+    return resample_linear(cam_ijk, affine_ras, slices)
+
+
+def planes_on(array_kji: Voxels, slices: Grid, frame_of_reference: str) -> Planes:
+    """Values on a grid of `slices_of` as planes."""
+    return Planes(
+        array=array_kji,
+        affine=affines.LPS_TO_RAS @ slices.affine_ras,
+        coordinate_system="PATIENT",
+        frame_of_reference_uid=frame_of_reference,
+    )
+
+
+def slices_near(cells: NDArray[np.bool_], affine_ras: Affine, scan: Grid) -> tuple[int, int]:
+    """The slices of the scan from the first to the last, exclusive, that lie within a cell of one of `cells`.
+
+    Where a map is interpolated, its values are those of the eight cells around, so elsewhere none of them counts.
+    """
+    found = np.argwhere(cells)
+    if not len(found):
+        return 0, 0
+    low, high = found.min(axis=0) - 1.0, found.max(axis=0) + 1.0
+    corners = np.array(np.meshgrid(*zip(low, high, strict=True), indexing="ij")).reshape(3, -1).T
+    k = affines.apply(np.linalg.inv(scan.affine_ras) @ affine_ras, corners)[:, 2]
+    first, last = int(np.floor(k.min())), int(np.ceil(k.max())) + 1
+    return min(max(first, 0), scan.shape[2]), min(max(last, 0), scan.shape[2])

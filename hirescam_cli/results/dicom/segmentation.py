@@ -7,12 +7,12 @@ height.
 from __future__ import annotations
 
 import numpy as np
+from highdicom import Volume as Planes
 from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentationTypeValues, SegmentDescription
-from numpy.typing import NDArray
 
 from hirescam_cli.results.dicom import codes
 from hirescam_cli.results.dicom.objects import CONTENT_LABEL, RESEARCH, Objects, objects_of, save, silence
-from hirescam_cli.results.dicom.placing import on_scan, planes_of
+from hirescam_cli.results.dicom.placing import on_slices, planes_on, slices_near, slices_of
 from hirescam_cli.results.format import Made, Request
 
 FORMAT = "dicom-seg"
@@ -25,32 +25,41 @@ def write(request: Request) -> list[Made]:
         objects = objects_of(request, FORMAT)
         for method in request.view.methods:
             for label in request.labels:
-                mask = _mask(request, method, label)
-                if mask.any():
-                    made.append(_write(objects, mask, method, label))
+                planes = _mask(objects, method, label)
+                if planes is not None:
+                    made.append(_write(objects, planes, method, label))
     return made
 
 
-def _mask(request: Request, method: str, label: str) -> NDArray[np.uint8]:
-    """Where the interpolated map [i, j, k] on the scan's grid is at least the wanted share of its largest cell."""
-    view = request.view
+def _mask(objects: Objects, method: str, label: str) -> Planes | None:
+    """Where the map, interpolated on the scan's slices, is at least the wanted share of its largest cell.
+
+    Only the slices around; None where it has no positive evidence, or none of it in the scan.
+    """
+    request, view = objects.request, objects.request.view
     cam = view.native_map_of(method, label)
-    top = float(cam.max())
-    if top <= 0:
-        return np.zeros(view.volume.grid.shape, dtype=np.uint8)
-    values = on_scan(cam, view.native_affines_ras[request.placement], view.volume.grid)
-    return (values >= np.float32(request.style.seg_fraction * top)).view(np.uint8)
+    affine_ras, scan = view.native_affines_ras[request.placement], view.volume.grid
+    limit = np.float32(request.style.seg_fraction * float(cam.max()))
+    if limit <= 0:
+        return None
+    first, last = slices_near(cam >= limit, affine_ras, scan)
+    if first == last:
+        return None
+    slices = slices_of(scan, first, last - first)
+    mask = on_slices(cam, affine_ras, slices) >= limit
+    if not mask.any():
+        return None
+    return planes_on(mask.view(np.uint8), slices, objects.references.all[0].FrameOfReferenceUID)
 
 
-def _write(objects: Objects, mask: NDArray[np.uint8], method: str, label: str) -> Made:
+def _write(objects: Objects, planes: Planes, method: str, label: str) -> Made:
     request, references = objects.request, objects.references
     view, fraction = request.view, request.style.seg_fraction
     what = (method, label, request.placement, fraction)
-    place = references.all[0].FrameOfReferenceUID
     ds = Segmentation(
         source_images=references.first,
         further_source_images=references.further or None,
-        pixel_array=planes_of(mask, view.volume.affine_ras, view.volume.affine_ras, place),
+        pixel_array=planes,
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=[_segment(objects, method, label)],
         series_instance_uid=objects.series_uid(*what),
