@@ -34,7 +34,7 @@ def write(request: Request) -> list[Made]:
 def _mask(objects: Objects, method: str, label: str) -> Planes | None:
     """Where the map, interpolated on the scan's slices, is at least the wanted share of its largest cell.
 
-    Only the slices around; None where it has no positive evidence, or none of it in the scan.
+    From its first slice to its last; None where it has no positive evidence, or none of it in the scan.
     """
     request, view = objects.request, objects.request.view
     cam = view.native_map_of(method, label)
@@ -47,9 +47,12 @@ def _mask(objects: Objects, method: str, label: str) -> Planes | None:
         return None
     slices = slices_of(scan, first, last - first)
     mask = on_slices(cam, affine_ras, slices) >= limit
-    if not mask.any():
+    filled = np.flatnonzero(mask.any(axis=(1, 2)))
+    if not filled.size:
         return None
-    return planes_on(mask.view(np.uint8), slices, objects.references.all[0].FrameOfReferenceUID)
+    low, high = int(filled[0]), int(filled[-1]) + 1
+    slices = slices_of(scan, first + low, high - low)
+    return planes_on(mask[low:high].view(np.uint8), slices, objects.references.all[0].FrameOfReferenceUID)
 
 
 def _write(objects: Objects, planes: Planes, method: str, label: str) -> Made:
@@ -60,6 +63,8 @@ def _write(objects: Objects, planes: Planes, method: str, label: str) -> Made:
         source_images=references.first,
         further_source_images=references.further or None,
         pixel_array=planes,
+        # Readers that count frames and do not look at their places would close the gap of an empty one.
+        omit_empty_frames=False,
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=[_segment(objects, method, label)],
         series_instance_uid=objects.series_uid(*what),
