@@ -162,9 +162,11 @@ class Objects:
         ds.SpecificCharacterSet = "ISO_IR 192"
         ds.SeriesDescription = description
         when = _local(self.case.started, str(header.get("TimezoneOffsetFromUTC") or ""))
-        for date, time in (("InstanceCreationDate", "InstanceCreationTime"), ("ContentDate", "ContentTime")):
-            setattr(ds, date, when.strftime("%Y%m%d"))
-            setattr(ds, time, when.strftime("%H%M%S"))
+        for kind in ("InstanceCreation{}", "Content{}", "{}OfSecondaryCapture"):
+            date, time = kind.format("Date"), kind.format("Time")
+            if date in ds:
+                setattr(ds, date, when.strftime("%Y%m%d"))
+                setattr(ds, time, when.strftime("%H%M%S"))
         for item in ds.get("ContributingEquipmentSequence") or []:
             if item.get("ManufacturerModelName") == "highdicom" and "ContributionDateTime" in item:
                 item.ContributionDateTime = when.strftime("%Y%m%d%H%M%S")
