@@ -135,11 +135,9 @@ def test_the_same_case_again_gives_the_same_bytes(written: Written) -> None:
 
 
 def uids(written: Written) -> set[str]:
-    found = {
-        str(written.read(str(p.relative_to(written.folder))).SOPInstanceUID)
-        for p in written.folder.rglob("*.dcm")
-    }
-    assert len(found) == len(list(written.folder.rglob("*.dcm")))
+    paths = [str(path.relative_to(written.folder)) for path in written.folder.rglob("*.dcm")]
+    found = {str(written.read(path).SOPInstanceUID) for path in paths}
+    assert len(found) == len(paths)
     assert all(re.fullmatch(r"2\.25\.[1-9][0-9]{20,38}", uid) for uid in found)
     return found
 

@@ -86,11 +86,8 @@ def test_peaks_are_points_in_the_scans_frame_of_reference(written: Written) -> N
 
 
 def answers(group: Dataset, value: str) -> list[str]:
-    return [
-        str(item.ConceptCodeSequence[0].CodeValue)
-        for item in group.ContentSequence
-        if concept(item) == (value, "99HIRESCAM")
-    ]
+    found = [item for item in group.ContentSequence if concept(item) == (value, "99HIRESCAM")]
+    return [str(item.ConceptCodeSequence[0].CodeValue) for item in found]
 
 
 def test_certificates_and_decisions_are_told(written: Written) -> None:
