@@ -71,12 +71,15 @@ class DicomSource:
 class Volume:
     """A CT volume: `array_ijk` in HU (int16 or float32, any axis order), `affine_ras` (index to RAS mm).
 
+    `slice_thickness_mm`: what the header says of slices, which lie along k; it need not be their distance. None where a
+    format says nothing of it.
     `dicom`: the series that it was read from, None for other formats.
     """
 
     array_ijk: Voxels
     affine_ras: Affine
     provenance: Provenance
+    slice_thickness_mm: float | None = None
     dicom: DicomSource | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
