@@ -165,6 +165,9 @@ def _spec(path: Path, file: Table, sha256: str) -> ModelSpec:
     architecture = file.text("architecture", "the name of an architecture")
     with faults.collecting():
         labels, thresholds = _labels(path, file.table("labels"))
+    codes: dict[str, Code] = {}
+    with faults.collecting():
+        codes = _codes(file.table("labels"), labels)
     with faults.collecting():
         weights = _weights(path, file.table("weights", required=False))
     preparation = Preparation("RAS", "one", ())
@@ -193,7 +196,7 @@ def _spec(path: Path, file: Table, sha256: str) -> ModelSpec:
         weights_sha256=weights[1],
         demonstration=file.flag("demonstration", False),
         file_sha256=sha256,
-        codes=_codes(file.table("labels"), labels),
+        codes=codes,
         source=path,
     )
     if architecture:
@@ -241,7 +244,8 @@ def _labels(path: Path, table: Table) -> tuple[tuple[str, ...], tuple[float, ...
 def _codes(table: Table, names: tuple[str, ...]) -> dict[str, Code]:
     """The codes of labels: nodule = { scheme = "SCT", value = "27925004", meaning = "Nodule" }."""
     codes = table.table("codes", required=False)
-    codes.only(names)
+    if names:
+        codes.only(names)
     found = {}
     for name in codes.values:
         one = codes.table(name)
