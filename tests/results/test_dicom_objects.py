@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from hirescam_cli.io import InputPath, ReadOptions, discover, read
 from hirescam_cli.results.format import Style
-from tests.io.dicom_factory import make_enhanced, make_series
+from tests.io.dicom_factory import chest, make_enhanced, make_series
 from tests.results.dicom_world import IDENTITY, Written, command, read_only, view_of, write_all
 from tests.views import changed
 
@@ -178,3 +179,19 @@ def test_labels_in_any_writing_are_kept(tmp_path: Path) -> None:
     for ds in write_all(view, tmp_path / "out").objects():
         assert ds.SeriesDescription.endswith("(DEMONSTRATION MODEL, research use only)")
         assert len(ds.SeriesDescription) <= 64
+
+
+def test_objects_with_long_headers_beside_their_series_do_not_count_as_damaged(tmp_path: Path) -> None:
+    make_series(tmp_path / "ct", chest((24, 20, 260)), (0.8, 0.7, 1.0), **IDENTITY)
+    view = view_of(read_only(tmp_path / "ct"), labels=[f"finding {n}" for n in range(12)])
+    write_all(view, tmp_path / "out", ["dicom-sr"])
+    few = view_of(read_only(tmp_path / "ct"), labels=["finding"])
+    write_all(few, tmp_path / "out", ["dicom-pm", "dicom-seg"], Style(grid="scan", seg_fraction=0.01))
+    for path in (tmp_path / "out").iterdir():
+        head = path.read_bytes()
+        assert len(head) > 1 << 16, path.name
+        path.rename(tmp_path / "ct" / path.name)
+    found = discover([InputPath(tmp_path / "ct")], ReadOptions())
+    assert {item.code for item in found.ignored} == {"parametric-map", "segmentation", "not-an-image"}
+    (scan,) = found.scans
+    assert read(scan, ReadOptions()).provenance.warnings == ()
