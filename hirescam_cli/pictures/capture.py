@@ -203,11 +203,11 @@ class Capture:
         case = scene.view.case
         low, high = scene.view.window_hu
         lines = [
-            (f"{scene.label}: {scene.title}", 16, True, _WHITE, width - _NUMBER),
+            (scene.label, 16, True, _WHITE, width - _NUMBER),
             (headline(scene.entry), 13, False, _WHITE, width),
             (certificate(scene.entry, scene.method), 13, False, _GREY, width),
             (
-                f"placement {scene.placement}  ·  window {number(low, 6)} to {number(high, 6)} HU",
+                f"{scene.title}, placement {scene.placement}  ·  window {number(low, 6)} to {number(high, 6)} HU",
                 13, False, _GREY, width,
             ),
             (f"hirescam {case.run.version}  ·  model {case.model.name}", 13, False, _GREY, width),
