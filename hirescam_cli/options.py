@@ -88,12 +88,6 @@ class Option:
                 raise UsageError(f"--{self.name} {value!r} names nothing.", hint=hint, code=choice.code)
             values = tuple(value)
         for single in values:
-            if single in choice.later:
-                raise UsageError(
-                    f"--{self.name} {single} is not available in this version.",
-                    hint=hint,
-                    code="format-unavailable",
-                )
             if not choice.knows(single):
                 raise UsageError(f"--{self.name} {single!r} is unknown.", hint=hint, code=choice.code)
 
@@ -126,11 +120,18 @@ OPTIONS: tuple[Option, ...] = (
         "freeze", str, "default", "Whether normalisers that the model names are held constant.", WHAT, choices.FREEZE,
         identity=True,
     ),
-    Option("grid", str, "scan", "Grid of the overlays.", WHAT, choices.GRID, identity=True),
+    Option(
+        "grid", str, None, "Grid of overlays and Parametric Maps. [default: scan for those, cam for these]", WHAT,
+        choices.GRID, identity=True,
+    ),
     Option(
         "format", str, ("nifti", "png"), "What to write; repeatable.", WHAT, choices.FORMAT, several=True, identity=True
     ),
     Option("signed", bool, False, "Show negative evidence in pictures too.", WHAT, identity=True),
+    Option(
+        "seg-fraction", float, 0.5, "Share of its maximum from which a map counts as segmented (dicom-seg).", WHAT,
+        metavar="F", identity=True, above=0.0, highest=1.0, what="a share above 0 and up to 1",
+    ),
     Option("cells", bool, False, "Show the cells as they are, not interpolated.", WHAT),
     Option(
         "compress", int, 1, "Level of the NIfTI files' gzip.", WHAT, metavar="0-3", identity=True, lowest=0, highest=3,

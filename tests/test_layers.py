@@ -70,7 +70,7 @@ OTHERS = {
     "case": NETWORKS | SCREEN | (FILES - {"nibabel"}),
     "pictures": NETWORKS | SCREEN | (FILES - {"PIL", "matplotlib"}),
     "page": NETWORKS | FILES | SCREEN,
-    "results": NETWORKS | SCREEN | {"pydicom", "SimpleITK", "gdcm", "matplotlib"},
+    "results": NETWORKS | SCREEN | {"SimpleITK", "gdcm", "matplotlib"},
     "settings": NETWORKS | FILES | SCREEN | {"numpy"},
     "batch": NETWORKS | FILES | {"typer", "click"},
     "cli": {"torchvision"},
@@ -118,6 +118,17 @@ def test_a_part_does_without_the_tools_of_others(part: str) -> None:
         for module in below(part)
         for found in imports(module)
         if found.name.partition(".")[0] in OTHERS[part]
+    ]
+    assert not wrong
+
+
+def test_dicom_is_known_where_it_is_read_written_and_measured() -> None:
+    wrong = [
+        f"{module} imports {found.name}"
+        for module in MODULES
+        if not within(module, frozenset(("io", "results.dicom", "bench")))
+        for found in imports(module)
+        if found.name.partition(".")[0] in {"pydicom", "highdicom"}
     ]
     assert not wrong
 

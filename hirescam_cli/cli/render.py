@@ -19,7 +19,8 @@ Scans = Annotated[
 
 
 @with_options(
-    "method", "labels", "threshold", "placement", "grid", "format", "signed", "cells", "compress", "quiet",
+    "method", "labels", "threshold", "placement", "grid", "format", "signed", "seg-fraction", "cells", "compress",
+    "quiet",
     panels=False,
     defaults={"method": None},
     helps={

@@ -154,8 +154,10 @@ def findings_table(name: str, case: Case, methods: Sequence[str]) -> Table:
     for label in shown or [label for label in case.ranked if label.positive]:
         for method in methods:
             found = label.maps[method]
-            files = case.outputs_of(method, label.name, "overlay") or case.outputs_of(
-                method, label.name, "picture"
+            files = (
+                case.outputs_of(method, label.name, "overlay")
+                or case.outputs_of(method, label.name, "picture")
+                or case.outputs_of(method, label.name, "dicom")[:1]
             )
             rows.add_row(
                 Text(label.name),
