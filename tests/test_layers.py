@@ -33,7 +33,7 @@ page
 results
 pipeline
 phantom batch library inspection
-rendering api
+rendering api pacs
 reporting bench
 cli
 __main__
