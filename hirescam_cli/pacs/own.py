@@ -11,7 +11,7 @@ CLASSES = frozenset(
     for end in ("30", "7", "7.1", "7.2", "7.3", "7.4", "88.22", "88.33", "88.34", "66.4", "66.7")
 )
 MODALITIES = frozenset(("OT", "SR", "SEG", "SC"))
-_MANUFACTURER, _MODEL, _CONTRIBUTING = "00080070", "00081090", "0018A001"
+_MANUFACTURER, _CONTRIBUTING = "00080070", "0018A001"
 _NAME = "hirescam"
 
 
@@ -25,5 +25,4 @@ def is_ours(metadata: Attributes) -> bool:
     element = metadata.get(_CONTRIBUTING)
     items = element.get("Value") if isinstance(element, dict) else None
     equipment = [metadata, *(item for item in items or [] if isinstance(item, dict))]
-    names = [text(one, tag) for one in equipment for tag in (_MANUFACTURER, _MODEL)]
-    return any(name.strip().casefold().startswith(_NAME) for name in names)
+    return any(text(one, _MANUFACTURER).strip().casefold() == _NAME for one in equipment)
