@@ -50,6 +50,7 @@ DEVICE = Choice(
 EXISTING = Choice(("skip", "overwrite", "error"), code="option-value")
 FORMAT = Choice(listed=RESULT_FORMATS.names, later=("dicom-seg", "dicom-sr", "dicom-sc", "dicom-pm"))
 GRID = Choice(("scan", "cam", "both"))
+HOST = Choice(("auto", "mercure", "monai", "xnat", "kaapana", "nextflow"), code="host-unknown")
 IDENTIFIERS = Choice(("none", "uids"))
 LABELS = Choice(
     ("positive", "all"),

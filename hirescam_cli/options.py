@@ -184,6 +184,10 @@ OPTIONS: tuple[Option, ...] = (
         what="1 or more", area="pacs-",
     ),
     Option("include-own", bool, False, "Pull hirescam's own results too.", ARCHIVE, area="pacs-"),
+    Option("host", str, "auto", "Which pipeline this runs in.", RUN, choices.HOST, area="pipeline-"),
+    Option(
+        "failures-ok", bool, False, "End with 0 if some scans failed and others are complete.", RUN, area="pipeline-"
+    ),
     Option("dry-run", bool, False, "Print the plan and stop.", RUN),
     Option("json", bool, False, "Print the run's summary as JSON on stdout, nothing else.", SAY),
     Option("log-file", Path, None, "Write messages to a file too.", SAY, metavar="FILE"),

@@ -33,7 +33,7 @@ page
 results
 pipeline
 phantom batch library inspection
-rendering api pacs
+rendering api pacs hosts
 reporting bench
 cli
 __main__

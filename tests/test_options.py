@@ -15,6 +15,7 @@ from hirescam_cli.cli.explain import Destination
 from hirescam_cli.cli.run import Messages
 from hirescam_cli.device import resolve_device
 from hirescam_cli.errors import UsageError
+from hirescam_cli.hosts.job import HostOptions
 from hirescam_cli.identifiers import is_uid
 from hirescam_cli.io import InputPath, discover
 from hirescam_cli.io.scan import ReadOptions
@@ -30,6 +31,7 @@ KNOWN: dict[str, list[Any]] = {
     "existing": ["skip", "overwrite", "error"],
     "format": [("nifti",), ("nifti", "png", "gif", "html")],
     "grid": ["scan", "cam", "both"],
+    "host": ["auto", "mercure", "monai", "xnat", "kaapana", "nextflow"],
     "identifiers": ["none", "uids"],
     "labels": ["positive", "all", "top:1", "top:020", "nodule", "nodule, mass", "lung höhle"],
     "log-format": ["text", "json"],
@@ -44,6 +46,7 @@ UNKNOWN: dict[str, list[Any]] = {
     "existing": ["keep", "Skip", ""],
     "format": ["nifti", (), ("jpeg",), ("nifti", "dicom-seg"), ("png", 3)],
     "grid": ["fine", "scan,cam", ""],
+    "host": ["Mercure", "orthanc", ""],
     "identifiers": ["uid", "all", ""],
     "labels": ["", " ", ",", " , ", "top:0", "top:", "top:x", "top:²", "top:1,nodule", None],
     "log-format": ["xml", ""],
@@ -87,6 +90,7 @@ ENTRIES: dict[str, list[Any]] = {
     "device": [lambda bad: Settings(device=bad), resolve_device],
     "existing": [lambda bad: RunOptions(existing=bad)],
     "format": [lambda bad: Settings(formats=bad), lambda bad: RenderOptions(formats=bad)],
+    "host": [lambda bad: HostOptions(host=bad)],
     "grid": [lambda bad: Settings(grid=bad), lambda bad: RenderOptions(grid=bad)],
     "identifiers": [
         lambda bad: Settings(identifiers=bad),
@@ -121,7 +125,7 @@ def test_help_shows_the_table() -> None:
 
 RECORDS = (
     *(Settings, ReadOptions, RunOptions, RenderOptions, Destination, Messages),
-    *(ArchiveOptions, PullOptions, PushOptions),
+    *(ArchiveOptions, PullOptions, PushOptions, HostOptions),
 )
 
 
