@@ -30,6 +30,7 @@ KNOWN: dict[str, list[Any]] = {
     "device": ["auto", "cpu", "cuda", "cuda:0", "cuda:17", "mps"],
     "existing": ["skip", "overwrite", "error"],
     "format": [("nifti",), ("nifti", "png", "gif", "html")],
+    "freeze": ["default", "none"],
     "grid": ["scan", "cam", "both"],
     "host": ["auto", "mercure", "monai", "xnat", "kaapana", "nextflow"],
     "identifiers": ["none", "uids"],
@@ -45,6 +46,7 @@ UNKNOWN: dict[str, list[Any]] = {
     "device": ["tpu", "cuda:", "cuda:-1", "cuda:²", "cpu:1", "CPU", ""],
     "existing": ["keep", "Skip", ""],
     "format": ["nifti", (), ("jpeg",), ("nifti", "dicom-seg"), ("png", 3)],
+    "freeze": ["all", "softmax", ""],
     "grid": ["fine", "scan,cam", ""],
     "host": ["Mercure", "orthanc", ""],
     "identifiers": ["uid", "all", ""],
@@ -91,6 +93,7 @@ ENTRIES: dict[str, list[Any]] = {
     "existing": [lambda bad: RunOptions(existing=bad)],
     "format": [lambda bad: Settings(formats=bad), lambda bad: RenderOptions(formats=bad)],
     "host": [lambda bad: HostOptions(host=bad)],
+    "freeze": [lambda bad: Settings(freeze=bad)],
     "grid": [lambda bad: Settings(grid=bad), lambda bad: RenderOptions(grid=bad)],
     "identifiers": [
         lambda bad: Settings(identifiers=bad),
@@ -119,7 +122,7 @@ def test_every_way_in_refuses_what_is_unknown(option: str) -> None:
 def test_help_shows_the_table() -> None:
     assert BY_NAME["prefer"].shown == "sform|qform"
     assert BY_NAME["labels"].shown == "positive|all|top:N|NAME,..."
-    assert BY_NAME["method"].shown == "hirescam,gradcam"
+    assert BY_NAME["method"].shown == "hirescam,gradcam,xgradcam,layercam,cam,layer-ig,ablation-cam"
     assert BY_NAME["target-layer"].variable == "HIRESCAM_TARGET_LAYER"
 
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 # What a host may set in a file beside the scans: nothing about where results go.
 _SETTINGS = (
-    "method", "model", "weights", "labels", "threshold", "target-layer", "placement", "grid", "format", "signed",
-    "compress", "device", "precision", "series", "prefer", "assume-affine", "allow-gaps", "max-voxels",
+    "method", "model", "weights", "labels", "threshold", "target-layer", "placement", "freeze", "grid", "format",
+    "signed", "compress", "device", "precision", "series", "prefer", "assume-affine", "allow-gaps", "max-voxels",
     "identifiers", "timeout", "failures-ok",
 )  # fmt: skip
 

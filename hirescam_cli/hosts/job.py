@@ -79,7 +79,7 @@ def _mercure(given: Given) -> Job:
 
 
 def _monai(given: Given) -> Job:
-    """A MONAI Application Package: paths by variables, else where the specification puts them."""
+    """A MONAI Application Package: paths by variables, those without a slash below its working folder."""
     inputs, output, variables = given
     source = _one(inputs) or _path(
         variables, ("HOLOSCAN_INPUT_PATH", "MONAI_INPUTPATH"), "/var/holoscan/input"
@@ -180,4 +180,5 @@ def _folder(variables: Mapping[str, str], name: str) -> Path:
 
 
 def _path(variables: Mapping[str, str], names: Sequence[str], usual: str) -> Path:
-    return Path(next((variables[name] for name in names if variables.get(name)), usual))
+    given = next((variables[name] for name in names if variables.get(name)), usual)
+    return Path(variables.get("HOLOSCAN_WORKDIR") or "/var/holoscan", given)

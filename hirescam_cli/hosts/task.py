@@ -83,7 +83,8 @@ def _typed(option: Option, value: object) -> Value:
         values = value.split(",") if isinstance(value, str) else value
         if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
             return None
-        return tuple(dict.fromkeys(one.strip() for one in values if one.strip()))
+        words = dict.fromkeys(one.strip() for one in values if one.strip())
+        return tuple(Path(word) for word in words) if option.kind is Path else tuple(words)
     if option.kind is bool or isinstance(value, bool):
         return value if option.kind is bool and isinstance(value, bool) else None
     if option.kind is float and isinstance(value, int | float):

@@ -41,6 +41,13 @@ def test_each_host_is_told_by_its_variables(tmp_path: Path) -> None:
         found = job_for("auto", [], None, variables)
         assert (found.host, found.elements) == ("monai", (Element(Path(a), None, Path(b)),))
         assert found.models == Path("/opt/holoscan/models")
+    # Its packager writes paths relative to its working folder.
+    relative = {
+        "HOLOSCAN_INPUT_PATH": "in/",
+        "HOLOSCAN_OUTPUT_PATH": "out/",
+        "HOLOSCAN_WORKDIR": str(tmp_path),
+    }
+    assert job_for("auto", [], None, relative).elements == (Element(Path(a), None, Path(b)),)
     kaapana = {
         "WORKFLOW_DIR": str(tmp_path / "work").lstrip("/"), "BATCH_NAME": "batch", "OPERATOR_IN_DIR": "get",
         "OPERATOR_OUT_DIR": "maps",
@@ -93,7 +100,7 @@ def test_settings_of_a_task(tmp_path: Path) -> None:
     }  # fmt: skip
     expected = {
         "method": ("hirescam", "gradcam"), "labels": "top:2", "threshold": 1.0, "signed": True, "compress": 2,
-        "weights": Path("/models/w.safetensors"), "failures-ok": True,
+        "weights": (Path("/models/w.safetensors"),), "failures-ok": True,
     }  # fmt: skip
     assert read_settings(task(tmp_path, {"settings": given}), ALLOWED) == expected
     # In a table of our own the site's other settings do not matter.
