@@ -166,9 +166,9 @@ def _case(
                 probability=probability,
                 threshold=0.5,
                 positive=probability >= 0.5,
-                member_logits=None,
                 slice_scores=tuple(scores.tolist()),
                 maps=maps,
+                member_logits=None,
                 agreement=Agreement(correlation=0.81, peak_distance_mm=40.0) if len(cams) == 2 else None,
             )
         )
