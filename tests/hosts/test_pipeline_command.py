@@ -179,6 +179,7 @@ def test_nothing_to_read(
     assert hirescam(capsys, "pipeline", *QUICK).code == 66
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="another user needs root")
 def test_any_user_on_a_read_only_system_without_home_and_network(tmp_path: Path, model: Path) -> None:
     """As `--user 12345 --read-only --network none --cap-drop ALL` would; only reading everything is allowed besides,

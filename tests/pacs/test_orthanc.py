@@ -111,6 +111,7 @@ def test_an_archive_that_keeps_the_older_content_is_found_out(orthanc: Orthanc, 
     assert refused == ["report.sr.dcm"]
 
 
+@pytest.mark.slow
 def test_pull_explain_push_pull_explain_comes_to_rest(orthanc: Orthanc, tmp_path: Path) -> None:
     send_series(orthanc)
     model = make_model(tmp_path / "model")
