@@ -50,6 +50,7 @@ EXISTING = Choice(("skip", "overwrite", "error"), code="option-value")
 FORMAT = Choice(listed=RESULT_FORMATS.names)
 FREEZE = Choice(("default", "none"))
 GRID = Choice(("scan", "cam", "both"))
+HOST = Choice(("auto", "mercure", "monai", "xnat", "kaapana", "nextflow"), code="host-unknown")
 IDENTIFIERS = Choice(("none", "uids"))
 LABELS = Choice(
     ("positive", "all"),

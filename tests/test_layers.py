@@ -33,7 +33,7 @@ page
 results
 pipeline
 phantom batch library inspection doctor
-rendering api
+rendering api pacs hosts
 reporting bench
 cli
 __main__

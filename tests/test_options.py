@@ -15,10 +15,14 @@ from hirescam_cli.cli.explain import Destination
 from hirescam_cli.cli.run import Messages
 from hirescam_cli.device import resolve_device
 from hirescam_cli.errors import UsageError
+from hirescam_cli.hosts.job import HostOptions
 from hirescam_cli.identifiers import is_uid
 from hirescam_cli.io import InputPath, discover
 from hirescam_cli.io.scan import ReadOptions
 from hirescam_cli.options import BY_NAME, OPTIONS, options_of
+from hirescam_cli.pacs.access import ArchiveOptions
+from hirescam_cli.pacs.pull import PullOptions
+from hirescam_cli.pacs.push import PushOptions
 from hirescam_cli.rendering import RenderOptions
 from hirescam_cli.settings import Settings
 
@@ -28,6 +32,7 @@ KNOWN: dict[str, list[Any]] = {
     "format": [("nifti",), ("nifti", "png", "gif", "html")],
     "freeze": ["default", "none"],
     "grid": ["scan", "cam", "both"],
+    "host": ["auto", "mercure", "monai", "xnat", "kaapana", "nextflow"],
     "identifiers": ["none", "uids"],
     "labels": ["positive", "all", "top:1", "top:020", "nodule", "nodule, mass", "lung höhle"],
     "log-format": ["text", "json"],
@@ -43,6 +48,7 @@ UNKNOWN: dict[str, list[Any]] = {
     "format": ["nifti", (), ("jpeg",), ("nifti", "dicom-seg"), ("png", 3)],
     "freeze": ["all", "softmax", ""],
     "grid": ["fine", "scan,cam", ""],
+    "host": ["Mercure", "orthanc", ""],
     "identifiers": ["uid", "all", ""],
     "labels": ["", " ", ",", " , ", "top:0", "top:", "top:x", "top:²", "top:1,nodule", None],
     "log-format": ["xml", ""],
@@ -86,6 +92,7 @@ ENTRIES: dict[str, list[Any]] = {
     "device": [lambda bad: Settings(device=bad), resolve_device],
     "existing": [lambda bad: RunOptions(existing=bad)],
     "format": [lambda bad: Settings(formats=bad), lambda bad: RenderOptions(formats=bad)],
+    "host": [lambda bad: HostOptions(host=bad)],
     "freeze": [lambda bad: Settings(freeze=bad)],
     "grid": [lambda bad: Settings(grid=bad), lambda bad: RenderOptions(grid=bad)],
     "identifiers": [
@@ -119,7 +126,10 @@ def test_help_shows_the_table() -> None:
     assert BY_NAME["target-layer"].variable == "HIRESCAM_TARGET_LAYER"
 
 
-RECORDS = (Settings, ReadOptions, RunOptions, RenderOptions, Destination, Messages)
+RECORDS = (
+    *(Settings, ReadOptions, RunOptions, RenderOptions, Destination, Messages),
+    *(ArchiveOptions, PullOptions, PushOptions, HostOptions),
+)
 
 
 @pytest.mark.parametrize("record", RECORDS)

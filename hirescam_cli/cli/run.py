@@ -72,8 +72,12 @@ def run_cases(
     *,
     parts: tuple[int | None, int | None] = (None, None),
     messages: Messages,
+    companions: tuple[str, ...] = (),
 ) -> BatchResult:
-    """Discover, plan and run; says on stderr what the model is and how the cases end."""
+    """Discover, plan and run; says on stderr what the model is and how the cases end.
+
+    `companions`: endings of files that belong beside scans and are not worth a message.
+    """
     from hirescam_cli.batch.progress import reporter
     from hirescam_cli.batch.run import run
     from hirescam_cli.pipeline import model_warnings
@@ -88,7 +92,8 @@ def run_cases(
             report.warn(warning)
         plan = _plan(inputs, output, settings, parts)
         for ignored in plan.ignored:
-            report.ignored(ignored)
+            if not ignored.name.endswith(companions):
+                report.ignored(ignored)
         return run(plan, settings, options, report.event)
 
 

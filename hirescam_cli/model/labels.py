@@ -1,4 +1,7 @@
-"""The labels of a model: their names, thresholds and codes. Names are a list, a file with one a line, a column of a table, or no more than their number."""
+"""The labels of a model: their names, thresholds and codes.
+
+Names are a list, a file with one a line, a column of a table, or no more than their number.
+"""
 
 from __future__ import annotations
 
