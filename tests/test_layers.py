@@ -27,7 +27,8 @@ io device
 settings prepare
 model
 explain
-case masks
+masks
+case
 pictures
 page
 results
@@ -45,6 +46,7 @@ RANK = {name: rank for rank, line in enumerate(LAYERS.split("\n")) for name in l
 
 # What a part must not know though it stands above it.
 STRANGERS = {
+    "masks": {"settings", "prepare", "model", "explain", "options", "registries"},
     "case": {"io", "prepare", "model", "explain", "settings", "device"},
     "pictures": {"io", "prepare", "model", "explain", "settings", "durable"},
     "page": {"io", "prepare", "model", "explain", "settings", "durable"},
@@ -62,6 +64,7 @@ OTHERS = {
     "geometry": NETWORKS | FILES | SCREEN | {"scipy"},
     "volume": NETWORKS | FILES | SCREEN,
     "io": NETWORKS | SCREEN | {"matplotlib"},
+    "masks": NETWORKS | SCREEN | {"matplotlib", "PIL"},
     "options": NETWORKS | FILES | SCREEN | {"numpy", "msgspec"},
     "registries": NETWORKS | FILES | SCREEN | {"numpy", "msgspec"},
     "model.spec": NETWORKS | FILES | SCREEN,
