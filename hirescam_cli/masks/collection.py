@@ -92,7 +92,8 @@ def _unusable(root: Path, matches: Matches) -> list[MaskProblem]:
         text = f"the masks in {places} could be of {' and '.join(cases)}; name them as the cases are, with the path"
         problems.append(MaskProblem(root / rivals[0].place, "mask-ambiguous", text))
     for entry in matches.unmatched:
-        text = f"{entry.place.as_posix()} belongs to no case: none is called {entry.key} or {entry.stem}"
+        names = " or ".join(dict.fromkeys((entry.key, entry.stem)))
+        text = f"{entry.place.as_posix()} belongs to no case: none is called {names}"
         problems.append(MaskProblem(root / entry.place, "mask-unmatched", text))
     return problems
 
