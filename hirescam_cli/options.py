@@ -129,6 +129,15 @@ OPTIONS: tuple[Option, ...] = (
         "compress", int, 1, "Level of the NIfTI files' gzip.", WHAT, metavar="0-3", identity=True, lowest=0, highest=3,
         what="a level from 0 to 3",
     ),
+    Option("masks", Path, None, "Masks: a folder or a file for each case, named after it.", WHAT, metavar="DIR"),
+    Option(
+        "mask-labels", Path, None, "What the values of label maps mean: CSV, JSON or a colour table.", WHAT,
+        metavar="FILE",
+    ),
+    Option(
+        "outline", str, None, "Mask outlined on every picture, besides each label's own; repeatable.", WHAT,
+        several=True, metavar="NAME",
+    ),
     Option("device", str, "auto", "Where the network runs; only auto may fall back.", MODEL, choices.DEVICE),
     Option("precision", str, "auto", "Of the trunk; the maps are always fp32.", MODEL, choices.PRECISION),
     Option("series", str, "all", "Which DICOM series.", READING, choices.SERIES),

@@ -33,7 +33,7 @@ pictures
 page
 results
 pipeline
-phantom batch library inspection
+phantom batch library inspection outlining
 rendering api
 reporting bench
 cli

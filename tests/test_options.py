@@ -19,6 +19,7 @@ from hirescam_cli.identifiers import is_uid
 from hirescam_cli.io import InputPath, discover
 from hirescam_cli.io.scan import ReadOptions
 from hirescam_cli.options import BY_NAME, OPTIONS, options_of
+from hirescam_cli.outlining import OutlineOptions
 from hirescam_cli.rendering import RenderOptions
 from hirescam_cli.settings import Settings
 
@@ -116,7 +117,7 @@ def test_help_shows_the_table() -> None:
     assert BY_NAME["target-layer"].variable == "HIRESCAM_TARGET_LAYER"
 
 
-RECORDS = (Settings, ReadOptions, RunOptions, RenderOptions, Destination, Messages)
+RECORDS = (Settings, ReadOptions, RunOptions, RenderOptions, OutlineOptions, Destination, Messages)
 
 
 @pytest.mark.parametrize("record", RECORDS)
