@@ -33,8 +33,8 @@ pictures
 page
 results
 pipeline
-phantom batch library inspection outlining
-rendering api
+phantom batch library inspection outlining evaluate
+rendering refereeing api
 reporting bench
 cli
 __main__
@@ -55,6 +55,7 @@ STRANGERS = {
     "prepare": {"io", "settings", "options", "label_choice", "durable"},
     "model": {"io", "settings", "volume", "durable"},
     "batch": {"prepare", "explain", "results", "pictures", "page"},
+    "evaluate": {"io", "prepare", "model", "explain", "page", "results", "pipeline", "settings", "device"},
     "phantom": {"case", "results", "pictures", "page", "pipeline", "options", "settings", "io"},
 }
 
@@ -74,6 +75,7 @@ OTHERS = {
     "pictures": NETWORKS | SCREEN | (FILES - {"PIL", "matplotlib"}),
     "page": NETWORKS | FILES | SCREEN,
     "results": NETWORKS | SCREEN | {"pydicom", "SimpleITK", "gdcm", "matplotlib"},
+    "evaluate": NETWORKS | FILES | SCREEN,
     "settings": NETWORKS | FILES | SCREEN | {"numpy"},
     "batch": NETWORKS | FILES | {"typer", "click"},
     "cli": {"torchvision"},
