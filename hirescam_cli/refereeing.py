@@ -1,4 +1,4 @@
-"""The occlusion referee on scans and a model: reads, prepares and asks. What is found is `evaluate.referee`'s affair."""
+"""The occlusion referee on scans and a model: reads, prepares and asks. What is found: see `evaluate.referee`."""
 
 from __future__ import annotations
 

@@ -119,9 +119,10 @@ class Verdict(_Record, frozen=True):
 
 
 class RefereeFindings(_Record, frozen=True):
-    """All of it. `exactness`: the largest error of a check that is exact by construction, null where there is none:
+    """All of it.
 
-    replacing a whole slice group changes the logit by the difference of its scores over the number of groups.
+    `exactness`: the largest error, relative to max(1, |logit|), of a check that is exact by construction: replacing a
+    whole slice group changes the logit by the difference of its scores over the number of groups. Null without groups.
     """
 
     model: str

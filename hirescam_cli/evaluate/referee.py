@@ -211,4 +211,4 @@ def _exactness(subject: Subject, scan: Input, answer: Answer, label: int) -> lis
         return []
     group = _groups(subject, scan, answer, label, 1)[0]
     expected, found = replace_group(subject, scan, answer, group)
-    return [float(np.abs(expected - found).max())]
+    return [float((np.abs(expected - found) / np.maximum(1.0, np.abs(answer.logits))).max())]
