@@ -27,7 +27,7 @@ io device
 settings prepare
 model
 explain
-case
+case masks
 pictures
 page
 results
