@@ -15,12 +15,13 @@ from hirescam_cli import choices
 from hirescam_cli.choices import Choice
 from hirescam_cli.errors import UsageError
 
-MODEL, WHAT, READING, RUN, SAY = (
+MODEL, WHAT, READING, RUN, SAY, DATA = (
     "Model",
     "What to compute and write",
     "Reading",
     "The run",
     "Messages",
+    "Phantoms and evaluation",
 )
 Kind = type[str] | type[int] | type[float] | type[bool] | type[Path]
 Value = str | int | float | bool | Path | tuple[str, ...] | None
@@ -163,6 +164,14 @@ OPTIONS: tuple[Option, ...] = (
         what="a positive number of seconds", code="option-value",
     ),
     Option("dry-run", bool, False, "Print the plan and stop.", RUN),
+    Option(
+        "number", int, 10, "How many phantoms.", DATA, metavar="N", short="-n", lowest=1, what="1 or more",
+        code="option-value",
+    ),
+    Option(
+        "seed", int, 0, "Where random numbers start.", DATA, metavar="S", lowest=0, what="0 or more",
+        code="option-value",
+    ),
     Option("json", bool, False, "Print the run's summary as JSON on stdout, nothing else.", SAY),
     Option("log-file", Path, None, "Write messages to a file too.", SAY, metavar="FILE"),
     Option("log-format", str, "text", "Format of messages.", SAY, choices.LOG_FORMAT),
