@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Sequence
 
-from hirescam_cli.evaluate.record import Evaluation, Figure, RegionShare
+from hirescam_cli.evaluate.record import Evaluation, Figure, LabelResult, RegionShare
 from hirescam_cli.pictures.canvas import write_png
 from hirescam_cli.pictures.colour import RGB
 from hirescam_cli.pictures.evaluation import Dot, Ledger, Row, Summary, render_ledger, render_summary
@@ -16,6 +16,7 @@ _PANELS = (
     ("evidence_in", "evidence in the mask", "chance", "ceiling"),
     ("score", "score: 0 chance, 1 ceiling", None, None),
 )
+_MOST_LEDGERS = 12
 _LAST = ("outside", "padding", "residual")
 
 
@@ -27,8 +28,11 @@ def summary_picture(record: Evaluation) -> bytes:
 def ledger_picture(record: Evaluation) -> bytes:
     """PNG of the mean ledger of each label's true positives: the first method, the placement of most cases."""
     method, placement = first_of(record)
+    shown = sorted(ledgers(record), key=lambda one: -one.cases)[:_MOST_LEDGERS]
     note = f"{method}, placement {placement}: mean logits over true positives, lines are 95 % intervals"
-    return _png(render_ledger("Where the logits come from", note, ledgers(record)))
+    if len(shown) == _MOST_LEDGERS:
+        note += f"; the {_MOST_LEDGERS} most frequent labels"
+    return _png(render_ledger("Where the logits come from", note, shown))
 
 
 def first_of(record: Evaluation) -> tuple[str, str]:
@@ -50,7 +54,7 @@ def ledgers(record: Evaluation) -> list[Ledger]:
         cases = max(one.logits.n for one in shares)
         parts = tuple((one.region, dot(one.logits)) for one in shares)
         logit = sum(one.logits.mean * one.logits.n for one in shares) / cases
-        found.append(Ledger(label, f"{cases} scans,", logit, parts))
+        found.append(Ledger(label, cases, logit, parts))
     return found
 
 
@@ -66,35 +70,36 @@ def _rank(region: str, record: Evaluation) -> int:
 
 def _summary(record: Evaluation) -> Summary:
     _, placement = first_of(record)
-    results = {
-        (one.label, one.method): one
-        for one in record.results
-        if (one.group, one.placement) == ("true_positives", placement)
-    }
-    labels = list(dict.fromkeys(one.label for one in record.counts if _any(results, one.label)))
     rows = []
-    for label in labels:
-        mine = [results[label, method].measures for method in record.methods if (label, method) in results]
-        dots = tuple(
-            tuple(dot(one[measure]) if measure in one else None for one in mine) for measure, *_ in _PANELS
-        )
-        marks = tuple((_mean(mine[0], chance), _mean(mine[0], ceiling)) for _, _, chance, ceiling in _PANELS)
-        n = next(results[label, method].n for method in record.methods if (label, method) in results)
-        rows.append(Row(label, f"{n} true positives", dots, marks))
-    score = [d.low if d.low is not None else d.mean for row in rows for d in row.dots[3] if d is not None]
-    panels = tuple(
-        (title, min(0.0, *score, 0.0) if measure == "score" else 0.0, 1.0) for measure, title, *_ in _PANELS
-    )
+    for one in record.counts:
+        results = [
+            result
+            for method in record.methods
+            for result in record.results
+            if (result.label, result.method, result.placement, result.group)
+            == (one.label, method, placement, "true_positives")
+        ]
+        if results:
+            rows.append(_row(results))
+    lowest = min((v for row in rows for d in row.dots[-1] if d for v in (d.mean, d.low or 0.0)), default=0.0)
+    panels = tuple((title, min(0.0, lowest) if name == "score" else 0.0, 1.0) for name, title, *_ in _PANELS)
     models = ", ".join(model.name for model in record.models)
-    scans = f"{record.cases.with_masks} scans of {record.cases.patients} patients"
+    cases = record.cases
+    scans = f"{cases.finished} scans, {cases.with_masks} with masks, {cases.patients} patients"
     note = f"network {models}; {scans}; placement {placement}"
-    return Summary(
-        "Do the maps point at what they explain?", note, panels, tuple(record.methods.values()), tuple(rows)
+    titles = tuple(record.methods.values())
+    return Summary("Do the maps point at what they explain?", note, panels, titles, tuple(rows))
+
+
+def _row(results: Sequence[LabelResult]) -> Row:
+    """A label, with a result for each method."""
+    first = results[0]
+    found = [result.measures for result in results]
+    dots = tuple(
+        tuple(dot(one[measure]) if measure in one else None for one in found) for measure, *_ in _PANELS
     )
-
-
-def _any(results: Mapping[tuple[str, str], object], label: str) -> bool:
-    return any(name == label for name, _ in results)
+    marks = tuple((_mean(found[0], chance), _mean(found[0], ceiling)) for _, _, chance, ceiling in _PANELS)
+    return Row(first.label, f"{first.n} true positives", dots, marks)
 
 
 def _mean(measures: dict[str, Figure], name: str | None) -> float | None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +16,7 @@ from hirescam_cli.evaluate.document import dump, load
 from hirescam_cli.evaluate.drawing import ledger_picture, summary_picture
 from hirescam_cli.evaluate.figures import Frame
 from hirescam_cli.evaluate.gather import CaseResult, Found, finished_cases, run_tasks, tasks_for
+from hirescam_cli.evaluate.identity import below, hash_of, inputs_hash
 from hirescam_cli.evaluate.options import EvaluateOptions
 from hirescam_cli.evaluate.pairs import Answer, Entry, Pair, Plan
 from hirescam_cli.evaluate.paper_summary import paper_results
@@ -89,7 +87,7 @@ def evaluate(
     folder = folder or out / "evaluation"
     regions = load_regions(options.regions) if options.regions else ()
     runs = [out] if options.compare is None else [out, options.compare]
-    identity = _inputs_hash(runs, options, regions)
+    identity = inputs_hash(runs, options, regions)
     earlier = _earlier(folder, identity, options)
     if earlier is not None:
         return Result(earlier, folder, True)
@@ -122,7 +120,7 @@ def measure_run(
     tasks = tasks_for(out, options.masks, finished, collection, truth, plan, labels)
     results = run_tasks(tasks, options.jobs or 1, on_done)
     problems = [
-        Problem(path=_below(p.path, options.masks), code=p.code, text=p.text) for p in collection.problems
+        Problem(path=below(p.path, options.masks), code=p.code, text=p.text) for p in collection.problems
     ]
     problems += [problem for result in results for problem in result.problems]
     used = {name for task in tasks for name in (*task.by_label.values(), *task.organs)}
@@ -136,7 +134,7 @@ def summarise_run(
     that: Measured | None,
     options: EvaluateOptions,
     regions: Sequence[Region],
-    inputs_hash: str,
+    inputs: str,
 ) -> Evaluation:
     """The record of a run, compared with another where there is one."""
     answers, pairs = this.answers, this.pairs
@@ -152,8 +150,8 @@ def summarise_run(
     return Evaluation(
         schema_version=1,
         version=__version__,
-        inputs_hash=inputs_hash,
-        options_hash=_hash(options.identity()),
+        inputs_hash=inputs,
+        options_hash=hash_of(options.identity()),
         options=options.identity(),
         models=_models(this.finished),
         cases=CaseCounts(
@@ -241,48 +239,6 @@ def _unused(collection: MaskCollection, cases: Sequence[str], used: set[str]) ->
         masks = collection.of(case)
         names |= set(masks.names()) if masks else set()
     return tuple(sorted(names - used))
-
-
-def _below(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
-
-
-def _hash(document: Mapping[str, object]) -> str:
-    return hashlib.sha256(json.dumps(document, sort_keys=True, allow_nan=False).encode()).hexdigest()
-
-
-def _inputs_hash(runs: Sequence[Path], options: EvaluateOptions, regions: Sequence[Region]) -> str:
-    """Over all that decides the result: cases by what made them, masks and tables by name, size and time of change."""
-    cases = [
-        [(one.folder, one.case.run.params_hash, one.case.input.fingerprint) for one in finished_cases(run)[1]]
-        for run in runs
-    ]
-    files: list[tuple[str, int, int]] = []
-    for root in (options.masks, options.mask_labels, options.truth, _group_file(options)):
-        if root is not None:
-            files += _listing(root)
-    return _hash(
-        {
-            "version": __version__,
-            "options": options.identity(),
-            "regions": [(region.name, region.masks) for region in regions],
-            "group": (options.group or "").rpartition(":")[2],
-            "cases": cases,
-            "files": files,
-        }
-    )
-
-
-def _group_file(options: EvaluateOptions) -> Path | None:
-    return Path(options.group.rpartition(":")[0]) if options.group else None
-
-
-def _listing(root: Path) -> list[tuple[str, int, int]]:
-    paths = [root] if root.is_file() else sorted(Path(d) / f for d, _, files in os.walk(root) for f in files)
-    return [
-        (_below(path, root), status.st_size, status.st_mtime_ns)
-        for path, status in ((path, path.stat()) for path in paths)
-    ]
 
 
 def _earlier(folder: Path, identity: str, options: EvaluateOptions) -> Evaluation | None:

@@ -49,7 +49,7 @@ def labels_csv(record: Evaluation) -> str:
 
 def ledger_csv(entries: Iterable[Entry]) -> str:
     """A row for each part of a logit; those of one case, label, method and placement add up to it."""
-    rows = ([e.case, e.label, e.method, e.placement, e.region, e.logits] for e in entries)
+    rows: list[list[Cell]] = [[e.case, e.label, e.method, e.placement, e.region, e.logits] for e in entries]
     return _csv(["case", "label", "method", "placement", "region", "logits"], rows)
 
 

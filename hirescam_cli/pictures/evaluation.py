@@ -9,11 +9,12 @@ from hirescam_cli.pictures.canvas import INK, MUTED, RULE, Canvas, number, ticks
 from hirescam_cli.pictures.colour import RGB
 from hirescam_cli.pictures.panels import COLD, WARM
 
-_WIDTH, _MARGIN, _NAMES, _GAP = 1400, 24, 210, 34
+_WIDTH, _MARGIN, _NAMES, _GAP = 1400, 24, 210, 52
 _HEAD, _FOOT = 132, 96
 _COLOURS = (WARM, COLD, "#4a8a3c", "#8a4a9e", "#b8860b", "#2f8f8f")
 _DOT = 7.0
-_BLOCK, _BAR = 58, 20
+_LEDGER_WIDTH, _BLOCK, _BAR = 860, 58, 20
+_ROUNDING = 1e-4
 
 
 @dataclass(frozen=True)
@@ -133,46 +134,51 @@ def _legend(canvas: Canvas, series: Sequence[str], y: float) -> None:
 
 @dataclass(frozen=True)
 class Ledger:
-    """The logit of a label in parts: (name, logits, interval) in the order in which they are shown."""
+    """The mean logit of a label's `cases` in parts, by name, in the order in which they are shown."""
 
     name: str
-    note: str
+    cases: int
     logit: float
     parts: tuple[tuple[str, Dot], ...]
 
 
 def render_ledger(title: str, note: str, ledgers: Sequence[Ledger]) -> RGB:
-    """A bar for each part of each label's logit, all on one scale, to the right where it speaks for the label."""
+    """A bar for each part of each label's logit, to the right where it speaks for the label; a scale for each label."""
     rows = sum(len(one.parts) for one in ledgers)
-    canvas = Canvas(1000, 96 + _BLOCK * len(ledgers) + _BAR * rows + 40)
-    canvas.text(_MARGIN, 40, canvas.fitted(title, 950, 21, bold=True), 21, bold=True)
-    canvas.text(_MARGIN, 64, canvas.fitted(note, 950, 13), 13, colour=MUTED)
-    reach = max((abs(v) for one in ledgers for _, d in one.parts for v in _extent(d)), default=0.0) or 1.0
-    zero, scale = 560.0, 300.0 / reach
-    y = 96.0
+    canvas = Canvas(_LEDGER_WIDTH, 96 + _BLOCK * len(ledgers) + _BAR * rows + 24)
+    wide = _LEDGER_WIDTH - 2 * _MARGIN
+    canvas.text(_MARGIN, 40, canvas.fitted(title, wide, 21, bold=True), 21, bold=True)
+    canvas.text(_MARGIN, 64, canvas.fitted(note, wide, 13), 13, colour=MUTED)
+    y = 92.0
     for one in ledgers:
-        canvas.text(_MARGIN, y + 30, canvas.fitted(one.name, 500, 15, bold=True), 15, bold=True)
-        canvas.text(_MARGIN + 500, y + 30, f"{one.note}  logit {number(one.logit)}", 13, colour=MUTED)
+        canvas.text(_MARGIN, y + 30, canvas.fitted(one.name, 320, 15, bold=True), 15, bold=True)
+        heading = f"{one.cases} scan{'s' if one.cases != 1 else ''}, logit {number(one.logit)}"
+        canvas.text(_LEDGER_WIDTH - _MARGIN, y + 30, heading, 13, colour=MUTED, anchor="right")
         y += _BLOCK - 16
-        canvas.line([zero, zero], [y, y + _BAR * len(one.parts)], colour=MUTED)
-        for name, dot in one.parts:
-            _bar(canvas, name, dot, zero, scale, y)
-            y += _BAR
-        y += 16
+        _bars(canvas, one, y)
+        y += _BAR * len(one.parts) + 16
     return canvas.rgb()
+
+
+def _bars(canvas: Canvas, one: Ledger, y: float) -> None:
+    ends = [value for _, dot in one.parts for value in _extent(dot)]
+    low, high = min(0.0, *ends), max(0.0, *ends)
+    left, right = _MARGIN + 200.0, _LEDGER_WIDTH - _MARGIN - 90.0
+    scale = (right - left) / (high - low or 1.0)
+    zero = left - low * scale
+    for name, dot in one.parts:
+        canvas.text(_MARGIN + 8, y + 14, canvas.fitted(name, 180, 13), 13)
+        length = dot.mean * scale
+        canvas.box(min(zero, zero + length), y + 4, abs(length), _BAR - 8, fill=WARM if length > 0 else COLD)
+        if dot.low is not None and dot.high is not None:
+            middle, ends_x = y + _BAR / 2, [zero + dot.low * scale, zero + dot.high * scale]
+            canvas.line(ends_x, [middle, middle], colour=INK, width=1.4)
+        rounding = abs(dot.mean) <= _ROUNDING * max(1.0, abs(one.logit))
+        text = "0" if rounding else number(dot.mean)
+        canvas.text(_LEDGER_WIDTH - _MARGIN, y + 14, text, 13, anchor="right")
+        y += _BAR
+    canvas.line([zero, zero], [y - _BAR * len(one.parts), y], colour=MUTED)
 
 
 def _extent(dot: Dot) -> tuple[float, ...]:
     return tuple(value for value in (dot.mean, dot.low, dot.high) if value is not None)
-
-
-def _bar(canvas: Canvas, name: str, dot: Dot, zero: float, scale: float, y: float) -> None:
-    canvas.text(_MARGIN + 8, y + 14, canvas.fitted(name, 210, 13), 13)
-    length = dot.mean * scale
-    canvas.box(min(zero, zero + length), y + 4, abs(length), _BAR - 8, fill=WARM if length > 0 else COLD)
-    if dot.low is not None and dot.high is not None:
-        middle = y + _BAR / 2
-        canvas.line(
-            [zero + dot.low * scale, zero + dot.high * scale], [middle, middle], colour=INK, width=1.4
-        )
-    canvas.text(_WIDTH - 410, y + 14, number(dot.mean), 13, anchor="right")
