@@ -12,6 +12,7 @@ from hirescam_cli.evaluate.findings import RefereeFindings
 from hirescam_cli.evaluate.occlusion import Input
 from hirescam_cli.evaluate.referee import RefereeOptions, referee
 from hirescam_cli.explain.engine import Engine
+from hirescam_cli.explain.ensemble import Ensemble, Explainer
 from hirescam_cli.explain.explanation import Explanation
 from hirescam_cli.geometry import Affine
 from hirescam_cli.geometry.grid import Shape3
@@ -32,13 +33,16 @@ Failed = tuple[str, HirescamError]
 class NetworkSubject:
     """A loaded model as the referee asks it (`evaluate.occlusion.Subject`)."""
 
-    def __init__(self, engine: Engine, model: LoadedModel, placement: Placement | None = None) -> None:
-        self.engine, self.model = engine, model
+    def __init__(self, explainer: Explainer, model: LoadedModel, placement: Placement | None = None) -> None:
+        self.explainer, self.model = explainer, model
+        members = explainer.engines if isinstance(explainer, Ensemble) else (explainer,)
+        self.engines = tuple(member for member in members if isinstance(member, Engine))
+        self.engine = self.engines[0]
         self.name = model.spec.name
         self.labels, self.thresholds = model.spec.labels, model.spec.thresholds
         self.placement = placement or model.placement
-        self.by_slices = engine.contract.by_slices
-        self.slab = engine.feed.slab
+        self.by_slices = self.engine.contract.by_slices
+        self.slab = self.engine.feed.slab
 
     @property
     def air(self) -> float:
@@ -48,11 +52,13 @@ class NetworkSubject:
     def explain(self, voxels: Voxels, methods: Sequence[str]) -> Explanation:
         """Logits, scores and maps of voxels [i, j, k]; slice groups of one value are computed once."""
         positions = self.engine.feed.positions(np.ascontiguousarray(voxels))
-        return self.engine.explain(positions, _alike(positions), methods)
+        return self.explainer.explain(positions, _alike(positions), methods)
 
     def scores(self, voxels: Voxels) -> NDArray[np.float32]:
         """Scores [groups, L] or logits [1, L]."""
-        return self.engine.forward_only(self.engine.feed.positions(np.ascontiguousarray(voxels)))
+        positions = self.engine.feed.positions(np.ascontiguousarray(voxels))
+        every = [engine.forward_only(positions) for engine in self.engines]
+        return np.asarray(np.mean(every, axis=0, dtype=np.float64), dtype=np.float32)
 
     def to_voxel(self, placement: Placement, cells: Shape3, shape: Shape3) -> Affine:
         """Cell to input voxel."""

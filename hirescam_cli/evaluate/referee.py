@@ -14,9 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hirescam_cli.errors import UsageError
 from hirescam_cli.evaluate import judging
-from hirescam_cli.evaluate.fills import FILLS
 from hirescam_cli.evaluate.findings import Agreement, Drift, RefereeFindings
 from hirescam_cli.evaluate.occlusion import (
     Answer,
@@ -29,6 +27,7 @@ from hirescam_cli.evaluate.occlusion import (
     replace_group,
 )
 from hirescam_cli.evaluate.shifts import SHIFTS, Shift, drifts
+from hirescam_cli.options import check, stated
 from hirescam_cli.placement import PLACEMENTS, Placement
 
 FEWEST_WINDOWS = 4
@@ -37,23 +36,19 @@ _WHOLE = 0
 
 @dataclass(frozen=True)
 class RefereeOptions:
-    """`groups`: how many slice groups of each label, those of the highest scores. `fills`: what windows become.
+    """`referee`: by what. `groups`: how many slice groups of each label. `fills`: what windows become.
 
-    `shifts`: moves of the scan whose effect is told. Raises UsageError for values that it cannot use.
+    `shifts`: moves of the scan whose effect is told. Raises UsageError for a value that its option does not know.
     """
 
-    groups: int = 5
-    fills: tuple[str, ...] = ("blur", "mean")
+    referee: str | None = stated("referee")
+    groups: int = stated("groups")
+    fills: tuple[str, ...] = stated("fill")
     shifts: tuple[Shift, ...] = SHIFTS
-    seed: int = 0
+    seed: int = stated("seed")
 
     def __post_init__(self) -> None:
-        if self.groups < 1:
-            raise UsageError(f"--groups is {self.groups}, expected 1 or more.", hint="Correct the option.")
-        wrong = [fill for fill in self.fills if fill not in FILLS]
-        if wrong or not self.fills:
-            what = repr(wrong[0]) if wrong else "no fill"
-            raise UsageError(f"--fill {what} is unknown.", hint=f"Choose from: {', '.join(FILLS)}.")
+        check(self)
 
 
 def referee(

@@ -142,7 +142,7 @@ def test_options_that_cannot_be_used() -> None:
         RefereeOptions(groups=0)
     with pytest.raises(UsageError, match="'noise' is unknown"):
         RefereeOptions(fills=("blur", "noise"))
-    with pytest.raises(UsageError, match="no fill"):
+    with pytest.raises(UsageError, match="names nothing"):
         RefereeOptions(fills=())
 
 
