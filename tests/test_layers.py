@@ -34,7 +34,8 @@ page
 results
 pipeline
 phantom batch library inspection outlining evaluate
-rendering refereeing api
+rendering api
+refereeing
 reporting bench
 cli
 __main__
