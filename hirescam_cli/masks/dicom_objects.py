@@ -11,6 +11,7 @@ from pydicom.multival import MultiValue
 
 from hirescam_cli.io.dicom.recognise import is_dicom
 from hirescam_cli.io.dicom.silence import quiet
+from hirescam_cli.io.fingerprint import digest_of_file
 from hirescam_cli.masks.mask import refused
 
 SEG, RTSTRUCT = "dicom-seg", "rtstruct"
@@ -50,6 +51,16 @@ def read(path: Path, *, pixels: bool = True) -> pydicom.Dataset:
     except DAMAGE as error:
         raise refused(
             path, f"it cannot be read: {error}", "mask-unreadable", "Get an intact copy."
+        ) from error
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, by which it is also told whether it is still the same. Raises MaskError."""
+    try:
+        return digest_of_file(path)
+    except OSError as error:
+        raise refused(
+            path, f"it cannot be read: {error.strerror}", "mask-unreadable", "Check the file."
         ) from error
 
 

@@ -11,8 +11,7 @@ import numpy as np
 from hirescam_cli.errors import MaskError
 from hirescam_cli.geometry import affine as affines
 from hirescam_cli.io.dicom.silence import quiet
-from hirescam_cli.io.fingerprint import digest_of_file
-from hirescam_cli.masks.dicom_objects import DAMAGE, read
+from hirescam_cli.masks.dicom_objects import DAMAGE, digest, read
 from hirescam_cli.masks.mask import Inside, Mask, checked, refused
 
 if TYPE_CHECKING:
@@ -38,7 +37,8 @@ def load_segments(path: Path, name: str, segments: tuple[int, ...]) -> Mask:
 
     Refused are probabilities ("mask-values") and frames that lie on no even, untilted grid ("mask-frames").
     """
-    segmentation = _opened(path, path.stat().st_mtime_ns)
+    sha256 = digest(path)
+    segmentation = _opened(path, sha256)
     try:
         with quiet():
             volume = segmentation.get_volume(
@@ -55,11 +55,11 @@ def load_segments(path: Path, name: str, segments: tuple[int, ...]) -> Mask:
         what = "it holds probabilities, expected segments with sharp edges"
         raise refused(path, what, "mask-values", "Export a binary segmentation.")
     inside: Inside = np.any(values.reshape(*values.shape[:3], -1), axis=-1)
-    return checked(name, inside, affines.LPS_TO_RAS @ affine_lps, path, digest_of_file(path))
+    return checked(name, inside, affines.LPS_TO_RAS @ affine_lps, path, sha256)
 
 
 @lru_cache(maxsize=1)
-def _opened(path: Path, _changed: int) -> Segmentation:
+def _opened(path: Path, _sha256: str) -> Segmentation:
     try:
         import highdicom.seg
     except ImportError as error:

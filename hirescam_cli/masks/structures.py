@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from hirescam_cli.errors import MaskError
 from hirescam_cli.geometry import Affine, Grid
 from hirescam_cli.geometry import affine as affines
-from hirescam_cli.io.fingerprint import digest_of_file
 from hirescam_cli.masks.contours import even_odd
-from hirescam_cli.masks.dicom_objects import DAMAGE, numbers, read
+from hirescam_cli.masks.dicom_objects import DAMAGE, digest, numbers, read
 from hirescam_cli.masks.mask import Inside, Mask, checked, refused
 from hirescam_cli.masks.planes import PlaneError, grid_of_contours
 from hirescam_cli.masks.series import grid_of_series
@@ -48,7 +47,7 @@ def structure_names(path: Path) -> dict[int, str]:
 
 def load_structures(path: Path, name: str, regions: tuple[int, ...]) -> Mask:
     """The union of regions. Raises MaskError: "mask-contours" (none, open or of no plane), "mask-tilted"."""
-    structures = _structures(path, path.stat().st_mtime_ns)
+    structures = _structures(path, digest(path))
     inside = np.zeros(structures.grid.shape, dtype=np.bool_)
     for region in regions:
         contours = structures.contours.get(region, ())
@@ -59,7 +58,7 @@ def load_structures(path: Path, name: str, regions: tuple[int, ...]) -> Mask:
 
 
 @lru_cache(maxsize=1)
-def _structures(path: Path, _changed: int) -> Structures:
+def _structures(path: Path, sha256: str) -> Structures:
     dataset = read(path)
     names = _names(dataset, path)
     try:
@@ -70,7 +69,7 @@ def _structures(path: Path, _changed: int) -> Structures:
     every = [contour for region in contours.values() for contour in region]
     if not every:
         raise _contours(path, "it has no closed contour", "Export the structures again.")
-    return Structures(contours, _grid(path, every, series, dataset), digest_of_file(path))
+    return Structures(contours, _grid(path, every, series, dataset), sha256)
 
 
 def _names(dataset: pydicom.Dataset, path: Path) -> dict[int, str]:

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hirescam_cli.case.view import CaseView
-from hirescam_cli.geometry import Grid
+from hirescam_cli.case.view import UPRIGHT, CaseView
+from hirescam_cli.geometry import Grid, reorient
 from hirescam_cli.geometry import affine as affines
+from hirescam_cli.geometry.affine import Points
 from hirescam_cli.masks.mask import Inside, Mask
 from hirescam_cli.pictures.canvas import Canvas
-from hirescam_cli.pictures.planes import Frame, sample
+from hirescam_cli.pictures.planes import PLANES, Frame, PlaneName, sample
 
 Polyline = NDArray[np.float64]
 """Corners [n, 2] (row, column) of a closed line, the first not repeated; centres of pixels are whole numbers."""
@@ -34,15 +35,21 @@ def on_plane(mask: Mask, plane: Frame) -> list[Polyline]:
     return trace(sample(mask.array_ijk, mask.affine_ras, plane, smooth=False) > 0.5)
 
 
-def on_slices(mask: Mask, grid: Grid, axis: int) -> dict[int, list[Polyline]]:
-    """The outlines of a mask on the slices of a grid along one of its axes, by the slice's index; none where empty.
+def in_patient(mask: Mask, scan: Grid) -> list[tuple[PlaneName, Points]]:
+    """The outlines of a mask on every slice of a scan, in the three planes of the scan's own axes.
 
-    Polylines are in the indices of the grid's other two axes, in their order; `affines.apply` of the grid's affine
-    takes them to RAS mm. A voxel of the grid is inside where its centre lies in a voxel of the mask.
+    Each is a closed line [n, 3] in RAS mm, its first point repeated at its end, that lies in the middle of one slice.
     """
-    inside = on_grid(mask, grid)
-    slices = np.moveaxis(inside, axis, 0)
-    return {int(n): trace(slices[n]) for n in np.flatnonzero(slices.any(axis=(1, 2)))}
+    _, upright = reorient(scan, UPRIGHT)
+    inside = on_grid(mask, upright)
+    found: list[tuple[PlaneName, Points]] = []
+    for axis, name in enumerate(PLANES):
+        slices = np.moveaxis(inside, axis, 0)
+        for n in np.flatnonzero(slices.any(axis=(1, 2))):
+            for line in trace(slices[n]):
+                index = np.insert(np.vstack([line, line[:1]]), axis, float(n), axis=1)
+                found.append((name, affines.apply(upright.affine_ras, index)))
+    return found
 
 
 def on_grid(mask: Mask, grid: Grid) -> Inside:

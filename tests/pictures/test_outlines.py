@@ -12,13 +12,20 @@ from matplotlib.path import Path as Polygon
 from numpy.typing import NDArray
 
 from hirescam_cli.case.view import Outlined
-from hirescam_cli.geometry import Grid
+from hirescam_cli.geometry import Grid, reorient
 from hirescam_cli.geometry import affine as affines
 from hirescam_cli.masks.mask import Mask
 from hirescam_cli.pictures.compare import comparison_scenes, render_comparison
 from hirescam_cli.pictures.figure import lay_out, render_label
 from hirescam_cli.pictures.gif import LADDER, encode_gif, render_frames
-from hirescam_cli.pictures.outlines import COLOURS, on_grid, on_plane, on_slices, outlines_of, trace
+from hirescam_cli.pictures.outlines import (
+    COLOURS,
+    in_patient,
+    on_grid,
+    on_plane,
+    outlines_of,
+    trace,
+)
 from hirescam_cli.pictures.scene import make_scene
 from tests.masks.mask_world import GRIDS, OBLIQUE, blob
 
@@ -83,14 +90,27 @@ def test_a_grid_takes_the_mask_where_its_centres_lie(affine: NDArray[np.float64]
         assert taken[index] == bool(within and inside[tuple(at)])
 
 
-@pytest.mark.parametrize("axis", [0, 1, 2])
-def test_slices_of_a_grid(axis: int) -> None:
+@pytest.mark.parametrize("affine", GRIDS.values(), ids=GRIDS)
+def test_lines_for_the_page_lie_in_the_scans_slices(affine: NDArray[np.float64]) -> None:
     inside = blob() > 0
-    lines = on_slices(mask_of(inside, OBLIQUE), Grid(inside.shape, OBLIQUE), axis)
-    slices = np.moveaxis(inside, axis, 0)
-    assert sorted(lines) == np.flatnonzero(slices.any(axis=(1, 2))).tolist()
-    for n, polygons in lines.items():
-        assert np.array_equal(filled(polygons, slices[n].shape), slices[n])
+    scan = Grid((8, 9, 7), affine)
+    lines = in_patient(mask_of(inside, affine), scan)
+    order, upright = reorient(scan, "IPL")
+    whole = np.zeros(scan.shape, dtype=np.bool_)
+    whole[:7, :6, :5] = inside
+    expected = order.apply(whole)
+    to_index = np.linalg.inv(upright.affine_ras)
+    for axis, plane in enumerate(("axial", "coronal", "sagittal")):
+        found = np.zeros(upright.shape, dtype=np.bool_)
+        slices = np.moveaxis(found, axis, 0)
+        for name, points in lines:
+            if name == plane:
+                assert np.array_equal(points[0], points[-1])
+                index = affines.apply(to_index, points)
+                assert np.ptp(index[:, axis]) < 1e-9
+                n = round(index[0, axis])
+                slices[n] ^= filled([np.delete(index, axis, axis=1)], slices[n].shape)
+        assert np.array_equal(found, expected)
 
 
 def lesion(known) -> NDArray[np.bool_]:
