@@ -29,10 +29,7 @@ class MaskOnCells:
     """A mask [i, j, k] (index to RAS mm: `affine_ras`) on the cells of a map. An empty mask is allowed."""
 
     def __init__(self, array_ijk: Bools, affine_ras: Affine, cells: Grid) -> None:
-        low, high = _bounds(array_ijk)
-        box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-        self.array: Bools = array_ijk[box]
-        self.affine = affine_ras @ affines.scaling((1.0, 1.0, 1.0), low)
+        self.array, self.affine = cropped(array_ijk, affine_ras)
         self.cells = cells
         self.to_cell: Affine = np.linalg.inv(cells.affine_ras) @ self.affine
         self.axes = aligned_axes(self.to_cell, array_ijk.shape)
@@ -201,14 +198,28 @@ def _inverse(affine: Affine) -> Affine:
     return np.asarray(np.linalg.inv(affine), dtype=np.float64)
 
 
+def cropped(array_ijk: Bools, affine_ras: Affine) -> tuple[Bools, Affine]:
+    """The box of a mask's True voxels (a view) and its affine; an empty box where there is none."""
+    low, high = _bounds(array_ijk)
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    return array_ijk[box], affine_ras @ affines.scaling((1.0, 1.0, 1.0), low)
+
+
 def _bounds(array: Bools) -> tuple[list[int], list[int]]:
-    """The box of the True voxels: first index and one past the last, by axis; empty at 0 where there is none."""
-    low, high = [], []
-    for axis in range(3):
-        line = array.any(axis=tuple(a for a in range(3) if a != axis))
-        found = np.flatnonzero(line)
-        low.append(int(found[0]) if found.size else 0)
-        high.append(int(found[-1]) + 1 if found.size else 0)
+    """First index and one past the last of the True voxels, by axis; 0 and 0 where there is none.
+
+    The axis whose planes lie together in memory goes first: it alone is read in full.
+    """
+    low, high = [0, 0, 0], [0, 0, 0]
+    box = [slice(None)] * 3
+    for axis in np.argsort(np.abs(array.strides))[::-1]:
+        lines = np.moveaxis(array[tuple(box)], axis, 0).view(np.uint8)
+        order = [0, *(1 + np.argsort(np.abs(lines.strides[1:]))[::-1])]
+        found = np.flatnonzero(lines.transpose(order).reshape(len(lines), -1).max(axis=1, initial=0))
+        if not found.size:
+            return [0, 0, 0], [0, 0, 0]
+        low[axis], high[axis] = int(found[0]), int(found[-1]) + 1
+        box[axis] = slice(low[axis], high[axis])
     return low, high
 
 
