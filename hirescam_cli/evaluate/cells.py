@@ -23,6 +23,7 @@ _TOUCH = 1e-6
 _PART_OF_CELL = 0.25
 _MOST_PARTS = 8
 _CHUNK = 2_000_000
+_CORNERS = list(np.ndindex(2, 2, 2))
 
 
 class MaskOnCells:
@@ -85,21 +86,24 @@ class MaskOnCells:
         return float(np.sqrt((away**2).sum(axis=1).min()))
 
     def _share_parallel(self) -> Floats:
+        """Shares along each axis multiply; axes with few cells for their voxels are summed first."""
         assert self.axes is not None
         weights = [
             overlap(self.cells.shape[s], self.array.shape[t], self.to_cell[s, t], self.to_cell[s, 3])
             for t, s in enumerate(self.axes)
         ]
-        total = np.zeros([len(w) for w in weights])
-        depth = max(1, _CHUNK // max(1, self.array.shape[0] * self.array.shape[1]))
-        for first in range(0, self.array.shape[2], depth):
-            part = slice(first, first + depth)
-            values = self.array[:, :, part].astype(np.float64)
-            chosen = [weights[0], weights[1], weights[2][:, part]]
-            for axis in sorted(range(3), key=lambda a: len(chosen[a]) / max(1, chosen[a].shape[1])):
-                values = np.moveaxis(np.tensordot(chosen[axis], values, axes=(1, axis)), 0, axis)
-            total += values
-        return np.ascontiguousarray(np.transpose(total, [self.axes.index(a) for a in range(3)]))
+        order = sorted(range(3), key=lambda t: -weights[t].shape[0] / weights[t].shape[1])
+        first, second, third = (weights[t] for t in order)
+        values = self.array.transpose(order)
+        total = np.zeros((len(first), len(second) * len(third)))
+        depth = max(1, _CHUNK // max(1, values[0].size))
+        for start in range(0, len(values), depth):
+            part = slice(start, start + depth)
+            lines = second @ (values[part].astype(np.float64) @ third.T)
+            total += first[:, part] @ lines.reshape(len(lines), -1)
+        cells = [self.axes[t] for t in order]
+        found = total.reshape(len(first), len(second), len(third))
+        return np.ascontiguousarray(found.transpose([cells.index(a) for a in range(3)]))
 
     def _share_oblique(self) -> Floats:
         steps = np.abs(self.to_cell[:3, :3]).sum(axis=0)
@@ -127,7 +131,7 @@ class MaskOnCells:
         order = sorted(range(3), key=lambda a: len(squares[a]) / squares[a].shape[1])
         values = np.where(self.array, 0.0, np.inf)
         for axis in order:
-            values = np.stack([_least(values, row, axis) for row in squares[axis]], axis=axis)
+            values = _least(values, squares[axis], axis)
         return np.ascontiguousarray(np.transpose(np.sqrt(values), [self.axes.index(a) for a in range(3)]))
 
     def _distances_oblique(self) -> Floats:
@@ -184,12 +188,16 @@ def _box_share_oblique(box: Grid, cells: Grid) -> Floats:
 
 def share_inside(array_ijk: Bools, affine_ras: Affine, box: Grid) -> float:
     """The share of a mask's volume that lies in the volume of the grid `box`; 0 for an empty mask."""
+    if not array_ijk.any():
+        return 0.0
+    corners = np.array(_CORNERS) * np.asarray(array_ijk.shape) - 0.5
+    index = affines.apply(_inverse(box.affine_ras) @ affine_ras, corners)
+    if (index >= -0.5).all() and (index <= np.asarray(box.shape) - 0.5).all():
+        return 1.0
     i, j, k = box.shape
     whole = affines.scaling((i, j, k), ((i - 1) / 2.0, (j - 1) / 2.0, (k - 1) / 2.0))
     one = Grid((1, 1, 1), box.affine_ras @ whole)
     mask = MaskOnCells(array_ijk, affine_ras, one)
-    if mask.volume_mm3 == 0.0:
-        return 0.0
     volume = abs(float(np.linalg.det(one.affine_ras[:3, :3])))
     return min(1.0, float(mask.share[0, 0, 0]) * volume / mask.volume_mm3)
 
@@ -236,7 +244,11 @@ def _surface(array: Bools) -> Bools:
 
 
 def _least(values: Floats, squares: Floats, axis: int) -> Floats:
-    shape = [1, 1, 1]
-    shape[axis] = -1
-    found: Floats = (values + squares.reshape(shape)).min(axis=axis)
-    return found
+    """min over n of values[.., n, ..] + squares[c, n], for each c in place of n."""
+    lines = np.moveaxis(values, axis, -1)
+    found = np.empty((*lines.shape[:-1], len(squares)))
+    step = max(1, _CHUNK // max(1, lines.size))
+    for first in range(0, len(squares), step):
+        part = squares[first : first + step]
+        found[..., first : first + step] = (lines[..., None, :] + part).min(axis=-1)
+    return np.moveaxis(found, -1, axis)
