@@ -32,7 +32,7 @@ pictures
 page
 results
 pipeline
-phantom batch library inspection evaluate
+phantom batch library inspection doctor evaluate
 rendering api
 reporting bench
 cli
