@@ -33,7 +33,7 @@ pictures
 page
 results
 pipeline
-phantom batch library inspection outlining evaluate
+phantom batch library inspection doctor outlining evaluate
 rendering api
 refereeing
 reporting bench
