@@ -15,13 +15,14 @@ from hirescam_cli import choices
 from hirescam_cli.choices import Choice
 from hirescam_cli.errors import UsageError
 
-MODEL, WHAT, READING, RUN, SAY, ARCHIVE = (
+MODEL, WHAT, READING, RUN, SAY, ARCHIVE, DATA = (
     "Model",
     "What to compute and write",
     "Reading",
     "The run",
     "Messages",
     "The archive",
+    "Phantoms and evaluation",
 )
 Kind = type[str] | type[int] | type[float] | type[bool] | type[Path]
 Value = str | int | float | bool | Path | tuple[str, ...] | tuple[Path, ...] | None
@@ -139,6 +140,10 @@ OPTIONS: tuple[Option, ...] = (
         "compress", int, 1, "Level of the NIfTI files' gzip.", WHAT, metavar="0-3", identity=True, lowest=0, highest=3,
         what="a level from 0 to 3",
     ),
+    Option(
+        "outline", str, None, "Mask outlined on every picture, besides each label's own; repeatable.", WHAT,
+        several=True, metavar="NAME",
+    ),
     Option("device", str, "auto", "Where the network runs; only auto may fall back.", MODEL, choices.DEVICE),
     Option("precision", str, "auto", "Of the trunk; the maps are always fp32.", MODEL, choices.PRECISION),
     Option("series", str, "all", "Which DICOM series.", READING, choices.SERIES),
@@ -197,6 +202,40 @@ OPTIONS: tuple[Option, ...] = (
         "failures-ok", bool, False, "End with 0 if some scans failed and others are complete.", RUN, area="pipeline-"
     ),
     Option("dry-run", bool, False, "Print the plan and stop.", RUN),
+    Option(
+        "number", int, 10, "How many phantoms.", DATA, metavar="N", short="-n", lowest=1, what="1 or more",
+        code="option-value",
+    ),
+    Option(
+        "seed", int, 0, "Where random numbers start.", DATA, metavar="S", lowest=0, what="0 or more",
+        code="option-value",
+    ),
+    Option("masks", Path, None, "Masks: a folder or a file for each case, named after it.", DATA, metavar="DIR"),
+    Option(
+        "mask-labels", Path, None, "What the values of label maps mean: CSV, JSON or a colour table.", DATA,
+        metavar="FILE",
+    ),
+    Option("regions", str, None, "Which masks make up which region of the ledger.", DATA, metavar="NAME|FILE.toml"),
+    Option("truth", Path, None, "Table of labels: id, then a column of 0 and 1 a label.", DATA, metavar="CSV"),
+    Option("group", str, None, "Whose cases belong together. [default: each its own]", DATA, metavar="CSV:COLUMN"),
+    Option(
+        "tolerance-mm", float, 20.0, "How far from the mask a peak counts as near.", DATA, metavar="MM", lowest=0.0,
+        what="0 or more", code="option-value",
+    ),
+    Option(
+        "bootstrap", int, 2000, "Draws of patients for intervals and tests.", DATA, metavar="N", lowest=100,
+        highest=1_000_000, what="100 to 1000000", code="option-value",
+    ),
+    Option("compare", Path, None, "Another run of the same scans, for paired differences.", DATA, metavar="OUT2"),
+    Option("papers", bool, False, "Also the papers' own measures, with and without their error.", DATA),
+    Option("referee", str, None, "Ask the network itself about the maps, by occlusion.", DATA, choices.REFEREE),
+    Option(
+        "groups", int, 5, "Slice groups of each label that are occluded, those of the highest scores.", DATA,
+        metavar="N", lowest=1, what="1 or more", code="option-value",
+    ),
+    Option(
+        "fill", str, ("blur", "mean"), "What occluded windows become; repeatable.", DATA, choices.FILL, several=True
+    ),
     Option("json", bool, False, "Print the run's summary as JSON on stdout, nothing else.", SAY),
     Option("log-file", Path, None, "Write messages to a file too.", SAY, metavar="FILE"),
     Option("log-format", str, "text", "Format of messages.", SAY, choices.LOG_FORMAT),

@@ -8,8 +8,10 @@ from hirescam_cli import __version__
 from hirescam_cli.cli import models, pacs
 from hirescam_cli.cli.bench import bench_command
 from hirescam_cli.cli.demo import demo_command
+from hirescam_cli.cli.evaluate import evaluate_command
 from hirescam_cli.cli.explain import explain_command
 from hirescam_cli.cli.inspect import inspect_command
+from hirescam_cli.cli.phantom import phantom_command
 from hirescam_cli.cli.pipeline import pipeline_command
 from hirescam_cli.cli.render import render_command, report_command
 
@@ -43,6 +45,8 @@ app.command("explain")(explain_command)
 app.command("inspect")(inspect_command)
 app.command("render")(render_command)
 app.command("report")(report_command)
+app.command("evaluate")(evaluate_command)
+app.command("phantom")(phantom_command)
 app.add_typer(models.app, name="model")
 app.add_typer(pacs.app, name="pacs")
 app.command("pipeline")(pipeline_command)
