@@ -49,6 +49,7 @@ DEVICE = Choice(
     ("auto", "cpu", "cuda", "mps"), (("cuda:N", re.compile("cuda:[0-9]+")),), code="device-unknown"
 )
 EXISTING = Choice(("skip", "overwrite", "error"), code="option-value")
+FILL = Choice(("blur", "mean", "air"))
 FORMAT = Choice(listed=RESULT_FORMATS.names, later=("dicom-seg", "dicom-sr", "dicom-sc", "dicom-pm"))
 FREEZE = Choice(("default", "none"))
 GRID = Choice(("scan", "cam", "both"))
@@ -65,4 +66,5 @@ METHOD = Choice(listed=METHODS.names)
 PLACEMENT = Choice(tuple(PLACEMENTS))
 PRECISION = Choice(("auto", "fp32", "bf16", "fp16"))
 PREFER = Choice(("sform", "qform"))
+REFEREE = Choice(("occlusion",))
 SERIES = Choice(("all", "largest"), (("UID", re.compile(rf"(?=.{{1,{MAX_UID}}}$){UID.pattern}")),))

@@ -137,6 +137,10 @@ OPTIONS: tuple[Option, ...] = (
         "compress", int, 1, "Level of the NIfTI files' gzip.", WHAT, metavar="0-3", identity=True, lowest=0, highest=3,
         what="a level from 0 to 3",
     ),
+    Option(
+        "outline", str, None, "Mask outlined on every picture, besides each label's own; repeatable.", WHAT,
+        several=True, metavar="NAME",
+    ),
     Option("device", str, "auto", "Where the network runs; only auto may fall back.", MODEL, choices.DEVICE),
     Option("precision", str, "auto", "Of the trunk; the maps are always fp32.", MODEL, choices.PRECISION),
     Option("series", str, "all", "Which DICOM series.", READING, choices.SERIES),
@@ -179,8 +183,11 @@ OPTIONS: tuple[Option, ...] = (
         "seed", int, 0, "Where random numbers start.", DATA, metavar="S", lowest=0, what="0 or more",
         code="option-value",
     ),
-    Option("masks", Path, None, "Folder of masks: a folder per case, a file per label or organ.", DATA, metavar="DIR"),
-    Option("mask-labels", Path, None, "Names of the values of label maps.", DATA, metavar="FILE"),
+    Option("masks", Path, None, "Masks: a folder or a file for each case, named after it.", DATA, metavar="DIR"),
+    Option(
+        "mask-labels", Path, None, "What the values of label maps mean: CSV, JSON or a colour table.", DATA,
+        metavar="FILE",
+    ),
     Option("regions", str, None, "Which masks make up which region of the ledger.", DATA, metavar="NAME|FILE.toml"),
     Option("truth", Path, None, "Table of labels: id, then a column of 0 and 1 a label.", DATA, metavar="CSV"),
     Option("group", str, None, "Whose cases belong together. [default: each its own]", DATA, metavar="CSV:COLUMN"),
@@ -194,6 +201,14 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option("compare", Path, None, "Another run of the same scans, for paired differences.", DATA, metavar="OUT2"),
     Option("papers", bool, False, "Also the papers' own measures, with and without their error.", DATA),
+    Option("referee", str, None, "Ask the network itself about the maps, by occlusion.", DATA, choices.REFEREE),
+    Option(
+        "groups", int, 5, "Slice groups of each label that are occluded, those of the highest scores.", DATA,
+        metavar="N", lowest=1, what="1 or more", code="option-value",
+    ),
+    Option(
+        "fill", str, ("blur", "mean"), "What occluded windows become; repeatable.", DATA, choices.FILL, several=True
+    ),
     Option("json", bool, False, "Print the run's summary as JSON on stdout, nothing else.", SAY),
     Option("log-file", Path, None, "Write messages to a file too.", SAY, metavar="FILE"),
     Option("log-format", str, "text", "Format of messages.", SAY, choices.LOG_FORMAT),

@@ -27,13 +27,15 @@ io device
 settings prepare
 model
 explain
-case masks
+masks
+case
 pictures
 page
 results
 pipeline
-phantom batch library inspection doctor evaluate
+phantom batch library inspection outlining doctor evaluate
 rendering api
+refereeing
 reporting bench
 cli
 __main__
@@ -45,6 +47,7 @@ RANK = {name: rank for rank, line in enumerate(LAYERS.split("\n")) for name in l
 
 # What a part must not know though it stands above it.
 STRANGERS = {
+    "masks": {"settings", "prepare", "model", "explain", "options", "registries"},
     "case": {"io", "prepare", "model", "explain", "settings", "device"},
     "pictures": {"io", "prepare", "model", "explain", "settings", "durable"},
     "page": {"io", "prepare", "model", "explain", "settings", "durable"},
@@ -53,7 +56,6 @@ STRANGERS = {
     "prepare": {"io", "settings", "options", "label_choice", "durable"},
     "model": {"io", "settings", "volume", "durable"},
     "batch": {"prepare", "explain", "results", "pictures", "page"},
-    "masks": {"prepare", "model", "explain", "case", "settings", "device"},
     "evaluate": {"io", "prepare", "model", "explain", "page", "results", "pipeline", "settings", "device"},
     "phantom": {"case", "results", "pictures", "page", "pipeline", "options", "settings", "io"},
 }
@@ -64,6 +66,7 @@ OTHERS = {
     "geometry": NETWORKS | FILES | SCREEN | {"scipy"},
     "volume": NETWORKS | FILES | SCREEN,
     "io": NETWORKS | SCREEN | {"matplotlib"},
+    "masks": NETWORKS | SCREEN | {"matplotlib", "PIL"},
     "options": NETWORKS | FILES | SCREEN | {"numpy", "msgspec"},
     "registries": NETWORKS | FILES | SCREEN | {"numpy", "msgspec"},
     "model.spec": NETWORKS | FILES | SCREEN,

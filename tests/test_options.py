@@ -17,16 +17,19 @@ from hirescam_cli.cli.run import Messages
 from hirescam_cli.device import resolve_device
 from hirescam_cli.errors import UsageError
 from hirescam_cli.evaluate.options import EvaluateOptions
+from hirescam_cli.evaluate.referee import RefereeOptions
 from hirescam_cli.identifiers import is_uid
 from hirescam_cli.io import InputPath, discover
 from hirescam_cli.io.scan import ReadOptions
 from hirescam_cli.options import BY_NAME, OPTIONS, options_of
+from hirescam_cli.outlining import OutlineOptions
 from hirescam_cli.rendering import RenderOptions
 from hirescam_cli.settings import Settings
 
 KNOWN: dict[str, list[Any]] = {
     "device": ["auto", "cpu", "cuda", "cuda:0", "cuda:17", "mps"],
     "existing": ["skip", "overwrite", "error"],
+    "fill": [("blur",), ("mean", "blur", "air")],
     "format": [("nifti",), ("nifti", "png", "gif", "html")],
     "freeze": ["default", "none"],
     "grid": ["scan", "cam", "both"],
@@ -37,11 +40,13 @@ KNOWN: dict[str, list[Any]] = {
     "placement": ["stretch", "receptive-field"],
     "precision": ["auto", "fp32", "bf16", "fp16"],
     "prefer": ["sform", "qform"],
+    "referee": ["occlusion", None],
     "series": ["all", "largest", "1.2.840.113619.2", "2", "1." + "2" * 62],
 }
 UNKNOWN: dict[str, list[Any]] = {
     "device": ["tpu", "cuda:", "cuda:-1", "cuda:²", "cpu:1", "CPU", ""],
     "existing": ["keep", "Skip", ""],
+    "fill": ["blur", (), ("noise",), ("blur", 1)],
     "format": ["nifti", (), ("jpeg",), ("nifti", "dicom-seg"), ("png", 3)],
     "freeze": ["all", "softmax", ""],
     "grid": ["fine", "scan,cam", ""],
@@ -52,6 +57,7 @@ UNKNOWN: dict[str, list[Any]] = {
     "placement": ["middle", "rf", ""],
     "precision": ["int8", "fp64", ""],
     "prefer": ["sfrom", "SFORM", "sform ", ""],
+    "referee": ["Occlusion", "road", ""],
     "series": ["foo", "", "Largest", "1.2.x", "1.2\n", "1..2", ".1", "1.", "²", "1." + "2" * 63],
 }
 
@@ -87,6 +93,7 @@ def test_the_refusal_names_option_value_and_choices(option: str) -> None:
 ENTRIES: dict[str, list[Any]] = {
     "device": [lambda bad: Settings(device=bad), resolve_device],
     "existing": [lambda bad: RunOptions(existing=bad)],
+    "fill": [lambda bad: RefereeOptions(fills=bad)],
     "format": [lambda bad: Settings(formats=bad), lambda bad: RenderOptions(formats=bad)],
     "freeze": [lambda bad: Settings(freeze=bad)],
     "grid": [lambda bad: Settings(grid=bad), lambda bad: RenderOptions(grid=bad)],
@@ -100,6 +107,7 @@ ENTRIES: dict[str, list[Any]] = {
     "placement": [lambda bad: Settings(placement=bad), lambda bad: RenderOptions(placement=bad)],
     "precision": [lambda bad: Settings(precision=bad)],
     "prefer": [lambda bad: ReadOptions(prefer=bad), lambda bad: replace(ReadOptions(), prefer=bad)],
+    "referee": [lambda bad: RefereeOptions(referee=bad)],
     "series": [lambda bad: ReadOptions(series=bad)],
 }
 
@@ -122,15 +130,9 @@ def test_help_shows_the_table() -> None:
 
 
 RECORDS = (
-    Settings,
-    ReadOptions,
-    RunOptions,
-    RenderOptions,
-    Destination,
-    Messages,
-    PhantomOptions,
-    EvaluateOptions,
-)
+    Settings, ReadOptions, RunOptions, RenderOptions, OutlineOptions, Destination, Messages, PhantomOptions,
+    EvaluateOptions, RefereeOptions,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("record", RECORDS)

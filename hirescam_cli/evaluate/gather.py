@@ -30,6 +30,7 @@ from hirescam_cli.evaluate.record import MaskFacts, Problem
 from hirescam_cli.evaluate.truth import Truth
 from hirescam_cli.masks.collection import CaseMasks, MaskCollection
 from hirescam_cli.masks.mask import Mask
+from hirescam_cli.masks.names import matching
 
 
 @dataclass(frozen=True)
@@ -95,12 +96,11 @@ def finished_cases(out: Path) -> tuple[int, list[Found]]:
 
 
 def mask_of(label: Label, names: Sequence[str]) -> str | None:
-    """The mask of a label: called as the label or as its slug is, else the same in another case."""
+    """The mask of a label: called as the label or its slug, else by the same words ("Pleural effusion")."""
     for wanted in (label.name, label.slug):
         if wanted in names:
             return wanted
-    alike = [name for name in names if name.lower() in (label.name.lower(), label.slug.lower())]
-    return alike[0] if len(alike) == 1 else None
+    return matching(names, (label.name,)).get(label.name)
 
 
 def tasks_for(
