@@ -21,18 +21,21 @@ registry
 registries toml_table durable
 geometry
 volume choices
+option
+train_options
 options
 label_choice
 io device
 settings prepare
 model
 explain
-case
+case masks
 pictures
 page
 results
 pipeline
 phantom batch library inspection
+train
 rendering api
 reporting bench
 cli
@@ -73,6 +76,7 @@ OTHERS = {
     "results": NETWORKS | SCREEN | {"pydicom", "SimpleITK", "gdcm", "matplotlib"},
     "settings": NETWORKS | FILES | SCREEN | {"numpy"},
     "batch": NETWORKS | FILES | {"typer", "click"},
+    "train": (FILES - {"matplotlib"}) | SCREEN,
     "cli": {"torchvision"},
 }
 
