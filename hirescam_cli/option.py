@@ -8,12 +8,13 @@ from pathlib import Path
 from hirescam_cli.choices import Choice
 from hirescam_cli.errors import UsageError
 
-MODEL, WHAT, READING, RUN, SAY = (
+MODEL, WHAT, READING, RUN, SAY, DATA = (
     "Model",
     "What to compute and write",
     "Reading",
     "The run",
     "Messages",
+    "Phantoms and evaluation",
 )
 Kind = type[str] | type[int] | type[float] | type[bool] | type[Path]
 Value = str | int | float | bool | Path | tuple[str, ...] | None

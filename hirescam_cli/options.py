@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hirescam_cli import choices
-from hirescam_cli.option import MODEL, READING, RUN, SAY, WHAT, Option, Value
+from hirescam_cli.option import DATA, MODEL, READING, RUN, SAY, WHAT, Option, Value
 from hirescam_cli.train_options import TRAIN_OPTIONS
 
 __all__ = ["BY_NAME", "OPTIONS", "Option", "Value", "check", "identity_of", "options_of", "stated"]
@@ -82,6 +82,14 @@ OPTIONS: tuple[Option, ...] = (
         what="a positive number of seconds", code="option-value",
     ),
     Option("dry-run", bool, False, "Print the plan and stop.", RUN),
+    Option(
+        "number", int, 10, "How many phantoms.", DATA, metavar="N", short="-n", lowest=1, what="1 or more",
+        code="option-value",
+    ),
+    Option(
+        "seed", int, 0, "Where random numbers start.", DATA, metavar="S", lowest=0, what="0 or more",
+        code="option-value",
+    ),
     Option("json", bool, False, "Print the run's summary as JSON on stdout, nothing else.", SAY),
     Option("log-file", Path, None, "Write messages to a file too.", SAY, metavar="FILE"),
     Option("log-format", str, "text", "Format of messages.", SAY, choices.LOG_FORMAT),

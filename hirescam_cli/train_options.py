@@ -72,7 +72,6 @@ TRAIN_OPTIONS: tuple[Option, ...] = (
     Option("augment", str, "papers", "Changes of the training scans.", TRAINING, choices.AUGMENT),
     Option("calibrate", str, "platt", "Scale and offset of each logit, from validation.", TRAINING, choices.CALIBRATE),
     Option("thresholds", str, "youden", "How thresholds follow from validation.", TRAINING, choices.THRESHOLDS),
-    Option("seed", int, 0, "Of weights, order and augmentation.", TRAINING, metavar="N", lowest=0, what="0 or more"),
     Option("deterministic", bool, False, "Only algorithms that give the same bits, on a GPU too.", TRAINING),
     Option("cache", Path, None, "Folder that keeps prepared scans.", RUN, metavar="DIR"),
     Option(

@@ -12,6 +12,7 @@ import pytest
 from hirescam_cli.batch.options import RunOptions
 from hirescam_cli.batch.progress import reporter
 from hirescam_cli.cli.explain import Destination
+from hirescam_cli.cli.phantom import PhantomOptions
 from hirescam_cli.cli.run import Messages
 from hirescam_cli.device import resolve_device
 from hirescam_cli.errors import UsageError
@@ -116,7 +117,7 @@ def test_help_shows_the_table() -> None:
     assert BY_NAME["target-layer"].variable == "HIRESCAM_TARGET_LAYER"
 
 
-RECORDS = (Settings, ReadOptions, RunOptions, RenderOptions, Destination, Messages)
+RECORDS = (Settings, ReadOptions, RunOptions, RenderOptions, Destination, Messages, PhantomOptions)
 
 
 @pytest.mark.parametrize("record", RECORDS)
