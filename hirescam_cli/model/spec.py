@@ -28,7 +28,7 @@ At = Literal["output", "input"]
 _CONTROL = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, invisible and bidirectional marks, line breaks
 _TOP_KEYS = (
     "name", "description", "intended_use", "architecture", "demonstration", "parameters", "weights", "labels",
-    "input", "preparation", "explanation",
+    "input", "preparation", "explanation", "training",
 )  # fmt: skip
 
 
@@ -37,6 +37,7 @@ class ModelSpec:
     """A model's description. `thresholds` holds one probability per label, in the order of `labels`.
 
     `target_layer`, `at`, `placement`: None leaves them to the architecture. `file_sha256`: of the description itself.
+    `training`: what it was trained on and how well it does, for people; empty where the file does not say.
     """
 
     name: str
@@ -53,6 +54,7 @@ class ModelSpec:
     weights_file: Path | None = None
     weights_sha256: str | None = None
     demonstration: bool = False
+    training: Mapping[str, object] = field(default_factory=dict)
     file_sha256: str | None = None
     source: Path | None = field(default=None, compare=False)
 
@@ -160,6 +162,7 @@ def _spec(path: Path, file: Table, sha256: str) -> ModelSpec:
         weights_file=weights_file,
         weights_sha256=weights_sha256,
         demonstration=file.flag("demonstration", False),
+        training=file.table("training", required=False).values,
         file_sha256=sha256,
         source=path,
     )

@@ -48,7 +48,7 @@ def shares(mask: Mask, grid: CellGrid, input_ras: Affine) -> NDArray[np.float64]
 
 def at_corners(mask: Mask, grid: CellGrid, input_ras: Affine) -> NDArray[np.bool_]:
     """Whether the first voxel of each cell [i, j, k] lies in the mask: how the authors shrank theirs (nearest)."""
-    first = np.stack(np.indices(grid.shape), axis=-1).reshape(-1, 3) - 0.5
+    first = np.moveaxis(np.indices(grid.shape), 0, -1).reshape(-1, 3) - 0.5
     voxel = np.floor(affines.apply(grid.to_input, first) + 0.5 + 1e-9)
     index = np.rint(affines.apply(np.linalg.inv(mask.affine_ras) @ input_ras, voxel)).astype(np.int64)
     there = ((index >= 0) & (index < mask.array_ijk.shape)).all(axis=1)
