@@ -48,7 +48,8 @@ class Learner:
         self.module = network.module.to(device)
         self._usual_target = (self.layer, self.at) == (network.target_layer, network.at)
         self._layout = torch.preserve_format
-        if len(network.inputs) == 4 and device.type != "mps":
+        # Not on a CPU: there, training AxialNet in this layout ends in a segmentation fault (torch 2.13).
+        if len(network.inputs) == 4 and device.type == "cuda":
             self._layout = torch.channels_last
             self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._target = _find(self.module, self.layer)

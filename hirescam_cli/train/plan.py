@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
@@ -97,6 +98,7 @@ def make_plan(request: Request, ranks: Ranks, listener: Listener) -> Plan:
         Augmentation(options.augment, spec.preparation.axes, options.seed),
         None if masks.loss == "none" else _allowed(request, spec, table, learner, listener),
     )
+    samples.scans.make_cache()
     for text in fallbacks:
         listener(Event("fallback", text))
     return Plan(
@@ -187,7 +189,7 @@ def _identity(
         "processes": ranks.size,
     }
     if request.masks.regions is not None:
-        identity["regions"] = hashlib.sha256(request.masks.regions.read_bytes()).hexdigest()
+        identity["regions"] = hashlib.sha256(Path(request.masks.regions).read_bytes()).hexdigest()
     return identity
 
 

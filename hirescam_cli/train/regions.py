@@ -9,13 +9,14 @@ from pathlib import Path
 from hirescam_cli.errors import NoInputError, UsageError
 
 
-def read_regions(path: Path, labels: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def read_regions(name: str, labels: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Per label the names of masks, with * and ?. Raises NoInputError, UsageError.
 
     [labels]
     nodule = ["lung_*"]
     "*" = ["body"]          # every label that is not named
     """
+    path = Path(name)
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -41,7 +42,7 @@ def read_regions(path: Path, labels: Sequence[str]) -> dict[str, tuple[str, ...]
     missing = [label for label in labels if label not in table and "*" not in table]
     if missing:
         raise _wrong(path, f"does not name {missing[0]!r}")
-    return {label: tuple(table.get(label, table.get("*"))) for label in labels}
+    return {label: tuple(table[label if label in table else "*"]) for label in labels}
 
 
 def _wrong(path: Path, what: str) -> UsageError:

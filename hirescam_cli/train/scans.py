@@ -16,7 +16,7 @@ import safetensors
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
-from hirescam_cli.durable import write_file
+from hirescam_cli.durable import output_error, write_file
 from hirescam_cli.errors import HirescamError, NoInputError, ScanError
 from hirescam_cli.geometry import Affine
 from hirescam_cli.geometry.types import Voxels
@@ -44,6 +44,14 @@ class Scans:
     preparation: Preparation
     options: ReadOptions
     cache: Path | None = None
+
+    def make_cache(self) -> None:
+        """Make the cache's folder. Raises OutputCreateError."""
+        try:
+            if self.cache is not None:
+                self.cache.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise output_error(error, f"the cache {self.cache}") from error
 
     def find(self, row: Row) -> Scan:
         """The one scan at the path of a row. Raises ScanError where there is none or more than one."""
