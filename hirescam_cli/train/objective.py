@@ -34,7 +34,9 @@ class Objective:
             forbidden = forbidden_cells(truth, allowed, marked)
             outside = mask_loss(self.masks.loss, found.evidence, forbidden)
             total = classification + self.masks.weight * outside
-        parts = torch.stack([part.detach().reshape(()).to(device) for part in (total, classification, outside)])
+        parts = torch.stack(
+            [part.detach().reshape(()).to(device) for part in (total, classification, outside)]
+        )
         whole, known, elsewhere = (float(part) for part in parts.tolist())
         losses = Losses(scans=1, total=whole, classification=known, mask=elsewhere)
         return total, losses

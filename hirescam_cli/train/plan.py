@@ -216,7 +216,7 @@ def dry_run(request: Request, say: Listener) -> dict[str, object]:
     for n, row in enumerate(table.rows, 1):
         say(Event("checking", f"{n} of {len(table.rows)}: {row.id}", lasting=False))
         try:
-            scans.find(row)
+            scans.check(row)
         except HirescamError as error:
             problems.append({"id": row.id, "line": row.line, "code": error.code, "message": error.message})
     splits: Sequence[str] = ("train", "valid", "test")

@@ -164,7 +164,12 @@ class _Training:
             f"{plan.spec.name}: {parameters:,} parameters, {counts['train']} training and {counts['valid']} validation "
             f"scans, {loop.steps} steps an epoch, on {plan.device} in {plan.precision}."
         )
-        facts: dict[str, Fact] = {"device": str(plan.device), "precision": plan.precision, "steps": loop.steps, **counts}
+        facts: dict[str, Fact] = {
+            "device": str(plan.device),
+            "precision": plan.precision,
+            "steps": loop.steps,
+            **counts,
+        }
         self.listener(Event("started", text, facts))
         if plan.start.sha256 is not None:
             unused = ", ".join(plan.start.unused) or "none"

@@ -21,6 +21,7 @@ from hirescam_cli.errors import HirescamError, NoInputError, ScanError
 from hirescam_cli.geometry import Affine
 from hirescam_cli.geometry.types import Voxels
 from hirescam_cli.io import InputPath, ReadOptions, Scan, discover, read
+from hirescam_cli.io.formats import format_of_kind
 from hirescam_cli.prepare import Preparation, prepare
 from hirescam_cli.train.table import Row
 
@@ -63,6 +64,13 @@ class Scans:
             what = "holds no scan" if not found else f"holds {len(found)} scans"
             raise _refusal(row, f"{row.path.name} {what}", "scan-choice")
         return found[0]
+
+    def check(self, row: Row) -> None:
+        """Look whether there is one scan, of a format that is read. Raises ScanError."""
+        scan = self.find(row)
+        if format_of_kind(scan.kind) is None:
+            # Reading says what is wrong with it.
+            read(scan, self.options)
 
     def load(self, row: Row) -> PreparedScan:
         """Read and prepare the scan of a row. Raises ScanError, or OutputIOError where the cache cannot be written."""
