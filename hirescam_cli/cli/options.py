@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -101,7 +102,7 @@ def _parameter(option: Option, help: str, default: object, panels: bool) -> insp
         kind = list[kind] | None
         declared.help = (
             f"{declared.help} \\[default: {','.join(default)}]"
-            if isinstance(default, tuple)
+            if default and isinstance(default, tuple)
             else declared.help
         )
         default = None
@@ -117,7 +118,7 @@ def _value(option: Option, value: Any, default: object) -> Any:
         return value
     if value is None:
         return option.default if default is ... else default
-    return tuple(dict.fromkeys(comma_list(value)))
+    return tuple(value if option.kind is Path else dict.fromkeys(comma_list(value)))
 
 
 def comma_list(values: Sequence[str]) -> list[str]:
