@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hirescam_cli import choices
-from hirescam_cli.option import DATA, RUN, Option
+from hirescam_cli.option import RUN, Option
 
 TABLE, LOSS, TRAINING = "The table", "Masks", "Training"
 
@@ -34,8 +34,6 @@ TRAIN_OPTIONS: tuple[Option, ...] = (
         "or-locations", str, None, "A label is 1 where one of its columns LABEL<TEXT>place is.", TABLE,
         metavar="TEXT",
     ),
-    Option("masks", Path, None, "Folder of masks: a folder per case, a file per label or organ.", DATA, metavar="DIR"),
-    Option("regions", str, None, "Which masks make up which region of the ledger.", DATA, metavar="NAME|FILE.toml"),
     Option("mask-loss", str, "none", "What evidence outside the masks costs.", LOSS, choices.MASK_LOSS),
     Option(
         "mask-weight", float, 1.0 / 3.0, "Weight of the mask loss.", LOSS, metavar="W", above=0.0,

@@ -34,7 +34,7 @@ pictures
 page
 results
 pipeline
-phantom batch library inspection
+phantom batch library inspection evaluate
 train
 rendering api
 reporting bench
@@ -56,6 +56,8 @@ STRANGERS = {
     "prepare": {"io", "settings", "options", "label_choice", "durable"},
     "model": {"io", "settings", "volume", "durable"},
     "batch": {"prepare", "explain", "results", "pictures", "page"},
+    "masks": {"prepare", "model", "explain", "case", "settings", "device"},
+    "evaluate": {"io", "prepare", "model", "explain", "page", "results", "pipeline", "settings", "device"},
     "phantom": {"case", "results", "pictures", "page", "pipeline", "options", "settings", "io"},
 }
 
@@ -74,6 +76,7 @@ OTHERS = {
     "pictures": NETWORKS | SCREEN | (FILES - {"PIL", "matplotlib"}),
     "page": NETWORKS | FILES | SCREEN,
     "results": NETWORKS | SCREEN | {"pydicom", "SimpleITK", "gdcm", "matplotlib"},
+    "evaluate": NETWORKS | FILES | SCREEN,
     "settings": NETWORKS | FILES | SCREEN | {"numpy"},
     "batch": NETWORKS | FILES | {"typer", "click"},
     "train": (FILES - {"matplotlib"}) | SCREEN,

@@ -8,6 +8,7 @@ from hirescam_cli import __version__
 from hirescam_cli.cli import models
 from hirescam_cli.cli.bench import bench_command
 from hirescam_cli.cli.demo import demo_command
+from hirescam_cli.cli.evaluate import evaluate_command
 from hirescam_cli.cli.explain import explain_command
 from hirescam_cli.cli.inspect import inspect_command
 from hirescam_cli.cli.phantom import phantom_command
@@ -45,6 +46,7 @@ app.command("inspect")(inspect_command)
 app.command("render")(render_command)
 app.command("report")(report_command)
 app.command("train")(train_command)
+app.command("evaluate")(evaluate_command)
 app.command("phantom")(phantom_command)
 app.add_typer(models.app, name="model")
 app.command("demo")(demo_command)
