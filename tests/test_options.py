@@ -16,6 +16,7 @@ from hirescam_cli.cli.phantom import PhantomOptions
 from hirescam_cli.cli.run import Messages
 from hirescam_cli.device import resolve_device
 from hirescam_cli.errors import UsageError
+from hirescam_cli.evaluate.options import EvaluateOptions
 from hirescam_cli.identifiers import is_uid
 from hirescam_cli.io import InputPath, discover
 from hirescam_cli.io.scan import ReadOptions
@@ -166,6 +167,7 @@ RECORDS = (
     Destination,
     Messages,
     PhantomOptions,
+    EvaluateOptions,
     TrainOptions,
     MaskOptions,
     TrainRunOptions,
