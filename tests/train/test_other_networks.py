@@ -15,6 +15,7 @@ from hirescam_cli.errors import ModelError
 from hirescam_cli.model.spec import load_spec
 from hirescam_cli.registries import ARCHITECTURES
 from hirescam_cli.settings import Settings
+from hirescam_cli.train.checkpoint import Checkpoint, load_checkpoint
 from hirescam_cli.train.learner import Learner
 from hirescam_cli.train.losses import mask_loss
 from hirescam_cli.train.run import train
@@ -51,6 +52,45 @@ def test_a_foreign_network_trains_and_explains(
         r for r in (run / "validation.csv").read_text().splitlines() if r.startswith(world.rows()[-1]["id"])
     )
     assert case.label(LABELS[0]).logit == pytest.approx(float(row.split(",")[2]), abs=1e-5)
+
+
+def test_a_resnet_of_monai_trains_and_explains(world: World, tmp_path: Path) -> None:
+    """Its linear layer stands behind a mean: map and loss in closed form, calibration can be folded in."""
+    pytest.importorskip("monai")
+    path = world.folder / "monai.toml"
+    parameters = "[parameters]\nwiden_factor = 0.125"
+    path.write_text(
+        foreign.MODEL.format(name="monai.resnet10", parameters=parameters).replace(
+            "[32, 32, 16]", "[64, 64, 32]"
+        )
+    )
+    run = tmp_path / "run"
+    result = train(
+        world.request(
+            run, model=str(path), lr=0.01, momentum=0.9, masks=world.folder / "masks", loss="two-sided"
+        )
+    )
+    assert result.document is not None
+    assert "calibrate" not in " ".join(result.document["fallbacks"])  # type: ignore[arg-type]
+    first, second = (epoch.train for epoch in checkpoint_of(run).progress.history)
+    assert second.total < first.total
+    assert first.mask > 0
+    scan = world.folder / world.rows()[-1]["path"]
+    settings = Settings(model=str(run / "model.toml"), labels="all", formats=("nifti",), device="cpu")
+    assert explain({"scan": scan}, tmp_path, settings=settings).exit_code == 0
+    case = read_case(tmp_path / "scan", "scan")
+    assert isinstance(case, Case)
+    assert all(label.maps["hirescam"].complete for label in case.labels)
+    row = next(
+        r for r in (run / "validation.csv").read_text().splitlines() if r.startswith(world.rows()[-1]["id"])
+    )
+    assert case.label(LABELS[0]).logit == pytest.approx(float(row.split(",")[2]), abs=1e-4)
+
+
+def checkpoint_of(run: Path) -> Checkpoint:
+    found = load_checkpoint(run)
+    assert found is not None
+    return found
 
 
 def test_dropout_too_is_of_seed_epoch_and_place(world: World, described: Path, tmp_path: Path) -> None:
