@@ -110,7 +110,7 @@ class Loop:
             setting.workers,
         )
         for places in todo:
-            sums = self._step([next(samples) for _ in places])
+            sums = self.step([next(samples) for _ in places])
             now = self.progress
             seconds = before + time.monotonic() - begin
             self.progress = msgspec.structs.replace(
@@ -132,7 +132,7 @@ class Loop:
             for step in range(first, self.steps)
         ]
 
-    def _step(self, samples: Sequence[tuple[int, Sample | HirescamError]]) -> Losses:
+    def step(self, samples: Sequence[tuple[int, Sample | HirescamError]]) -> Losses:
         """One step of the optimiser on the scans of all processes; returns the sums of their losses."""
         setting, ranks = self.setting, self.setting.ranks
         for parameter in self._parameters:

@@ -29,6 +29,7 @@ KEYS = ELSEWHERE | {
     "labels-over-forward", "forward-share", "roofline", "labels-over-backward", "growth-slices", "growth-labels",
     "padding", "preparation", "preparation-difference", "overlay", "scan-few", "scan-many",
     "scan-few-dense", "scan-many-dense", "memory", "series", "headers", "start-help", "start-model-list",
+    "training-step", "training-step-masks", "training-reading",
 }  # fmt: skip
 
 
