@@ -13,7 +13,8 @@ _Z95 = 1.959963984540054
 
 @dataclass(frozen=True)
 class Auroc:
-    """`value` with the 95 % interval `low` to `high` (None where one class has fewer than 2), and how many of each."""
+    """`value` with the 95 % interval `low` to `high` (None where one class has fewer than 2, or all scores
+    are equal), and how many of each."""
 
     value: float
     low: float | None
@@ -47,14 +48,14 @@ def auroc(scores: NDArray[np.float64], truth: NDArray[np.float64]) -> Auroc | No
     low = high = None
     if n > 1 and m > 1:
         spread = math.sqrt(float(over.var(ddof=1)) / n + float(under.var(ddof=1)) / m)
-        if 0.0 < value < 1.0:
-            centre, width = math.log(value / (1 - value)), _Z95 * spread / (value * (1 - value))
-            low, high = (1.0 / (1.0 + math.exp(-(centre + side * width))) for side in (-1, 1))
-        else:
+        if value in (0.0, 1.0):
             # The variance found is 0. Of min(n, m) pairs that share no scan all are alike: a share that leaves such a
             # sample a chance below 5 % lies outside.
             bound = 0.05 ** (1.0 / min(n, m))
             low, high = (bound, 1.0) if value == 1.0 else (0.0, 1.0 - bound)
+        elif spread > 0.0:
+            centre, width = math.log(value / (1 - value)), _Z95 * spread / (value * (1 - value))
+            low, high = (1.0 / (1.0 + math.exp(-(centre + side * width))) for side in (-1, 1))
     return Auroc(value, low, high, n, m)
 
 

@@ -55,6 +55,9 @@ def test_auroc_at_its_ends() -> None:
     assert perfect is not None
     assert (perfect.value, perfect.high) == (1.0, 1.0)
     assert perfect.low == pytest.approx(0.05 ** (1 / 3))
+    equal = auroc(np.ones(6), np.array([0.0, 0, 0, 1, 1, 1]))
+    assert equal is not None
+    assert (equal.value, equal.low, equal.high) == (0.5, None, None)
     single = auroc(np.array([1.0, 0.0, 2.0]), np.array([1.0, 0.0, 0.0]))
     assert single is not None
     assert (single.value, single.low) == (0.5, None)
