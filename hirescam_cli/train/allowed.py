@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -10,7 +11,6 @@ from pathlib import PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from hirescam_cli.case.names import label_slugs
 from hirescam_cli.geometry import Affine
 from hirescam_cli.geometry.grid import Shape3
 from hirescam_cli.masks.collection import CaseMasks, MaskCollection, MaskProblem, find_masks
@@ -85,8 +85,8 @@ class AllowedCells:
         return Allowed(cells, marked)
 
     def _names(self, masks: CaseMasks, label: str) -> list[str]:
-        patterns = self.patterns.get(label, ())
-        return [name for name in masks.names() if any(fnmatch.fnmatchcase(name, p) for p in patterns)]
+        patterns = [_words(pattern) for pattern in self.patterns.get(label, ())]
+        return [name for name in masks.names() if any(fnmatch.fnmatchcase(_words(name), p) for p in patterns)]
 
 
 def case_name(row: Row) -> str:
@@ -98,14 +98,13 @@ def case_name(row: Row) -> str:
 
 
 def own_masks(labels: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Without a file of regions a label is allowed where the mask of its own name lies, or of its slug."""
-    slugs = label_slugs(labels)
-    return {label: tuple({fnmatch_quoted(label), fnmatch_quoted(slugs[label])}) for label in labels}
+    """Without a file of regions a label is allowed where the mask of its own name lies."""
+    return {label: (re.sub(r"[*?\[]", "_", label),) for label in labels}
 
 
-def fnmatch_quoted(text: str) -> str:
-    """A pattern that only `text` matches."""
-    return "".join(f"[{c}]" if c in "*?[" else c for c in text)
+def _words(name: str) -> str:
+    """A name or pattern in which spaces, signs and capitals make no difference."""
+    return re.sub(r"[^a-z0-9*?\[\]]+", "_", name.lower()).strip("_")
 
 
 def find_allowed(
@@ -118,5 +117,5 @@ def find_allowed(
 ) -> AllowedCells:
     """Look for the masks of some scans. Raises NoInputError, UsageError."""
     assert options.masks is not None
-    collection = find_masks(options.masks, [case_name(row) for row in rows], None)
+    collection = find_masks(options.masks, [case_name(row) for row in rows], options.mask_labels)
     return AllowedCells(collection, labels, patterns, grid, options.cells, symmetric)

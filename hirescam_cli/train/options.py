@@ -18,6 +18,7 @@ class MaskOptions:
     """Where evidence is allowed, and what it costs elsewhere. Raises UsageError where masks and loss do not agree."""
 
     masks: Path | None = stated("masks")
+    mask_labels: Path | None = stated("mask-labels")
     regions: str | None = stated("regions")
     loss: MaskLoss = stated("mask-loss")
     weight: float = stated("mask-weight")

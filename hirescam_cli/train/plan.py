@@ -146,7 +146,12 @@ def _allowed(
     patterns = own_masks(spec.labels) if regions is None else read_regions(regions, spec.labels)
     rows = table.of("train") + table.of("valid")
     found = find_allowed(
-        request.masks, rows, spec.labels, patterns, learner.grid(shape, placement), placement == "stretch"
+        request.masks,
+        table.rows,
+        spec.labels,
+        patterns,
+        learner.grid(shape, placement),
+        placement == "stretch",
     )
     for problem in found.problems:
         listener(Event(problem.code, f"{problem.path.name}: {problem.text}"))

@@ -160,3 +160,23 @@ def test_tensorboard_missing_is_said_before_anything_is_done(
     with pytest.raises(UnavailableError, match="needs the package tensorboard"):
         train(world.request(tmp_path / "run", log=("csv", "tensorboard")))
     assert not (tmp_path / "run").exists()
+
+
+def test_masks_are_found_by_words(world: World, tmp_path: Path) -> None:
+    """Another way of writing the names, and a label with a sign of patterns in it, find the same masks."""
+    folder = tmp_path / "masks"
+    for path in (world.folder / "masks").glob("*/pleural_effusion.nii.gz"):
+        (folder / path.parent.name).mkdir(parents=True)
+        (folder / path.parent.name / "Pleural-Effusion.nii.gz").symlink_to(path)
+    events: list[Event] = []
+    train(world.request(tmp_path / "run", masks=folder, loss="papers", epochs=1), events.append)
+    told = next(event for event in events if event.name == "masks")
+    assert told.facts["marked"] == sum(row["pleural_effusion"] == "1" for row in world.rows())
+
+
+def test_model_show_tells_on_what_it_was_trained(world: World, tmp_path: Path) -> None:
+    train(world.request(tmp_path / "run", epochs=1))
+    done = CliRunner().invoke(app, ["model", "show", str(tmp_path / "run" / "model.toml"), "--json"])
+    assert json.loads(done.output)["training"]["scans"] == {"train": 5, "valid": 3}
+    done = CliRunner().invoke(app, ["model", "show", str(tmp_path / "run" / "model.toml")])
+    assert "Research; not for diagnosis" in done.output
