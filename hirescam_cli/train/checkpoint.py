@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,11 +99,13 @@ def load_checkpoint(run: Path) -> Checkpoint | None:
     return None
 
 
-def forget(run: Path) -> None:
-    """Remove every generation. Raises OutputCreateError."""
+def forget(run: Path, files: Sequence[str]) -> None:
+    """Remove every generation, and some files of the run. Raises OutputCreateError."""
     try:
         if (run / LAST).exists():
             shutil.rmtree(run / LAST)
+        for name in files:
+            (run / name).unlink(missing_ok=True)
     except OSError as error:
         raise output_error(error, LAST) from error
 

@@ -21,20 +21,23 @@ from hirescam_cli.errors import ExitCode, HirescamError, OutputCreateError, Usag
 from hirescam_cli.explain.passes import deterministic
 from hirescam_cli.memory import PeakMemory
 from hirescam_cli.train.checkpoint import forget, load_checkpoint
+from hirescam_cli.train.curves import CURVES
 from hirescam_cli.train.events import Event, Fact, Listener
 from hirescam_cli.train.loop import Interrupted, Loop, Setting
 from hirescam_cli.train.objective import Objective
 from hirescam_cli.train.optimiser import new_optimiser
 from hirescam_cli.train.plan import Plan, Request, differences, make_plan
+from hirescam_cli.train.publish import METRICS, MODEL, VALIDATION, WEIGHTS
 from hirescam_cli.train.ranks import Ranks, joined
 from hirescam_cli.train.records import Progress
 from hirescam_cli.train.signals import StopRequest
-from hirescam_cli.train.summary import write_summary
+from hirescam_cli.train.summary import SUMMARY, write_summary
 from hirescam_cli.train.trackers import check_trackers, open_trackers
 from hirescam_cli.train.writing import Writing
 
 LOG = "log.jsonl"
 _MOST_FAILURES = 1
+_WRITTEN = (MODEL, WEIGHTS, VALIDATION, METRICS, CURVES, SUMMARY)
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def train(request: Request, listener: Listener = lambda _event: None) -> Result:
         if ranks.first:
             stack.enter_context(output_lock(run, None))
             if request.control.existing == "overwrite":
-                forget(run)
+                forget(run, _WRITTEN)
             speak = stack.enter_context(_logged(run, speak))
         ranks.wait()
         return _Training(request, ranks, speak, stop).run()
