@@ -34,7 +34,7 @@ pictures
 page
 results
 pipeline
-phantom batch library inspection evaluate
+phantom batch library inspection evaluate doctor
 train
 rendering api
 reporting bench

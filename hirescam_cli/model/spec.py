@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tomllib
 import unicodedata
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from hirescam_cli.errors import ModelError
 from hirescam_cli.label_choice import is_label_name
+from hirescam_cli.model.labels import KEYS, label_names
 from hirescam_cli.placement import PLACEMENTS, Placement
 from hirescam_cli.registries import ARCHITECTURES
 from hirescam_cli.resources import config_names, config_path, resource_root
@@ -107,6 +109,28 @@ def load_spec(name_or_file: str) -> ModelSpec:
     return _spec(*_read(name_or_file))
 
 
+def standalone(spec: ModelSpec) -> str:
+    """The text of a description that works wherever it is saved: labels written out, weights by their whole path."""
+    assert spec.source is not None
+    lines, table = [], ""
+    for line in spec.source.read_text(encoding="utf-8").splitlines():
+        if line.startswith("["):
+            table = line.strip("[] ")
+        key = line.partition("=")[0].strip()
+        if (table, key) == ("labels", "file"):
+            lines += [
+                "names = [",
+                *(f"  {json.dumps(name, ensure_ascii=False)}," for name in spec.labels),
+                "]",
+            ]
+        elif (table, key) == ("weights", "file"):
+            paths = [json.dumps(str(path.absolute()), ensure_ascii=False) for path in spec.weights_files]
+            lines.append(f"file = {paths[0] if len(paths) == 1 else '[' + ', '.join(paths) + ']'}")
+        else:
+            lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
 def _read(name_or_file: str) -> tuple[Path, Table, str]:
     """A description's path, its content and the SHA-256 of its bytes."""
     path = _locate(name_or_file)
@@ -150,11 +174,14 @@ def _spec(path: Path, file: Table, sha256: str) -> ModelSpec:
     labels: tuple[str, ...] = ()
     thresholds: tuple[float, ...] = ()
     weights: tuple[tuple[Path, ...], tuple[str, ...]] = ((), ())
+    freeze: tuple[str, ...] = ()
     file.only(_TOP_KEYS)
     name, intended_use = file.text("name"), file.text("intended_use")
     architecture = file.text("architecture", "the name of an architecture")
-    with faults.collecting():
-        labels, thresholds = _labels(path, file.table("labels"))
+    listed = file.table("labels")
+    if "labels" in file:
+        with faults.collecting():
+            labels, thresholds = _labels(path, listed)
     with faults.collecting():
         weights = _weights(path, file.table("weights", required=False))
     preparation = Preparation("RAS", "one", ())
@@ -202,12 +229,8 @@ def _freeze(explanation: Table) -> tuple[str, ...]:
 
 
 def _labels(path: Path, table: Table) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    table.only(("names", "file", "threshold", "thresholds"))
-    if ("names" in table) == ("file" in table):
-        raise ModelError(
-            f"{path.name}: [labels] needs either names or file.", code="model-toml", hint="Give one of them."
-        )
-    names = _label_file(path, table) if "file" in table else table.words("names", "a list of strings")
+    table.only((*KEYS, "threshold", "thresholds"))
+    names = label_names(path, table)
     for name in names:
         if not name.strip() or "/" in name:
             raise table.fail("names", name, "non-empty strings without slashes")
@@ -226,15 +249,6 @@ def _labels(path: Path, table: Table) -> tuple[tuple[str, ...], tuple[float, ...
     if names:
         own.only(names)
     return names, tuple(_probability(own, name, default) for name in names)
-
-
-def _label_file(path: Path, table: Table) -> tuple[str, ...]:
-    name = table.text("file", "a path")
-    try:
-        text = (path.parent / name).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise table.fail("file", name, "a readable UTF-8 file with one label a line") from error
-    return tuple(line.strip() for line in text.split("\n") if line.strip())
 
 
 def _probability(table: Table, key: str, default: float) -> float:
