@@ -21,6 +21,8 @@ registry
 registries toml_table durable
 geometry
 volume choices
+option
+train_options
 options
 label_choice
 io device
@@ -34,6 +36,7 @@ page
 results
 pipeline
 phantom batch library inspection doctor outlining evaluate
+train
 rendering api pacs hosts
 refereeing
 reporting bench
@@ -79,6 +82,7 @@ OTHERS = {
     "evaluate": NETWORKS | FILES | SCREEN,
     "settings": NETWORKS | FILES | SCREEN | {"numpy"},
     "batch": NETWORKS | FILES | {"typer", "click"},
+    "train": (FILES - {"matplotlib"}) | SCREEN,
     "cli": {"torchvision"},
 }
 

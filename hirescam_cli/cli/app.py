@@ -14,6 +14,7 @@ from hirescam_cli.cli.inspect import inspect_command
 from hirescam_cli.cli.phantom import phantom_command
 from hirescam_cli.cli.pipeline import pipeline_command
 from hirescam_cli.cli.render import render_command, report_command
+from hirescam_cli.cli.train import train_command
 
 app = typer.Typer(
     name="hirescam",
@@ -45,6 +46,7 @@ app.command("explain")(explain_command)
 app.command("inspect")(inspect_command)
 app.command("render")(render_command)
 app.command("report")(report_command)
+app.command("train")(train_command)
 app.command("evaluate")(evaluate_command)
 app.command("phantom")(phantom_command)
 app.add_typer(models.app, name="model")

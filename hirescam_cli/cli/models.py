@@ -73,7 +73,7 @@ def show_command(
         print_json(document)
         return
     for key, value in document.items():
-        if key != "labels":
+        if key != "labels" and value != {}:
             typer.echo(f"{key:<18} {_plain(value)}")
     typer.echo(f"{'labels':<18} {len(spec.labels)}")
     for index, (label, threshold) in enumerate(zip(spec.labels, spec.thresholds, strict=True)):
@@ -234,6 +234,7 @@ def _document(spec: ModelSpec) -> dict[str, object]:
         "preparation": spec.preparation.described()["steps"],
         "target_layer": spec.target_layer,
         "placement": spec.placement,
+        "training": dict(spec.training),
         "labels": [
             {"index": i, "name": n, "threshold": t}
             for i, (n, t) in enumerate(zip(spec.labels, spec.thresholds, strict=True))
