@@ -10,7 +10,8 @@ from hirescam_cli import __version__
 from hirescam_cli.case.document import plain
 from hirescam_cli.case.view import CaseView
 from hirescam_cli.geometry import affine as affines
-from hirescam_cli.page.document import document, json_text, script, style
+from hirescam_cli.page.bundle import bundle
+from hirescam_cli.page.document import document, json_text, style
 from hirescam_cli.page.encode import pack_maps, pack_scan
 from hirescam_cli.pictures.colour import negative_ramp, positive_ramp, to_bytes
 
@@ -30,24 +31,6 @@ _SHOWN = (
     "placement",
 )
 _MAP_SHARE = 0.7
-_SCRIPTS = (
-    "dom.js",
-    "theme.js",
-    "unpack.js",
-    "geometry.js",
-    "colour.js",
-    "case.js",
-    "store.js",
-    "plane.js",
-    "pointer.js",
-    "profile.js",
-    "labels.js",
-    "controls.js",
-    "evidence.js",
-    "about.js",
-    "keys.js",
-    "main.js",
-)
 _STYLES = ("base.css", "page.css", "details.css", "viewer.css", "profile.css")
 
 
@@ -89,7 +72,7 @@ def page_text(view: CaseView) -> str:
     return document(
         "page.html",
         title=f"{view.case.case} - hirescam",
-        code=script(*_SCRIPTS),
+        code=bundle("main.js"),
         css=style(*_STYLES),
         images="data: blob:",
         data={

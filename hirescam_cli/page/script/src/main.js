@@ -1,5 +1,19 @@
 // Putting the page together.
 
+import { aboutCase, tabs } from "./about.js";
+import { Case, PLANES } from "./case.js";
+import { rampOf } from "./colour.js";
+import { MapControls, Readout, Toolbar } from "./controls.js";
+import { announce, byId, make, percentText, sideText } from "./dom.js";
+import { Evidence } from "./evidence.js";
+import { helpDialog, listenToKeys } from "./keys.js";
+import { LabelList } from "./labels.js";
+import { Plane } from "./plane.js";
+import { listenToPointer, Navigator } from "./pointer.js";
+import { Profile } from "./profile.js";
+import { initialState, Store } from "./store.js";
+import { themeButton } from "./theme.js";
+
 const EDGES = ["left", "right", "top", "bottom"];
 
 /** The figure of a plane: canvas, caption, slice slider, button to enlarge. */
@@ -7,7 +21,11 @@ function planeFigure(theCase, definition, navigator, ramps, enlarge) {
   const { name, normal } = definition;
   // Planes of the page follow the scan's own axes; pictures cut the patient's, and call them so.
   const caption = theCase.description.scan.oblique
-    ? make("span", { class: "plane-name", title: "along the scan's own axes, not the patient's" }, `${name} of the scan`)
+    ? make(
+        "span",
+        { class: "plane-name", title: "along the scan's own axes, not the patient's" },
+        `${name} of the scan`,
+      )
     : make("span", { class: "plane-name" }, name);
   const count = theCase.shape[normal];
   const canvas = make("canvas", {

@@ -1,7 +1,9 @@
 // The "Evidence" tab: how the label's logit comes about, and whether each map accounts for it.
 
+import { fixed, logitText, make, percentText, positionText, signedText } from "./dom.js";
+
 /** Rows of a definition list from pairs; pairs without a value are left out. */
-function definitions(pairs) {
+export function definitions(pairs) {
   const rows = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
   return make(
     "dl",
@@ -32,7 +34,7 @@ function balance(rows) {
   );
 }
 
-class Evidence {
+export class Evidence {
   constructor(theCase, jump) {
     this.case = theCase;
     this.jump = jump;

@@ -1,5 +1,9 @@
 // Keys that work anywhere on the page but in text fields, and the list of them.
 
+import { PLANES } from "./case.js";
+import { byId, make } from "./dom.js";
+import { planeKey } from "./pointer.js";
+
 const KEY_HELP = [
   ["J / K", "next, previous label"],
   ["P", "go to the map's peak"],
@@ -25,7 +29,7 @@ const KEY_HELP = [
   ],
 ];
 
-function helpDialog() {
+export function helpDialog() {
   const rows = KEY_HELP.flatMap(([keys, text]) => [
     make("dt", {}, make("kbd", {}, keys)),
     make("dd", {}, text),
@@ -48,7 +52,7 @@ function takesText(element) {
   return typed || element instanceof HTMLSelectElement || element instanceof HTMLTextAreaElement;
 }
 
-function listenToKeys(store, navigator, actions, dialog) {
+export function listenToKeys(store, navigator, actions, dialog) {
   const toggle = (key) => () => store.set({ [key]: !store.state[key] });
   const next = (list, value) => list[(list.indexOf(value) + 1) % list.length];
   const { case: theCase } = navigator;

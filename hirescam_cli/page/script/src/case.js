@@ -1,13 +1,25 @@
 // The case: description, unpacked scan and maps, and what is computed from them once.
 
+import {
+  cellAt,
+  insideCells,
+  invert,
+  linearAt,
+  multiply,
+  spacingOf,
+  transform,
+  voxelOf,
+} from "./geometry.js";
+import { unpackMap, unpackScan } from "./unpack.js";
+
 /** Axes are those of the embedded scan's index (z to the feet, y to the back, x to the patient's left). */
-const PLANES = [
+export const PLANES = [
   { name: "Axial", normal: 0, across: 2, down: 1, letters: ["R", "L", "A", "P"] },
   { name: "Coronal", normal: 1, across: 2, down: 0, letters: ["R", "L", "H", "F"] },
   { name: "Sagittal", normal: 2, across: 1, down: 0, letters: ["A", "P", "H", "F"] },
 ];
 
-class Case {
+export class Case {
   constructor(description) {
     this.description = description;
     this.summary = description.summary;

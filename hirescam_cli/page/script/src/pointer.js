@@ -1,7 +1,7 @@
 // Moving through the scan: positions, zoom, and what mouse, wheel and arrow keys do on a plane.
 
 /** Moves that keep the crosshair in the scan and the view around it. */
-class Navigator {
+export class Navigator {
   constructor(theCase, store) {
     this.case = theCase;
     this.store = store;
@@ -78,7 +78,7 @@ class Navigator {
 }
 
 /** Mouse, pen and touch on a plane. */
-function listenToPointer(plane, navigator, enlarge) {
+export function listenToPointer(plane, navigator, enlarge) {
   const { canvas, definition } = plane;
   let drag = null;
   const place = (event) => {
@@ -137,7 +137,7 @@ function listenToWheel({ canvas, definition }, navigator, place) {
 }
 
 /** Keys on a plane that has the focus; true when the key was one of them. */
-function planeKey(event, definition, navigator) {
+export function planeKey(event, definition, navigator) {
   const far = event.shiftKey ? 10 : 1;
   const last = navigator.case.shape[definition.normal] - 1;
   const moves = {

@@ -1,9 +1,12 @@
 // One plane: the scan's voxels, the map's values over them, the crosshair.
 
+import { LEVELS, opacityTable, UNSEEN } from "./colour.js";
+import { EDGE, transform } from "./geometry.js";
+
 const CROSSHAIR = "rgba(126, 211, 255, 0.85)";
 const GAP = 9; // free pixels about the crosshair's centre
 
-class Plane {
+export class Plane {
   constructor(theCase, definition, canvas, ramps) {
     this.case = theCase;
     this.definition = definition;

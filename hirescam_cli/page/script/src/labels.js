@@ -1,5 +1,7 @@
 // The list of every label of the model: searched, sorted, chosen by click or arrow keys.
 
+import { byId, fixed, make, percentText } from "./dom.js";
+
 const ORDERS = {
   probability: { name: "Probability", compare: (a, b) => b.probability - a.probability || a.index - b.index },
   logit: { name: "Logit", compare: (a, b) => b.logit - a.logit || a.index - b.index },
@@ -7,7 +9,7 @@ const ORDERS = {
   index: { name: "Model's order", compare: (a, b) => a.index - b.index },
 };
 
-class LabelList {
+export class LabelList {
   constructor(theCase, store, choose) {
     this.case = theCase;
     this.store = store;

@@ -1,5 +1,9 @@
 // The toolbar (window, zoom), the readout below the planes, and the controls of the map.
 
+import { rampGradient } from "./colour.js";
+import { byId, DASH, fixed, logitText, MINUS, make, percentText, positionText, signedText } from "./dom.js";
+import { windowPresets } from "./store.js";
+
 /** Radio buttons drawn as one segmented control. `choices`: value -> text. */
 function segmented(legend, name, choices, onChange) {
   const inputs = Object.entries(choices).map(([value, text]) => {
@@ -59,7 +63,7 @@ function checkbox(text, id, shortcut, onChange) {
   return { element, show: (value) => (input.checked = value) };
 }
 
-class Toolbar {
+export class Toolbar {
   constructor(theCase, store, navigator) {
     this.store = store;
     this.presets = windowPresets(theCase.description);
@@ -113,7 +117,7 @@ function huName({ exact, factors }) {
 }
 
 /** Position, HU and evidence under the crosshair, and the colours' scale. */
-class Readout {
+export class Readout {
   constructor(theCase, ramps) {
     this.case = theCase;
     this.ramps = ramps;
@@ -146,17 +150,21 @@ class Readout {
     this.bar.style.backgroundImage = limit > 0 ? rampGradient(this.ramps, from, 1) : "none";
     this.ends[0].textContent = limit > 0 ? (state.signed ? MINUS + text : "0") : "";
     this.ends[1].textContent =
-      limit > 0 ? `${this.case.titleOf(state.method)}, ${this.case.unitOf(state.method)}` : "no positive evidence";
+      limit > 0
+        ? `${this.case.titleOf(state.method)}, ${this.case.unitOf(state.method)}`
+        : "no positive evidence";
     this.ends[2].textContent = text;
     this.bar.setAttribute(
       "aria-label",
-      limit > 0 ? `Colours from ${this.ends[0].textContent} to ${text}, ${this.case.unitOf(state.method)}` : "No positive evidence",
+      limit > 0
+        ? `Colours from ${this.ends[0].textContent} to ${text}, ${this.case.unitOf(state.method)}`
+        : "No positive evidence",
     );
   }
 }
 
 /** The "Map" tab. */
-class MapControls {
+export class MapControls {
   constructor(theCase, store, actions) {
     this.case = theCase;
     const set = (key) => (value) => store.set({ [key]: value });
@@ -211,10 +219,7 @@ class MapControls {
     this.shared.show(yes(state.shared));
     this.opacity.show(state.opacity, percentText(state.opacity, 0));
     const sign = state.signed ? "\u00b1" : "";
-    this.threshold.show(
-      state.threshold,
-      limit > 0 ? `${sign}${logitText(state.threshold * limit)}` : DASH,
-    );
+    this.threshold.show(state.threshold, limit > 0 ? `${sign}${logitText(state.threshold * limit)}` : DASH);
     this.visible.show(state.visible);
     this.grey.show(state.grey);
     this.crosshair.show(state.crosshair);

@@ -1,8 +1,11 @@
 // The label's score slice by slice, from head to feet; a click or an arrow key goes to that slice.
 
+import { logitText, make, makeSvg, sideText, signedText } from "./dom.js";
+import { invert, transform } from "./geometry.js";
+
 const PROFILE = { width: 640, height: 300, left: 54, right: 16, top: 46, bottom: 34 };
 
-class Profile {
+export class Profile {
   constructor(theCase, store, navigator) {
     this.case = theCase;
     this.store = store;
@@ -84,7 +87,13 @@ class Profile {
     const box = this.element.getBoundingClientRect();
     this.size = { width: Math.max(box.width, 160), height: Math.max(box.height, 120) };
     this.innerWidth = this.size.width - PROFILE.left - PROFILE.right;
-    const key = [state.label, this.given || state.method, state.placement, this.size.width, this.size.height].join();
+    const key = [
+      state.label,
+      this.given || state.method,
+      state.placement,
+      this.size.width,
+      this.size.height,
+    ].join();
     if (key !== this.key) {
       this.key = key;
       this.drawCurve(scores, state);
