@@ -31,7 +31,7 @@ _SHOWN = (
     "placement",
 )
 _MAP_SHARE = 0.7
-_STYLES = ("base.css", "page.css", "details.css", "viewer.css", "profile.css")
+_STYLES = ("base.css", "page.css", "details.css", "viewer.css", "profile.css", "layout.css")
 
 
 def page_text(view: CaseView) -> str:

@@ -1,6 +1,6 @@
 // Colours of the scan and of the evidence over it; the same laws as in the pictures.
 
-export const LEVELS = 256;
+const LEVELS = 256;
 export const UNSEEN = { grey: 76, contrast: 0.38, hatch: 26, every: 11 };
 
 /** A ramp of 256 colours from its hexadecimal digits, as bytes r, g, b, r, g, b, ... */
@@ -27,4 +27,13 @@ export function rampGradient(ramps, from, to) {
     stops.push(`rgb(${ramp[at]} ${ramp[at + 1]} ${ramp[at + 2]})`);
   }
   return `linear-gradient(to right, ${stops.join(", ")})`;
+}
+
+/** 256 pixels (little-endian r, g, b, opacity) of a ramp. */
+export function colourTable(ramp, alpha) {
+  const table = new Uint32Array(LEVELS);
+  for (let n = 0; n < LEVELS; n++) {
+    table[n] = ((alpha[n] << 24) | (ramp[3 * n + 2] << 16) | (ramp[3 * n + 1] << 8) | ramp[3 * n]) >>> 0;
+  }
+  return table;
 }

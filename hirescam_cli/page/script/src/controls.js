@@ -1,176 +1,19 @@
-// The toolbar (window, zoom), the readout below the planes, and the controls of the map.
+// The "Map" tab.
 
-import { rampGradient } from "./colour.js";
-import { byId, DASH, fixed, logitText, MINUS, make, percentText, positionText, signedText } from "./dom.js";
-import { windowPresets } from "./store.js";
+import { placementName } from "./case.js";
+import { limitsOf } from "./compare.js";
+import { DASH, fixed, logitText, make, percentText, positionText, signedText } from "./dom.js";
+import { distanceMm } from "./geometry.js";
+import { outlineColour } from "./marks.js";
+import { checkbox, choice, segmented, slider } from "./widgets.js";
 
-/** Radio buttons drawn as one segmented control. `choices`: value -> text. */
-function segmented(legend, name, choices, onChange) {
-  const inputs = Object.entries(choices).map(([value, text]) => {
-    const input = make("input", {
-      type: "radio",
-      name,
-      value,
-      id: `${name}-${value}`,
-      change: () => onChange(value),
-    });
-    return [input, make("label", { for: `${name}-${value}` }, text)];
-  });
-  const element = make(
-    "fieldset",
-    { class: "segmented" },
-    make("legend", {}, legend),
-    make("span", { class: "segments" }, ...inputs.flat()),
-  );
-  const show = (value) => {
-    for (const [input] of inputs) input.checked = input.value === value;
-  };
-  return { element, show };
-}
-
-/** A labelled range input with its value beside it. */
-function slider(text, id, attributes, onInput) {
-  const output = make("output", { for: id });
-  const input = make("input", {
-    type: "range",
-    id,
-    ...attributes,
-    input: () => onInput(Number(input.value)),
-  });
-  const element = make("div", { class: "slider" }, make("label", { for: id }, text), output, input);
-  const show = (value, shown) => {
-    if (Number(input.value) !== value) input.value = value;
-    output.textContent = shown;
-    input.setAttribute("aria-valuetext", shown);
-  };
-  return { element, show };
-}
-
-function checkbox(text, id, shortcut, onChange) {
-  const input = make("input", {
-    type: "checkbox",
-    id,
-    "aria-keyshortcuts": shortcut,
-    change: () => onChange(input.checked),
-  });
-  const element = make(
-    "label",
-    { class: "check", for: id },
-    input,
-    make("span", {}, text),
-    make("kbd", {}, shortcut),
-  );
-  return { element, show: (value) => (input.checked = value) };
-}
-
-export class Toolbar {
-  constructor(theCase, store, navigator) {
-    this.store = store;
-    this.presets = windowPresets(theCase.description);
-    const names = Object.fromEntries(Object.entries(this.presets).map(([key, { name }]) => [key, name]));
-    this.windows = segmented("Window", "window", names, (key) => this.choose(key));
-    const number = (id, least, key) =>
-      make("input", {
-        type: "number",
-        id,
-        step: 10,
-        min: least,
-        max: 8000,
-        change: (event) => {
-          const value = Number(event.target.value);
-          if (Number.isFinite(value) && value >= least) store.set({ [key]: value });
-          else this.draw(store.state);
-        },
-      });
-    this.level = number("level", -4000, "level");
-    this.width = number("width", 1, "width");
-    const button = (text, name, action) =>
-      make("button", { class: "button", "aria-label": name, title: name, click: action }, text);
-    byId("toolbar").append(
-      this.windows.element,
-      make("label", { class: "field" }, "Level", this.level),
-      make("label", { class: "field" }, "Width", this.width),
-      make("span", { class: "spacer" }),
-      button(MINUS, "Zoom out", () => navigator.zoom(0.8)),
-      button("Fit", "Show the whole scan", () => navigator.fit()),
-      button("+", "Zoom in", () => navigator.zoom(1.25)),
-    );
-  }
-
-  choose(key) {
-    const { level, width } = this.presets[key];
-    this.store.set({ level, width });
-  }
-
-  draw({ level, width }) {
-    const match = Object.entries(this.presets).find(([, p]) => p.level === level && p.width === width);
-    this.windows.show(match ? match[0] : null);
-    if (document.activeElement !== this.level || Number(this.level.value) !== level) this.level.value = level;
-    if (document.activeElement !== this.width || Number(this.width.value) !== width) this.width.value = width;
-  }
-}
-
-/** What the HU shown are: the scan's own, means of several voxels, or rounded. */
-function huName({ exact, factors }) {
-  if (exact) return "HU";
-  return factors.some((f) => f > 1) ? "HU, mean" : "HU, rounded";
-}
-
-/** Position, HU and evidence under the crosshair, and the colours' scale. */
-export class Readout {
-  constructor(theCase, ramps) {
-    this.case = theCase;
-    this.ramps = ramps;
-    const item = (name) =>
-      make("span", { class: "reading" }, make("span", { class: "reading-name" }, name), make("b", {}));
-    this.position = item("Position, mm");
-    this.hu = item(huName(theCase.description.scan));
-    this.value = item("Map");
-    this.bar = make("span", { class: "colourbar", role: "img" });
-    this.ends = [make("span", {}), make("span", { class: "colourbar-title" }), make("span", {})];
-    byId("readout").append(
-      this.position,
-      this.hu,
-      this.value,
-      make("span", { class: "scale" }, this.bar, make("span", { class: "colourbar-ends" }, ...this.ends)),
-    );
-  }
-
-  draw(state, limit) {
-    const point = this.case.worldOf(state.voxel);
-    const found = this.case.probe(point, state);
-    this.position.lastChild.textContent = positionText(point, 1, "  ");
-    this.hu.lastChild.textContent = fixed(found.hu, 0);
-    this.value.firstChild.textContent = `Map, ${this.case.unitOf(state.method)}`;
-    this.value.lastChild.textContent = found.seen
-      ? signedText(state.cells ? found.cell : found.value)
-      : "not seen";
-    const text = limit > 0 ? logitText(limit) : "";
-    const from = state.signed ? -1 : 0;
-    this.bar.style.backgroundImage = limit > 0 ? rampGradient(this.ramps, from, 1) : "none";
-    this.ends[0].textContent = limit > 0 ? (state.signed ? MINUS + text : "0") : "";
-    this.ends[1].textContent =
-      limit > 0
-        ? `${this.case.titleOf(state.method)}, ${this.case.unitOf(state.method)}`
-        : "no positive evidence";
-    this.ends[2].textContent = text;
-    this.bar.setAttribute(
-      "aria-label",
-      limit > 0
-        ? `Colours from ${this.ends[0].textContent} to ${text}, ${this.case.unitOf(state.method)}`
-        : "No positive evidence",
-    );
-  }
-}
-
-/** The "Map" tab. */
+/** Method, placement, colours, what is compared, distances. */
 export class MapControls {
   constructor(theCase, store, actions) {
     this.case = theCase;
     const set = (key) => (value) => store.set({ [key]: value });
     const flag = (key) => (value) => store.set({ [key]: value === "yes" });
-    const placements = { stretch: "Stretch", "receptive-field": "Receptive field" };
-    const known = Object.fromEntries(theCase.placements.map((name) => [name, placements[name] || name]));
+    const known = Object.fromEntries(theCase.placements.map((name) => [name, placementName(name)]));
     const methods = Object.fromEntries(theCase.methods.map((method) => [method, theCase.titleOf(method)]));
     this.method = segmented("Method", "method", methods, actions.chooseMethod);
     this.signed = segmented("Evidence", "signed", { no: "Positive", yes: "Signed" }, flag("signed"));
@@ -188,6 +31,10 @@ export class MapControls {
     this.visible = checkbox("Show the map", "visible", "V", set("visible"));
     this.grey = checkbox("Grey what the network did not see", "grey", "G", set("grey"));
     this.crosshair = checkbox("Crosshair", "crosshair", "X", set("crosshair"));
+    this.outlines = checkbox("Outlines of the masks", "outlines", "O", set("outlines"));
+    this.outlines.element.hidden = theCase.outlines.length === 0;
+    this.comparison = new Comparison(theCase, store, actions);
+    this.distances = new Distances(theCase, store, actions);
     this.peak = make("span", { class: "hint" });
     this.element = make(
       "div",
@@ -206,7 +53,17 @@ export class MapControls {
       this.shared.element,
       this.opacity.element,
       this.threshold.element,
-      make("div", { class: "checks" }, this.visible.element, this.grey.element, this.crosshair.element),
+      make(
+        "div",
+        { class: "checks" },
+        this.visible.element,
+        this.grey.element,
+        this.crosshair.element,
+        this.outlines.element,
+        outlineKey(theCase),
+      ),
+      this.comparison.element,
+      this.distances.element,
     );
   }
 
@@ -223,9 +80,131 @@ export class MapControls {
     this.visible.show(state.visible);
     this.grey.show(state.grey);
     this.crosshair.show(state.crosshair);
+    this.outlines.show(state.outlines);
+    this.comparison.draw(state);
+    this.distances.draw(state);
     const range = this.case.rangeOf(state.method, state.label);
     const { pointMm, inside } = this.case.peakOf(state);
     const where = inside ? "" : ": outside the scan, in padding";
     this.peak.textContent = `${signedText(range.max)} at ${positionText(pointMm, 0)} mm${where}`;
+  }
+}
+
+/** The masks' names in their outlines' colours; null where there are none. */
+function outlineKey(theCase) {
+  if (theCase.outlines.length === 0) return null;
+  const row = ({ name }, n) => {
+    const swatch = make("span", { class: "swatch", "aria-hidden": "true" });
+    swatch.style.background = outlineColour(n);
+    return make("li", {}, swatch, name);
+  };
+  return make("ul", { class: "outline-key" }, ...theCase.outlines.map(row));
+}
+
+/** Which map the chosen one is compared with. */
+class Comparison {
+  constructor(theCase, store, actions) {
+    // The first choice of each list is "as A".
+    const change = (key, values) => (n) =>
+      store.set({ other: { ...store.state.other, [key]: n === 0 ? null : values[n - 1] } });
+    this.case = theCase;
+    this.on = checkbox("Compare with a second map, B", "compare", "B", actions.compare);
+    this.difference = checkbox("Show the difference, A \u2212 B", "difference", "F", (difference) =>
+      store.set({ difference }),
+    );
+    const { methods, placements, labels } = theCase;
+    const list = (text, key, values, nameOf) => {
+      const names = ["as A", ...values.map(nameOf)];
+      const { element, show } = choice(text, `other-${key}`, names, change(key, values));
+      return { element, show: (value) => show(value === null ? 0 : 1 + values.indexOf(value)) };
+    };
+    this.method = list("Method", "method", methods, (method) => theCase.titleOf(method));
+    this.label = list(
+      "Label",
+      "label",
+      labels.map((_, n) => n),
+      (n) => labels[n].name,
+    );
+    this.placement = list("Placement", "placement", placements, placementName);
+    this.fields = make(
+      "div",
+      { class: "stack" },
+      this.method.element,
+      this.label.element,
+      this.placement.element,
+      this.difference.element,
+    );
+    this.note = make(
+      "p",
+      { class: "hint" },
+      "The units of A and B differ, so there is no difference of them.",
+    );
+    this.element = make(
+      "section",
+      { class: "stack", "aria-label": "Comparison" },
+      this.on.element,
+      this.fields,
+      this.note,
+    );
+  }
+
+  draw(state) {
+    const { other, difference } = state;
+    this.on.show(other !== null);
+    this.fields.hidden = other === null;
+    this.note.hidden = other === null || limitsOf(this.case, state).common;
+    if (other === null) return;
+    this.method.show(other.method);
+    this.label.show(other.label);
+    this.placement.show(other.placement);
+    this.difference.show(difference);
+  }
+}
+
+/** The distances measured, longest form: length, from, to. */
+class Distances {
+  constructor(theCase, store, actions) {
+    this.case = theCase;
+    this.store = store;
+    this.list = make("ul", { class: "distances" });
+    this.hint = make("p", { class: "hint" });
+    this.clear = make(
+      "button",
+      { class: "button", click: () => store.set({ distances: [], measuring: null }) },
+      "Remove all",
+    );
+    this.element = make(
+      "section",
+      { class: "stack", "aria-label": "Distances" },
+      make(
+        "button",
+        { class: "button", id: "measure", "aria-keyshortcuts": "D", click: actions.markDistance },
+        "Measure from the crosshair",
+        make("kbd", {}, "D"),
+      ),
+      this.hint,
+      this.list,
+      this.clear,
+    );
+  }
+
+  draw({ distances, measuring, voxel }) {
+    this.hint.textContent = measuring
+      ? `${fixed(distanceMm(measuring.from, this.case.worldOf(voxel)), 1)} mm from the mark; again for the end.`
+      : "";
+    this.hint.hidden = !measuring;
+    this.clear.hidden = distances.length === 0 && !measuring;
+    if (distances === this.drawn) return;
+    this.drawn = distances;
+    this.list.replaceChildren(
+      ...distances.map(({ from, to }) =>
+        make(
+          "li",
+          {},
+          make("b", {}, `${fixed(distanceMm(from, to), 1)} mm`),
+          ` ${positionText(from, 0)} to ${positionText(to, 0)}`,
+        ),
+      ),
+    );
   }
 }

@@ -78,3 +78,14 @@ export function voxelOf(shape, index) {
 export function spacingOf(affine) {
   return [0, 1, 2].map((axis) => Math.hypot(affine[0][axis], affine[1][axis], affine[2][axis]));
 }
+
+/** Distance in mm of two points in mm. */
+export function distanceMm(first, second) {
+  return Math.hypot(...first.map((value, axis) => value - second[axis]));
+}
+
+/** The longest of 1, 2, 5, 10, ... mm that takes at most `room` pixels, or null where not even 1 mm does. */
+export function barLength(pixelsPerMm, room) {
+  const lengths = [500, 200, 100, 50, 20, 10, 5, 2, 1];
+  return lengths.find((mm) => mm * pixelsPerMm <= room) ?? null;
+}

@@ -1,113 +1,61 @@
-// Moving through the scan: positions, zoom, and what mouse, wheel and arrow keys do on a plane.
+// What mouse, pen, touch and wheel do on a plane.
 
-/** Moves that keep the crosshair in the scan and the view around it. */
-export class Navigator {
-  constructor(theCase, store) {
-    this.case = theCase;
-    this.store = store;
-    this.planes = [];
-  }
+export const TOOLS = {
+  crosshair: "Crosshair",
+  window: "Window",
+  pan: "Pan",
+  measure: "Measure",
+};
 
-  /** Put the crosshair on a voxel, or on the one nearest to it in the scan. */
-  moveTo(voxel) {
-    const inside = voxel.map((value, axis) =>
-      Math.min(Math.max(Math.round(value), 0), this.case.shape[axis] - 1),
-    );
-    this.store.set({ voxel: inside });
-    this.follow(inside);
-  }
-
-  moveBy(axis, steps) {
-    const voxel = [...this.store.state.voxel];
-    voxel[axis] += steps;
-    this.moveTo(voxel);
-  }
-
-  moveToPeak() {
-    this.moveTo(this.case.nearestVoxel(this.case.peakOf(this.store.state).pointMm));
-  }
-
-  /** When zoomed in, keep the crosshair in sight. */
-  follow(voxel) {
-    const { view } = this.store.state;
-    if (view.auto) return;
-    const centre = [...view.centre];
-    for (const plane of this.planes) {
-      const { across, down } = plane.definition;
-      const { size } = plane.layout(view);
-      const half = { [across]: plane.canvas.width / size[0] / 2, [down]: plane.canvas.height / size[1] / 2 };
-      for (const axis of [across, down]) {
-        const room = half[axis] * 0.94;
-        if (plane.canvas.width > 1 && Math.abs(voxel[axis] - centre[axis]) > room) centre[axis] = voxel[axis];
-      }
-    }
-    this.store.set({ view: { ...view, centre } });
-  }
-
-  /** Show the whole scan, at the same scale in every plane. */
-  fit() {
-    const shown = this.planes.filter((plane) => plane.canvas.clientWidth > 0);
-    const scale = Math.min(
-      ...shown.map((plane) => {
-        const [width, height] = plane.extent();
-        return 0.97 * Math.min(plane.canvas.clientWidth / width, plane.canvas.clientHeight / height);
-      }),
-    );
-    const centre = this.case.shape.map((n) => (n - 1) / 2);
-    this.store.set({ view: { auto: true, centre, scale: Number.isFinite(scale) ? scale : 1 } });
-  }
-
-  /** Zoom by `factor` about a voxel position (the crosshair if none is given). */
-  zoom(factor, about = this.store.state.voxel) {
-    const { view } = this.store.state;
-    const scale = Math.min(Math.max(view.scale * factor, 0.1), 60);
-    const shift = 1 - view.scale / scale;
-    const centre = view.centre.map((value, axis) => value + (about[axis] - value) * shift);
-    this.store.set({ view: { auto: false, centre, scale } });
-  }
-
-  /** Shift the view by CSS pixels of one plane. */
-  pan(plane, dx, dy) {
-    const { view } = this.store.state;
-    const { across, down } = plane.definition;
-    const centre = [...view.centre];
-    centre[across] -= dx / (view.scale * this.case.spacing[across]);
-    centre[down] -= dy / (view.scale * this.case.spacing[down]);
-    this.store.set({ view: { ...view, auto: false, centre } });
-  }
+/** What a press starts: the chosen tool with the left button; the right one windows, the middle one or Shift pans. */
+function toolOf(event, { tool }) {
+  if (event.button === 2) return "window";
+  if (event.button === 1 || event.shiftKey) return "pan";
+  return tool;
 }
 
 /** Mouse, pen and touch on a plane. */
 export function listenToPointer(plane, navigator, enlarge) {
   const { canvas, definition } = plane;
+  const { store } = navigator;
+  const fingers = new Map();
   let drag = null;
-  const place = (event) => {
+  const indexOf = (event) => {
     const box = canvas.getBoundingClientRect();
-    const [across, down] = plane.indexAt(
-      event.clientX - box.left,
-      event.clientY - box.top,
-      navigator.store.state.view,
-    );
-    const voxel = [...navigator.store.state.voxel];
-    voxel[definition.across] = across;
-    voxel[definition.down] = down;
+    return plane.indexAt(event.clientX - box.left, event.clientY - box.top, store.state.view);
+  };
+  const place = (event) => {
+    const voxel = [...store.state.voxel];
+    [voxel[definition.across], voxel[definition.down]] = indexOf(event);
     return voxel;
+  };
+  const pointOf = (event) => navigator.pointOn(definition, indexOf(event));
+  const moves = {
+    crosshair: (event) => navigator.moveTo(place(event)),
+    window: (_, dx, dy) => navigator.dragWindow(dx, dy),
+    pan: (_, dx, dy) => navigator.pan(plane, dx, dy),
+    measure: (event) => store.set({ measuring: { from: drag.from, to: pointOf(event) } }),
   };
   canvas.addEventListener("pointerdown", (event) => {
     canvas.setPointerCapture(event.pointerId);
     canvas.focus({ preventScroll: true });
-    const panning = event.button !== 0 || event.shiftKey;
-    drag = { panning, x: event.clientX, y: event.clientY };
-    if (!panning) navigator.moveTo(place(event));
+    fingers.set(event.pointerId, event);
+    drag = { tool: toolOf(event, store.state), x: event.clientX, y: event.clientY, from: pointOf(event) };
+    if (drag.tool === "crosshair" && fingers.size === 1) navigator.moveTo(place(event));
     event.preventDefault();
   });
   canvas.addEventListener("pointermove", (event) => {
     if (!drag) return;
-    if (drag.panning) navigator.pan(plane, event.clientX - drag.x, event.clientY - drag.y);
-    else navigator.moveTo(place(event));
+    const before = [...fingers.values()];
+    fingers.set(event.pointerId, event);
+    if (fingers.size === 2) pinch(plane, navigator, before, [...fingers.values()], place);
+    else if (fingers.size === 1) moves[drag.tool](event, event.clientX - drag.x, event.clientY - drag.y);
     drag = { ...drag, x: event.clientX, y: event.clientY };
   });
-  const release = () => {
+  const release = (event) => {
+    fingers.delete(event.pointerId);
+    const { measuring } = store.state;
+    if (drag && drag.tool === "measure" && measuring) navigator.addDistance(measuring.from, measuring.to);
     drag = null;
   };
   canvas.addEventListener("pointerup", release);
@@ -115,6 +63,18 @@ export function listenToPointer(plane, navigator, enlarge) {
   canvas.addEventListener("contextmenu", (event) => event.preventDefault());
   canvas.addEventListener("dblclick", () => enlarge(definition.name));
   listenToWheel(plane, navigator, place);
+}
+
+/** Two fingers: zoom by how far they part, pan by how far their middle moves. */
+function pinch(plane, navigator, before, after, place) {
+  const span = ([one, two]) => Math.hypot(one.clientX - two.clientX, one.clientY - two.clientY);
+  const middle = ([one, two]) => ({
+    clientX: (one.clientX + two.clientX) / 2,
+    clientY: (one.clientY + two.clientY) / 2,
+  });
+  const [from, to] = [middle(before), middle(after)];
+  if (span(before) > 0) navigator.zoom(span(after) / span(before), place(from));
+  navigator.pan(plane, to.clientX - from.clientX, to.clientY - from.clientY);
 }
 
 function listenToWheel({ canvas, definition }, navigator, place) {
@@ -134,23 +94,4 @@ function listenToWheel({ canvas, definition }, navigator, place) {
     },
     { passive: false },
   );
-}
-
-/** Keys on a plane that has the focus; true when the key was one of them. */
-export function planeKey(event, definition, navigator) {
-  const far = event.shiftKey ? 10 : 1;
-  const last = navigator.case.shape[definition.normal] - 1;
-  const moves = {
-    ArrowLeft: () => navigator.moveBy(definition.across, -far),
-    ArrowRight: () => navigator.moveBy(definition.across, far),
-    ArrowUp: () => navigator.moveBy(definition.down, -far),
-    ArrowDown: () => navigator.moveBy(definition.down, far),
-    PageUp: () => navigator.moveBy(definition.normal, -far),
-    PageDown: () => navigator.moveBy(definition.normal, far),
-    Home: () => navigator.moveBy(definition.normal, -last),
-    End: () => navigator.moveBy(definition.normal, last),
-  };
-  const move = moves[event.key];
-  if (move) move();
-  return Boolean(move);
 }

@@ -61,6 +61,12 @@ export function initialState(theCase) {
     visible: true,
     grey: true,
     crosshair: true,
+    outlines: true,
+    tool: "crosshair",
+    other: null, // {method, label, placement} of the map that the chosen one is compared with
+    difference: true,
+    distances: [], // {from, to} in RAS mm
+    measuring: null, // the distance under way
     level,
     width,
     voxel: theCase.nearestVoxel(theCase.peakOf({ method: theCase.methods[0], label, placement }).pointMm),
