@@ -57,14 +57,18 @@ def _in_order(entry: str, read: Callable[[str], str]) -> list[str]:
         if name in order:
             return
         if name in open_:
-            raise BundleError(f"modules import each other: {' -> '.join([*open_[open_.index(name) :], name])}")
+            raise BundleError(
+                f"modules import each other: {' -> '.join([*open_[open_.index(name) :], name])}"
+            )
         open_.append(name)
         for names, other in _IMPORT.findall(read(name)):
             missing = {part.strip() for part in names.split(",") if part.strip()} - set(
                 _EXPORTED.findall(read(other))
             )
             if missing:
-                raise BundleError(f"{other} does not export {', '.join(sorted(missing))}, which {name} imports")
+                raise BundleError(
+                    f"{other} does not export {', '.join(sorted(missing))}, which {name} imports"
+                )
             visit(other)
         open_.pop()
         order.append(name)

@@ -55,13 +55,11 @@ export class Case {
   }
 
   async unpack() {
-    this.hu = await unpackScan(this.description.scan);
-    for (const description of this.description.maps) {
-      this.maps.set(description.method, {
-        data: await unpackMap(description),
-        shape: description.shape.slice(1),
-      });
-    }
+    const { scan, maps } = this.description;
+    const [hu, ...values] = await Promise.all([unpackScan(scan), ...maps.map(unpackMap)]);
+    this.hu = hu;
+    for (const [n, { method, shape }] of maps.entries())
+      this.maps.set(method, { data: values[n], shape: shape.slice(1) });
   }
 
   /** A method's name for people. */

@@ -5,10 +5,11 @@ import { rampGradient } from "./colour.js";
 import { paneState } from "./compare.js";
 import { byId, fixed, logitText, MINUS, make, positionText, signedText } from "./dom.js";
 
-/** What the HU shown are: the scan's own, means of several voxels, or rounded. */
-function huName({ exact, factors }) {
+/** What the HU shown are: the scan's own, means of so many voxels, or rounded to a step. */
+export function huName({ exact, factors, step }) {
   if (exact) return "HU";
-  return factors.some((f) => f > 1) ? "HU, mean" : "HU, rounded";
+  if (factors.some((f) => f > 1)) return `HU, mean of ${[...factors].reverse().join(" \u00d7 ")}`;
+  return step > 1 ? `HU, in steps of ${step}` : "HU, rounded";
 }
 
 /** Position, HU and evidence under the crosshair, and the colours' scale. */
