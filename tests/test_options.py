@@ -66,7 +66,7 @@ UNKNOWN: dict[str, list[Any]] = {
     "device": ["tpu", "cuda:", "cuda:-1", "cuda:²", "cpu:1", "CPU", ""],
     "existing": ["keep", "Skip", ""],
     "fill": ["blur", (), ("noise",), ("blur", 1)],
-    "format": ["nifti", (), ("jpeg",), ("nifti", "dicom-seg"), ("png", 3)],
+    "format": ["nifti", (), ("jpeg",), ("nifti", "dicom"), ("png", 3)],
     "freeze": ["all", "softmax", ""],
     "grid": ["fine", "scan,cam", ""],
     "host": ["Mercure", "orthanc", ""],
