@@ -48,7 +48,7 @@ def demo_command(given: Given) -> None:
 
     settings = Settings(methods=("hirescam", "gradcam"), formats=("nifti", "png", "html"))
     spec = load_spec(settings.model)
-    result = run_cases(
+    _, result = run_cases(
         [InputPath(sample_path("phantom.nii.gz"))],
         output,
         settings,

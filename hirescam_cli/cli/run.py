@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,11 +53,11 @@ def run_explain(
     if destination.dry_run:
         _print_plan(_plan(inputs, output, settings, parts), messages)
         return
-    result = run_cases(inputs, output, settings, spec, options, parts=parts, messages=messages)
-    if messages.as_json and result.document is not None:
-        from hirescam_cli.cli.console import print_json
+    plan, result = run_cases(inputs, output, settings, spec, options, parts=parts, messages=messages)
+    if messages.as_json:
+        from hirescam_cli.batch.told import document
 
-        print_json(result.document)
+        sys.stdout.writelines(document(plan, result))
     elif not messages.quiet:
         _print_findings(output, result, settings)
     if result.exit_code != ExitCode.OK:
@@ -72,7 +73,7 @@ def run_cases(
     *,
     parts: tuple[int | None, int | None] = (None, None),
     messages: Messages,
-) -> BatchResult:
+) -> tuple[Plan, BatchResult]:
     """Discover, plan and run; says on stderr what the model is and how the cases end."""
     from hirescam_cli.batch.progress import reporter
     from hirescam_cli.batch.run import run
@@ -89,7 +90,7 @@ def run_cases(
         plan = _plan(inputs, output, settings, parts)
         for ignored in plan.ignored:
             report.ignored(ignored)
-        return run(plan, settings, options, report.event)
+        return plan, run(plan, settings, options, report.event)
 
 
 def _plan(
