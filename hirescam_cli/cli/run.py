@@ -109,18 +109,20 @@ def _print_plan(plan: Plan, messages: Messages) -> None:
 
         print_json(plan.document())
         return
-    from hirescam_cli.cli.console import stdout, table
+    from rich.text import Text
 
-    cases = table("case", "kind", "files", "exists", right=("files",))
+    from hirescam_cli.cli.console import print_table, stdout, table
+
+    cases = table("case", "kind", "files", "exists", right=("files",), names=("case",))
     for scan in plan.scans:
-        cases.add_row(scan.case, scan.kind, str(len(scan.files)), "yes" if plan.exists(scan) else "no")
+        cases.add_row(Text(scan.case), scan.kind, str(len(scan.files)), "yes" if plan.exists(scan) else "no")
     console = stdout()
-    console.print(cases)
+    print_table(console, cases)
     if plan.ignored:
-        left_out = table("left out", "reason")
+        left_out = table("left out", "reason", names=("left out",))
         for ignored in plan.ignored:
-            left_out.add_row(ignored.name, ignored.reason)
-        console.print(left_out)
+            left_out.add_row(Text(ignored.name), Text(ignored.reason))
+        print_table(console, left_out)
     console.print(f"{len(plan.scans)} of {plan.total} cases are this run's.")
 
 
@@ -128,16 +130,17 @@ def _print_findings(output: Path, result: BatchResult, settings: Settings) -> No
     """A table of the findings of each case (of the first ones, in a long run)."""
     from hirescam_cli.case.listing import read_case
     from hirescam_cli.case.record import Case
-    from hirescam_cli.cli.console import stdout
+    from hirescam_cli.cli.console import print_table, stdout
 
     console, cases = stdout(), result.cases
     for case in cases[:_CASES_IN_TABLE]:
         # What this run did not make itself (an earlier one did, or a worker elsewhere) is read.
         record = result.records.get(case) or read_case(output / case, case)
         if isinstance(record, Case):
-            console.print(findings_table(case, record, settings.methods))
+            print_table(console, findings_table(case, record, settings.methods))
     if len(cases) > _CASES_IN_TABLE:
-        console.print(f"... and {len(cases) - _CASES_IN_TABLE} more cases: see {output / 'predictions.csv'}")
+        more = f"... and {len(cases) - _CASES_IN_TABLE} more cases: see {output / 'predictions.csv'}"
+        console.print(more, markup=False)
 
 
 def findings_table(name: str, case: Case, methods: Sequence[str]) -> Table:
@@ -147,7 +150,14 @@ def findings_table(name: str, case: Case, methods: Sequence[str]) -> Table:
     from hirescam_cli.cli.console import table
 
     rows = table(
-        "label", "probability", "method", "peak (mm RAS)", "certificate", "file", right=("probability",)
+        "label",
+        "probability",
+        "method",
+        "peak (mm RAS)",
+        "certificate",
+        "file",
+        right=("probability",),
+        names=("label", "file"),
     )
     rows.title = Text(name)
     drawn = {output.label for output in case.outputs}
