@@ -145,7 +145,10 @@ OPTIONS: tuple[Option, ...] = (
         "identifiers", str, "uids", "Whether series UIDs appear in results.", READING, choices.IDENTIFIERS,
         identity=True,
     ),
-    Option("existing", str, "skip", "What to do with finished cases.", RUN, choices.EXISTING),
+    Option(
+        "existing", str, "skip", "What to do with finished cases; error ends with exit code 73.", RUN,
+        choices.EXISTING,
+    ),
     Option("verify", bool, False, "Re-hash a finished case before skipping it.", RUN),
     Option(
         "jobs", int, None, "Reader processes; 0 reads in this process.", RUN, metavar="N", lowest=0, what="0 or more",
