@@ -42,7 +42,7 @@ def explain(
     refused before any scan is read.
     """
     settings = settings or Settings()
-    discovery = discover(_given(inputs), settings.read, settings.identifiers)
+    discovery = discover(_given(inputs), settings.read, settings.identifiers, Path(output))
     cases = plan(discovery, Path(output), num_parts=num_parts, part_id=part_id)
     return run(cases, settings, options, on_progress, interruption=interruption)
 

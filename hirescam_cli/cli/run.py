@@ -99,7 +99,7 @@ def _plan(
     from hirescam_cli.batch.plan import plan
     from hirescam_cli.io import discover
 
-    discovery = discover(inputs, settings.read, settings.identifiers)
+    discovery = discover(inputs, settings.read, settings.identifiers, output)
     return plan(discovery, output, num_parts=parts[0], part_id=parts[1])
 
 
