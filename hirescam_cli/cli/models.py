@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hirescam_cli.cli.commands import App, Group
+from hirescam_cli.cli.completion import complete_model
 from hirescam_cli.errors import OutputCreateError, UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +19,12 @@ app = App(
 )
 
 Name = Annotated[
-    str, typer.Argument(metavar="NAME|FILE.toml", help="An embedded model or a description file.")
+    str,
+    typer.Argument(
+        metavar="NAME|FILE.toml",
+        help="An embedded model or a description file.",
+        autocompletion=complete_model,
+    ),
 ]
 Weights = Annotated[
     Path | None, typer.Option("--weights", metavar="FILE", help="Weights instead of the model's own.")

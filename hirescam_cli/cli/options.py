@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from hirescam_cli.cli.completion import completer
 from hirescam_cli.options import BY_NAME, OPTIONS, Option, options_of
 
 Record = TypeVar("Record")
@@ -93,6 +94,7 @@ def _parameter(option: Option, help: str, default: object, panels: bool) -> insp
         help=help.replace("[", r"\["),
         metavar=option.shown,
         count=option.count,
+        autocompletion=completer(option),
     )
     if default is ...:
         default = option.default
