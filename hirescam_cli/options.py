@@ -99,6 +99,7 @@ class Option:
 
 
 OPTIONS: tuple[Option, ...] = (
+    Option("config", Path, None, "Options from a TOML file; none is read unless named.", RUN, metavar="FILE.toml"),
     Option("output", Path, Path("hirescam-output"), "Folder of the case folders.", RUN, metavar="DIR", short="-o"),
     Option("method", str, ("hirescam",), "Method; repeatable.", WHAT, choices.METHOD, several=True, identity=True),
     Option(

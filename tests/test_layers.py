@@ -22,6 +22,8 @@ registries toml_table durable
 geometry
 volume choices
 options
+option_values
+project_file
 label_choice
 io device
 settings prepare

@@ -9,7 +9,7 @@ import typer
 
 from hirescam_cli.options import BY_NAME, Option
 
-Completer = Callable[[typer.Context, str], list[str]]
+Completer = Callable[[str], list[str]] | Callable[[typer.Context, str], list[str]]
 
 
 def completer(option: Option) -> Completer | None:
@@ -21,7 +21,7 @@ def completer(option: Option) -> Completer | None:
     if option.choice is None:
         return None
 
-    def complete(ctx: typer.Context, incomplete: str) -> list[str]:
+    def complete(incomplete: str) -> list[str]:
         assert option.choice is not None
         words = (*option.choice.words, *option.choice.listed())
         return _of_list(words, incomplete) if option.several else _of(words, incomplete)
@@ -29,7 +29,7 @@ def completer(option: Option) -> Completer | None:
     return complete
 
 
-def complete_model(ctx: typer.Context, incomplete: str) -> list[str]:
+def complete_model(incomplete: str) -> list[str]:
     """Embedded models, folders and description files."""
     from hirescam_cli.resources import config_names
 

@@ -22,6 +22,7 @@ _COLUMNS = ("case", "kind", "size", "spacing mm", "axes", "slices", "HU", "seen"
 
 
 @with_options(
+    "config",
     "model", "series", "prefer", "assume-affine", "allow-gaps", "max-voxels", "identifiers", "json", "verbose",
     helps={
         "model": "The model whose coverage is reported.",

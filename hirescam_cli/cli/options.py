@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -95,6 +96,8 @@ def _parameter(option: Option, help: str, default: object, panels: bool) -> insp
         metavar=option.shown,
         count=option.count,
         autocompletion=completer(option),
+        is_eager=option.name == "config",
+        callback=_heed_project_file if option.name == "config" else None,
     )
     if default is ...:
         default = option.default
@@ -112,6 +115,19 @@ def _parameter(option: Option, help: str, default: object, panels: bool) -> insp
     return inspect.Parameter(
         _field(option), inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, declared]
     )
+
+
+def _heed_project_file(ctx: typer.Context, value: Path | None) -> Path | None:
+    """What the file named by --config says takes the place of defaults: command line and environment go before it."""
+    if value is not None and not ctx.resilient_parsing:
+        from hirescam_cli.project_file import read_project_file
+
+        found = read_project_file(value)
+        ctx.default_map = {
+            _field(BY_NAME[name]): list(told) if isinstance(told, tuple) else told
+            for name, told in found.items()
+        }
+    return value
 
 
 def _value(option: Option, value: Any, default: object) -> Any:

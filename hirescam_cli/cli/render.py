@@ -19,7 +19,7 @@ Scans = Annotated[
 
 
 @with_options(
-    "method", "labels", "threshold", "placement", "grid", "format", "signed", "cells", "compress", "quiet",
+    "config", "method", "labels", "threshold", "placement", "grid", "format", "signed", "cells", "compress", "quiet",
     panels=False,
     defaults={"method": None},
     helps={

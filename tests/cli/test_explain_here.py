@@ -1,4 +1,4 @@
-"""`hirescam explain .` and its like: the scans below, under their own names, and never the results of the run before."""
+"""`hirescam explain .` and its like: the scans below, under their own names, never the results of a run."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ OPTIONS = {
 }
 CHOICES = {option.name: option for option in options.OPTIONS if option.choice}
 HEEDED = {
+    "config": "project.toml",
     "output": "elsewhere", "method": "hirescam,gradcam", "model": "axialnet-83", "weights": "my.pt", "labels": "top:3",
     "threshold": "0.25", "target-layer": "conv2d.5", "placement": "receptive-field", "grid": "cam",
     "format": "png,html", "signed": "1", "compress": "3", "device": "cpu", "precision": "fp32", "series": "1.2.3",
@@ -48,7 +49,14 @@ def run(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 def test_the_tables_of_this_test_hold_every_option() -> None:
     assert set(HEEDED) == set(OPTIONS)
-    assert set(REFUSED) == set(OPTIONS) - {"output", "weights", "target-layer", "scheduler", "log-file"}
+    assert set(REFUSED) == set(OPTIONS) - {
+        "config",
+        "output",
+        "weights",
+        "target-layer",
+        "scheduler",
+        "log-file",
+    }
 
 
 @pytest.mark.parametrize("option", HEEDED)
@@ -61,6 +69,8 @@ def test_each_variable_does_what_the_option_does(
 ) -> None:
     scan = tmp_path / "scan.nii"
     scan.touch()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "project.toml").touch()
     usual = hirescam(capsys, "explain", scan)
     flag = OPTIONS[option].is_flag or option == "verbose"
     arguments = [f"--{option}"] * (int(HEEDED[option]) if option == "verbose" else 1)
