@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 from hirescam_cli.errors import UsageError
-from hirescam_cli.options import Option, Value
+from hirescam_cli.options import Option, Value, options_of
+
+Record = TypeVar("Record")
 
 _EXPECTED = {
     str: "text in quotes",
@@ -15,6 +19,12 @@ _EXPECTED = {
     bool: "true or false",
     Path: "a path in quotes",
 }
+
+
+def made(record: type[Record], values: Mapping[str, Any], **more: object) -> Record:
+    """A record whose fields are options, from values by the options' names; the others keep their defaults."""
+    found = {name: values[option.name] for name, option in options_of(record) if option.name in values}
+    return record(**found, **more)
 
 
 def typed(option: Option, value: object) -> Value:

@@ -11,7 +11,8 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from hirescam_cli.cli.completion import completer
-from hirescam_cli.options import BY_NAME, OPTIONS, Option, options_of
+from hirescam_cli.option_values import made
+from hirescam_cli.options import BY_NAME, OPTIONS, Option
 
 Record = TypeVar("Record")
 
@@ -27,12 +28,7 @@ class Given:
 
     def make(self, record: type[Record], **more: object) -> Record:
         """A record whose fields are options, from those that this command has; the others keep their defaults."""
-        found = {
-            name: self.values[option.name]
-            for name, option in options_of(record)
-            if option.name in self.values
-        }
-        return record(**found, **more)
+        return made(record, self.values, **more)
 
 
 def with_options(
@@ -48,7 +44,7 @@ def with_options(
 
     def decorate(body: Callable[..., None]) -> Callable[..., None]:
         own = [p for p in inspect.signature(body, eval_str=True).parameters.values() if p.name != "given"]
-        made = [
+        declared = [
             _parameter(
                 option,
                 (helps or {}).get(option.name, option.help),
@@ -69,7 +65,7 @@ def with_options(
             }
             body(**values, given=Given(given))
 
-        signature = inspect.Signature([*own, *made])
+        signature = inspect.Signature([*own, *declared])
         command.__name__, command.__doc__ = body.__name__, body.__doc__
         command.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
         vars(command)["__signature__"] = signature
