@@ -132,7 +132,8 @@ def _changed(folder: Path, name: str, case: Case, identity: Identity) -> UsageEr
     for option in _DRAWING:
         if option in identity.settings and identity.settings[option] != BY_NAME[option].default:
             command += _as_argument(option, identity.settings[option])
-    return _other_options(name, what, f"Without the network: {shlex.join(command)}. Else: {_HINT}")
+    hint = f"{shlex.join(command)} adds them without the network. Else {_HINT[0].lower()}{_HINT[1:]}"
+    return _other_options(name, what, hint)
 
 
 def _as_argument(option: str, value: Value) -> list[str]:

@@ -109,18 +109,34 @@ def test_what_is_unknown_is_refused_wherever_it_comes_from(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("value", ["hirescam,gradcam", "hirescam gradcam", " hirescam , gradcam "])
+LISTS = {"method": ("hirescam", "gradcam"), "format": ("png", "html")}
+
+
+@pytest.mark.parametrize("option", LISTS)
+@pytest.mark.parametrize("between", [",", " ", " , "])
 def test_a_repeatable_option_takes_a_list_from_its_variable(
-    value: str,
+    option: str,
+    between: str,
     run: list[Any],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("HIRESCAM_METHOD", value)
+    monkeypatch.setenv(options.BY_NAME[option].variable, between.join(LISTS[option]))
     (tmp_path / "scan.nii").touch()
     assert hirescam(capsys, "explain", tmp_path / "scan.nii").code == 0
-    assert run[0][0][1].methods == ("hirescam", "gradcam")
+    assert getattr(run[0][0][1], option + "s") == LISTS[option]
+
+
+@pytest.mark.parametrize("option", LISTS)
+def test_a_repeatable_option_is_given_again_or_with_commas(
+    option: str, run: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "scan.nii").touch()
+    first, second = LISTS[option]
+    for words in ([f"--{option}", first, f"--{option}", second], [f"--{option}={first},{second}"]):
+        assert hirescam(capsys, "explain", tmp_path / "scan.nii", *words).code == 0
+    assert [getattr(call[0][1], option + "s") for call in run] == [LISTS[option]] * 2
 
 
 @pytest.mark.parametrize(("option", "bad"), [("prefer", "sfrom"), ("identifiers", "uid"), ("series", "x")])
