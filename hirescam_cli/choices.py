@@ -13,6 +13,7 @@ from hirescam_cli.registries import METHODS, RESULT_FORMATS
 
 Existing = Literal["skip", "overwrite", "error"]
 Grid = Literal["scan", "cam", "both"]
+Freeze = Literal["default", "none"]
 Prefer = Literal["sform", "qform"]
 
 
@@ -49,6 +50,7 @@ DEVICE = Choice(
 )
 EXISTING = Choice(("skip", "overwrite", "error"), code="option-value")
 FORMAT = Choice(listed=RESULT_FORMATS.names, later=("dicom-seg", "dicom-sr", "dicom-sc", "dicom-pm"))
+FREEZE = Choice(("default", "none"))
 GRID = Choice(("scan", "cam", "both"))
 IDENTIFIERS = Choice(("none", "uids"))
 LABELS = Choice(

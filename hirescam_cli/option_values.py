@@ -31,7 +31,9 @@ def typed(option: Option, value: object) -> Value:
     """`value` as the option's type, checked as everywhere. Raises UsageError with the line to write instead."""
     found = _converted(option, value)
     if found is None and not (value is None and option.default is None):
-        expected = "a list of words" if option.several else _EXPECTED[option.kind]
+        expected = _EXPECTED[option.kind]
+        if option.several:
+            expected = f"{expected}, or a list of them"
         raise UsageError(
             f"--{option.name} is {value!r}, expected {expected}.",
             hint=f"Write {line(option, None)}",
@@ -44,7 +46,7 @@ def typed(option: Option, value: object) -> Value:
 def _converted(option: Option, value: object) -> Value:
     """The value, None where it is of another type."""
     if option.several:
-        return _words(value)
+        return _paths(value) if option.kind is Path else _words(value)
     if isinstance(value, bool):
         return value if option.kind is bool else None
     if option.kind is Path:
@@ -64,6 +66,11 @@ def _words(value: object) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(word.strip() for word in value if word.strip()))
 
 
+def _paths(value: object) -> tuple[Path, ...] | None:
+    values = value if isinstance(value, list | tuple) else [value]
+    return tuple(map(Path, values)) if all(isinstance(path, str | Path) for path in values) else None
+
+
 def line(option: Option, value: object) -> str:
     """How a project file sets an option: to `value`, or where that is of the wrong type to an example."""
     good = None if value is None else _converted(option, value)
@@ -71,6 +78,8 @@ def line(option: Option, value: object) -> str:
 
 
 def _example(option: Option) -> Value:
+    if option.several and not option.default:
+        return (option.metavar or "NAME",)
     if option.default is not None:
         return option.default
     if option.choice is not None:
@@ -80,5 +89,5 @@ def _example(option: Option) -> Value:
 
 def _toml(value: Value) -> str:
     if isinstance(value, tuple):
-        return f"[{', '.join(map(_toml, value))}]"
+        return f"[{', '.join(json.dumps(str(item), ensure_ascii=False) for item in value)}]"
     return json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)

@@ -23,7 +23,7 @@ MODEL, WHAT, READING, RUN, SAY = (
     "Messages",
 )
 Kind = type[str] | type[int] | type[float] | type[bool] | type[Path]
-Value = str | int | float | bool | Path | tuple[str, ...] | None
+Value = str | int | float | bool | Path | tuple[str, ...] | tuple[Path, ...] | None
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,10 @@ OPTIONS: tuple[Option, ...] = (
         "model", str, "demo", "Embedded model or description file; demo knows only phantoms.", MODEL,
         metavar="NAME|FILE.toml",
     ),
-    Option("weights", Path, None, "Checkpoint: .safetensors or a PyTorch state_dict.", MODEL, metavar="FILE"),
+    Option(
+        "weights", Path, (), "Checkpoint: .safetensors or a PyTorch state_dict; again and again: an ensemble.", MODEL,
+        several=True, metavar="FILE",
+    ),
     Option(
         "labels", str, "positive", "Labels that get overlays and pictures.", WHAT, choices.LABELS, identity=True
     ),
@@ -119,6 +122,10 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "placement", str, None, "Where cells lie. [default: the model's]", WHAT, choices.PLACEMENT, identity=True
+    ),
+    Option(
+        "freeze", str, "default", "Whether normalisers that the model names are held constant.", WHAT, choices.FREEZE,
+        identity=True,
     ),
     Option("grid", str, "scan", "Grid of the overlays.", WHAT, choices.GRID, identity=True),
     Option(

@@ -58,6 +58,8 @@ def _instead(key: str, value: object) -> str:
 
 def _beside(file: Path, option: Option, value: Value) -> Value:
     """Paths in a file are relative to it."""
+    if isinstance(value, tuple) and option.kind is Path:
+        return tuple(file.parent / path for path in value)
     if isinstance(value, Path):
         return file.parent / value
     if option.name == "model" and isinstance(value, str) and value.endswith(".toml"):

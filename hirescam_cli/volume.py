@@ -30,11 +30,16 @@ class Provenance:
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """A CT volume: `array_ijk` in HU (int16 or float32, any axis order), `affine_ras` (index to RAS mm)."""
+    """A CT volume: `array_ijk` in HU (int16 or float32, any axis order), `affine_ras` (index to RAS mm).
+
+    `slice_thickness_mm`: what the header says of slices, which lie along k; it need not be their distance. None where a
+    format says nothing of it.
+    """
 
     array_ijk: Voxels
     affine_ras: Affine
     provenance: Provenance
+    slice_thickness_mm: float | None = None
 
     def __post_init__(self) -> None:
         if self.array_ijk.ndim != 3:

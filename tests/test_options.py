@@ -26,6 +26,7 @@ KNOWN: dict[str, list[Any]] = {
     "device": ["auto", "cpu", "cuda", "cuda:0", "cuda:17", "mps"],
     "existing": ["skip", "overwrite", "error"],
     "format": [("nifti",), ("nifti", "png", "gif", "html")],
+    "freeze": ["default", "none"],
     "grid": ["scan", "cam", "both"],
     "identifiers": ["none", "uids"],
     "labels": ["positive", "all", "top:1", "top:020", "nodule", "nodule, mass", "lung höhle"],
@@ -40,6 +41,7 @@ UNKNOWN: dict[str, list[Any]] = {
     "device": ["tpu", "cuda:", "cuda:-1", "cuda:²", "cpu:1", "CPU", ""],
     "existing": ["keep", "Skip", ""],
     "format": ["nifti", (), ("jpeg",), ("nifti", "dicom-seg"), ("png", 3)],
+    "freeze": ["all", "softmax", ""],
     "grid": ["fine", "scan,cam", ""],
     "identifiers": ["uid", "all", ""],
     "labels": ["", " ", ",", " , ", "top:0", "top:", "top:x", "top:²", "top:1,nodule", None],
@@ -84,6 +86,7 @@ ENTRIES: dict[str, list[Any]] = {
     "device": [lambda bad: Settings(device=bad), resolve_device],
     "existing": [lambda bad: RunOptions(existing=bad)],
     "format": [lambda bad: Settings(formats=bad), lambda bad: RenderOptions(formats=bad)],
+    "freeze": [lambda bad: Settings(freeze=bad)],
     "grid": [lambda bad: Settings(grid=bad), lambda bad: RenderOptions(grid=bad)],
     "identifiers": [
         lambda bad: Settings(identifiers=bad),
@@ -112,7 +115,7 @@ def test_every_way_in_refuses_what_is_unknown(option: str) -> None:
 def test_help_shows_the_table() -> None:
     assert BY_NAME["prefer"].shown == "sform|qform"
     assert BY_NAME["labels"].shown == "positive|all|top:N|NAME,..."
-    assert (BY_NAME["method"].shown or "").startswith("hirescam,gradcam,")
+    assert BY_NAME["method"].shown == "hirescam,gradcam,xgradcam,layercam,cam,layer-ig,ablation-cam"
     assert BY_NAME["target-layer"].variable == "HIRESCAM_TARGET_LAYER"
 
 

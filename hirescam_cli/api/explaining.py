@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 
-from hirescam_cli.api.models import Model
+from hirescam_cli.api.models import Model, PathName
 from hirescam_cli.api.options import by_name
 from hirescam_cli.api.results import Results
 from hirescam_cli.batch.events import Callback
@@ -20,7 +20,6 @@ from hirescam_cli.option_values import made
 from hirescam_cli.options import options_of
 from hirescam_cli.settings import Settings
 
-PathName = str | PathLike[str]
 Inputs = PathName | Sequence[PathName] | Mapping[str, PathName]
 
 
@@ -58,7 +57,7 @@ def _records(
     model = named.get("model")
     if isinstance(model, Model):
         named = {**named, "model": model.given}
-        if model.weights is not None:
+        if model.weights:
             named.setdefault("weights", model.weights)
     values = by_name("explain", named, Settings, ReadOptions, RunOptions)
     for record, kinds in ((settings, (Settings, ReadOptions)), (options, (RunOptions,))):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -15,13 +16,15 @@ if TYPE_CHECKING:
 
     from hirescam_cli.model.load import LoadedModel
 
+PathName = str | PathLike[str]
+
 
 @dataclass(frozen=True, eq=False)
 class Model:
     """A model whose weights were checked. `given`: how it was named; `weights`: those given instead of its own."""
 
     given: str
-    weights: Path | None
+    weights: tuple[Path, ...]
     loaded: LoadedModel
 
     @property
@@ -60,12 +63,13 @@ class Model:
         return table(None, ("", ""), rows)
 
 
-def load_model(name: str | PathLike[str] = "demo", weights: str | PathLike[str] | None = None) -> Model:
-    """Load an embedded model or that of a description file, with its own weights or those given.
+def load_model(name: PathName = "demo", weights: PathName | Sequence[PathName] = ()) -> Model:
+    """Load an embedded model or that of a description file, with its own weights or those given: several, an ensemble.
 
     Raises ModelError for what does not fit, UnavailableError without weights.
     """
     from hirescam_cli.model import load
 
-    given, file = str(name), None if weights is None else Path(weights)
-    return Model(given, file, load.load_model(load_spec(given), file))
+    several = [weights] if isinstance(weights, str | PathLike) else weights
+    given, files = str(name), tuple(map(Path, several))
+    return Model(given, files, load.load_model(load_spec(given), files))

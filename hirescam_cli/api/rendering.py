@@ -7,7 +7,8 @@ from os import PathLike
 from pathlib import Path
 from typing import overload
 
-from hirescam_cli.api.explaining import Inputs, PathName, given
+from hirescam_cli.api.explaining import Inputs, given
+from hirescam_cli.api.models import PathName
 from hirescam_cli.api.options import by_name
 from hirescam_cli.api.results import Result
 from hirescam_cli.api.scans import ScanImage

@@ -139,7 +139,7 @@ def _changed(folder: Path, name: str, case: Case, identity: Identity) -> UsageEr
 def _as_argument(option: str, value: Value) -> list[str]:
     if isinstance(value, bool):
         return [f"--{option}"] if value else []
-    return [f"--{option}", ",".join(value) if isinstance(value, tuple) else str(value)]
+    return [f"--{option}", ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
 
 
 def _changes(case: Case, identity: Identity) -> dict[str, str]:

@@ -27,7 +27,10 @@ Name = Annotated[
     ),
 ]
 Weights = Annotated[
-    Path | None, typer.Option("--weights", metavar="FILE", help="Weights instead of the model's own.")
+    list[Path] | None,
+    typer.Option(
+        "--weights", metavar="FILE", help="Weights instead of the model's own; several: an ensemble."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON.")]
 
@@ -83,11 +86,11 @@ def verify_command(name: Name, weights: Weights = None, as_json: Json = False) -
     from hirescam_cli.model.load import load_model
     from hirescam_cli.model.spec import load_spec
 
-    model = load_model(load_spec(name), weights)
+    model = load_model(load_spec(name), weights or ())
     parameters = sum(p.numel() for p in model.network.module.parameters())
     document = {
         "model": model.spec.name,
-        "weights": (weights or model.spec.weights_file or Path()).name,
+        "weights": ", ".join(path.name for path in weights or model.spec.weights_files),
         "weights_sha256": model.weights_sha256,
         "parameters": parameters,
         "labels": len(model.spec.labels),
@@ -124,7 +127,7 @@ def convert_command(
         raise UsageError(f"--output {output.name} does not end in .safetensors.", hint="Name it so.")
     if output.exists() and not force:
         raise OutputCreateError(f"{output.name} exists.", hint="Choose another name, or give --force.")
-    model = load_model(load_spec(name), weights)
+    model = load_model(load_spec(name), (weights,))
     tensors = {
         k: v.contiguous()
         for k, v in model.network.module.state_dict().items()
@@ -145,8 +148,8 @@ def _document(spec: ModelSpec) -> dict[str, object]:
         "demonstration": spec.demonstration,
         "architecture": spec.architecture,
         "parameters": dict(spec.parameters),
-        "weights": spec.weights_file.name if spec.weights_file else None,
-        "weights_sha256": spec.weights_sha256,
+        "weights": [path.name for path in spec.weights_files],
+        "weights_sha256": list(spec.weights_sha256),
         "input": {"axes": spec.preparation.axes, "channels": spec.preparation.channels},
         "preparation": spec.preparation.described()["steps"],
         "target_layer": spec.target_layer,

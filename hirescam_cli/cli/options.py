@@ -102,7 +102,7 @@ def _parameter(option: Option, help: str, default: object, panels: bool) -> insp
         kind = list[kind] | None
         declared.help = (
             f"{declared.help} \\[default: {','.join(default)}]"
-            if isinstance(default, tuple)
+            if default and isinstance(default, tuple)
             else declared.help
         )
         default = None
@@ -131,7 +131,7 @@ def _value(option: Option, value: Any, default: object) -> Any:
         return value
     if value is None:
         return option.default if default is ... else default
-    return tuple(dict.fromkeys(comma_list(value)))
+    return tuple(value if option.kind is Path else dict.fromkeys(comma_list(value)))
 
 
 def comma_list(values: Sequence[str]) -> list[str]:

@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Literal, cast
 from hirescam_cli.errors import ModelError
 from hirescam_cli.label_choice import is_label_name
 from hirescam_cli.placement import PLACEMENTS, Placement
+from hirescam_cli.registries import ARCHITECTURES
 from hirescam_cli.resources import config_names, config_path, resource_root
-from hirescam_cli.toml_table import Table, is_number
+from hirescam_cli.toml_table import Faults, Table, is_number
 
 if TYPE_CHECKING:
     from hirescam_cli.prepare import Preparation
 
 At = Literal["output", "input"]
+NORMALISERS = ("softmax", "layer-norm", "group-norm", "instance-norm", "rms-norm", "l2-norm")
 
 _CONTROL = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, invisible and bidirectional marks, line breaks
 _TOP_KEYS = (
@@ -36,7 +38,8 @@ _TOP_KEYS = (
 class ModelSpec:
     """A model's description. `thresholds` holds one probability per label, in the order of `labels`.
 
-    `target_layer`, `at`, `placement`: None leaves them to the architecture. `file_sha256`: of the description itself.
+    `target_layer`, `at`, `placement`: None leaves them to the architecture. `freeze`: kinds of normalisers that are
+    held constant. `weights_files`: one, or the members of an ensemble. `file_sha256`: of the description itself.
     """
 
     name: str
@@ -50,8 +53,9 @@ class ModelSpec:
     target_layer: str | None = None
     at: At | None = None
     placement: Placement | None = None
-    weights_file: Path | None = None
-    weights_sha256: str | None = None
+    freeze: tuple[str, ...] = ()
+    weights_files: tuple[Path, ...] = ()
+    weights_sha256: tuple[str, ...] = ()
     demonstration: bool = False
     file_sha256: str | None = None
     source: Path | None = field(default=None, compare=False)
@@ -68,6 +72,7 @@ class ModelSpec:
             "target_layer": self.target_layer,
             "at": self.at,
             "placement": self.placement,
+            "freeze": list(self.freeze),
             "demonstration": self.demonstration,
         }
 
@@ -90,7 +95,7 @@ def list_models() -> list[Entry]:
         labels, _ = _labels(path, file.table("labels"))
         weights, _ = _weights(path, file.table("weights", required=False))
         entries.append(
-            Entry(file.text("name"), file.text("description", default=""), len(labels), weights is not None)
+            Entry(file.text("name"), file.text("description", default=""), len(labels), bool(weights))
         )
     return entries
 
@@ -120,7 +125,7 @@ def _read(name_or_file: str) -> tuple[Path, Table, str]:
         ) from error
     except OSError as error:
         raise ModelError(f"{path.name} cannot be read: {error.strerror}.", code="model-toml") from error
-    return path, Table(path.name, "", data), hashlib.sha256(text).hexdigest()
+    return path, Table(path.name, "", data, Faults(path.name)), hashlib.sha256(text).hexdigest()
 
 
 def _locate(name_or_file: str) -> Path:
@@ -142,33 +147,61 @@ def _locate(name_or_file: str) -> Path:
 
 def _spec(path: Path, file: Table, sha256: str) -> ModelSpec:
     # Steps need NumPy, which the list of models can do without.
+    from hirescam_cli.prepare import Preparation
     from hirescam_cli.prepare.reading import read_preparation
 
+    faults = file.faults or Faults(path.name)
+    labels: tuple[str, ...] = ()
+    thresholds: tuple[float, ...] = ()
+    weights: tuple[tuple[Path, ...], tuple[str, ...]] = ((), ())
     file.only(_TOP_KEYS)
-    labels, thresholds = _labels(path, file.table("labels"))
-    weights_file, weights_sha256 = _weights(path, file.table("weights", required=False))
+    name, intended_use = file.text("name"), file.text("intended_use")
+    architecture = file.text("architecture", "the name of an architecture")
+    with faults.collecting():
+        labels, thresholds = _labels(path, file.table("labels"))
+    with faults.collecting():
+        weights = _weights(path, file.table("weights", required=False))
+    preparation = Preparation("RAS", "one", ())
+    with faults.collecting():
+        preparation = read_preparation(file)
     explanation = file.table("explanation", required=False)
-    explanation.only(("target_layer", "at", "placement"))
+    explanation.only(("target_layer", "at", "placement", "freeze"))
     placement = explanation.choice("placement", PLACEMENTS) if "placement" in explanation else None
     at = explanation.choice("at", ("output", "input")) if "at" in explanation else None
-    return ModelSpec(
-        name=file.text("name"),
+    with faults.collecting():
+        freeze = _freeze(explanation)
+    spec = ModelSpec(
+        name=name,
         description=file.text("description", default=""),
-        intended_use=file.text("intended_use"),
-        architecture=file.text("architecture", "the name of an architecture"),
+        intended_use=intended_use,
+        architecture=architecture,
         parameters=file.table("parameters", required=False).values,
         labels=labels,
         thresholds=thresholds,
-        preparation=read_preparation(file),
+        preparation=preparation,
         target_layer=explanation.text("target_layer") if "target_layer" in explanation else None,
         at=cast(At | None, at),
         placement=cast(Placement | None, placement),
-        weights_file=weights_file,
-        weights_sha256=weights_sha256,
+        freeze=freeze,
+        weights_files=weights[0],
+        weights_sha256=weights[1],
         demonstration=file.flag("demonstration", False),
         file_sha256=sha256,
         source=path,
     )
+    if architecture:
+        with faults.collecting():
+            ARCHITECTURES.check(architecture)
+    faults.refuse()
+    return spec
+
+
+def _freeze(explanation: Table) -> tuple[str, ...]:
+    kinds = explanation.words("freeze", f"a list of {', '.join(NORMALISERS)}", ())
+    for kind in kinds:
+        if kind not in NORMALISERS:
+            raise explanation.fail("freeze", kind, " or ".join(NORMALISERS), f'freeze = ["{NORMALISERS[0]}"]')
+    return tuple(dict.fromkeys(kinds))
 
 
 def _labels(path: Path, table: Table) -> tuple[tuple[str, ...], tuple[float, ...]]:
@@ -185,7 +218,7 @@ def _labels(path: Path, table: Table) -> tuple[tuple[str, ...], tuple[float, ...
             raise table.fail("names", name, "a name without control characters")
         if not is_label_name(name):
             raise table.fail("names", name, "a name that --labels cannot take for something else")
-    if not names or len(set(names)) != len(names):
+    if (not names and not table.doubtful) or len(set(names)) != len(names):
         raise ModelError(
             f"{path.name}: [labels] holds {len(names)} names, {len(set(names))} of them different.",
             hint="Labels are in the order of the network's outputs, each once.",
@@ -193,7 +226,8 @@ def _labels(path: Path, table: Table) -> tuple[tuple[str, ...], tuple[float, ...
         )
     default = _probability(table, "threshold", 0.5)
     own = table.table("thresholds", required=False)
-    own.only(names)
+    if names:
+        own.only(names)
     return names, tuple(_probability(own, name, default) for name in names)
 
 
@@ -213,15 +247,24 @@ def _probability(table: Table, key: str, default: float) -> float:
     return float(value)  # type: ignore[arg-type]
 
 
-def _weights(path: Path, table: Table) -> tuple[Path | None, str | None]:
+def _weights(path: Path, table: Table) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    """Files and their SHA-256: one of each, or a list for the members of an ensemble."""
     table.only(("file", "sha256"))
-    expected = "64 hexadecimal digits"
-    sha256 = table.text("sha256", expected) if "sha256" in table else None
-    if sha256 is not None and (len(sha256) != 64 or set(sha256.lower()) - set("0123456789abcdef")):
-        raise table.fail("sha256", sha256, expected)
-    if "file" not in table:
-        return None, sha256
-    file = table.text("file", "a path")
-    if file.startswith("sample_data/") and path.parent == config_path("demo").parent:
-        return resource_root() / file, sha256
-    return path.parent / file, sha256
+    digests = _one_or_several(table, "sha256", "64 hexadecimal digits")
+    for digest in digests:
+        if len(digest) != 64 or set(digest.lower()) - set("0123456789abcdef"):
+            raise table.fail("sha256", digest, "64 hexadecimal digits")
+    names = _one_or_several(table, "file", "a path, or a list of paths")
+    if digests and names and len(digests) != len(names):
+        raise table.fail("sha256", list(digests), f"one for each of the {len(names)} files")
+    files = []
+    for name in names:
+        embedded = name.startswith("sample_data/") and path.parent == config_path("demo").parent
+        files.append(resource_root() / name if embedded else path.parent / name)
+    return tuple(files), digests
+
+
+def _one_or_several(table: Table, key: str, expected: str) -> tuple[str, ...]:
+    if key not in table:
+        return ()
+    return table.words(key, expected) if isinstance(table.values[key], list) else (table.text(key, expected),)

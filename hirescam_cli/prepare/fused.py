@@ -27,6 +27,8 @@ def fused(image: Image, steps: Sequence[Step]) -> Image | None:
     fine, window, fit = steps[:3]
     if not (isinstance(fine, Resample) and isinstance(window, Window) and isinstance(fit, PadAndCrop)):
         return None
+    if not fine.inside:
+        return None
     low, high = window.hu[0]
     if not (window.whole_hu and _INT16.min <= low and high <= _INT16.max):
         return None
@@ -34,10 +36,10 @@ def fused(image: Image, steps: Sequence[Step]) -> Image | None:
         return None
     middle = fine.place(image.place)
     axes, after = fit.axes(middle), fit.place(middle)
-    ratios = fine.ratios(image.place)
+    lines = fine.lines(image.place)
 
     def voxels(kept: Sequence[NDArray[np.intp]]) -> NDArray[np.float32 | np.int16]:
-        return take(image.array, ratios, kept, fine.interpolation, window.on_array, np.int16)
+        return take(image.array, lines, kept, fine.interpolation, window.on_array, np.int16)
 
     content = voxels([np.arange(a.start + a.shift, a.stop + a.shift) for a in axes])
     if content.shape == fit.shape:

@@ -103,7 +103,7 @@ def test_paths_are_relative_to_the_file(
     assert hirescam(capsys, "explain", "scan.nii", "--config", "study/project.toml").code == 0
     told, more = run[0]
     assert told[4].output == Path("study/results")
-    assert (told[1].weights, told[1].model) == (Path("study/w.pt"), "axialnet-83")
+    assert (told[1].weights, told[1].model) == ((Path("study/w.pt"),), "axialnet-83")
     assert more["messages"].log_file == Path("/tmp/run.log")
     make_model(here / "study")
     write(here / "study", f'model = "{make_model(here / "study").name}"')
@@ -122,9 +122,15 @@ WRONG = {
     "jobs = 1.5": ["--jobs is 1.5, expected a whole number"],
     "threshold = nan": ["--threshold is nan, expected a probability from 0 to 1"],
     "signed = 1": ["--signed is 1, expected true or false", "Write signed = false"],
-    "format = [1]": ["--format is [1], expected a list of words", 'Write format = ["nifti", "png"]'],
+    "format = [1]": [
+        "--format is [1], expected text in quotes, or a list of them",
+        'Write format = ["nifti", "png"]',
+    ],
     "format = []": ["--format () names nothing"],
-    "weights = 3": ["--weights is 3, expected a path in quotes", 'Write weights = "FILE"'],
+    "weights = 3": [
+        "--weights is 3, expected a path in quotes, or a list of them",
+        'Write weights = ["FILE"]',
+    ],
     'labels = ["nodule", "mass"]': ["--labels is ['nodule', 'mass'], expected text in quotes"],
     "labels = ": ["project.toml is not TOML", 'method = ["hirescam"]'],
     "labels = '\udcff'": ["project.toml is not TOML"],

@@ -82,8 +82,8 @@ def test_every_value_of_a_description_arrives(tmp_path: Path) -> None:
     assert (spec.name, spec.description, spec.intended_use) == ("mine", "of a test", "tests")
     assert (spec.architecture, dict(spec.parameters)) == ("axialnet", {"trunk_width": 4})
     assert (spec.labels, spec.thresholds) == (("nodule", "mass"), (0.4, 0.7))
-    assert spec.weights_file == tmp_path / "mine.safetensors"
-    assert spec.weights_sha256 == "AB" * 32
+    assert spec.weights_files == (tmp_path / "mine.safetensors",)
+    assert spec.weights_sha256 == ("AB" * 32,)
     assert spec.preparation == Preparation(
         "IPL",
         "slab:3",
@@ -123,7 +123,7 @@ step = "normalise"
     spec = load_spec(write(tmp_path, text))
     assert spec.labels == ("nodule", "mass", "lung höhle")
     assert spec.thresholds == (0.5, 0.5, 0.5)
-    assert (spec.weights_file, spec.weights_sha256, spec.demonstration) == (None, None, False)
+    assert (spec.weights_files, spec.weights_sha256, spec.demonstration) == ((), (), False)
     assert (spec.target_layer, spec.at, spec.placement) == (None, None, None)
     assert spec.preparation == Preparation(
         "RAS",
@@ -264,7 +264,7 @@ def test_embedded_models_have_the_numbers_of_the_authors(name: str) -> None:
     assert len(spec.labels) == labels
     assert spec.preparation == radchest((0.8, 0.8, 0.8), (slices, 420, 420), window)
     assert (spec.target_layer, spec.placement) == ("conv2d.7", "stretch")
-    assert (spec.weights_file, spec.demonstration) == (None, False)
+    assert (spec.weights_files, spec.demonstration) == ((), False)
     assert dict(spec.parameters) == {"trunk_width": 64, "head_channels": [64, 32, 16, 16]}
 
 

@@ -35,8 +35,8 @@ def outcomes(examiner: Examiner) -> list[Outcome]:
 def test_the_weights_are_those_that_the_description_names() -> None:
     spec = load_spec("demo")
     assert spec.demonstration
-    assert spec.weights_file == sample_path("demo.safetensors")
-    assert hashlib.sha256(spec.weights_file.read_bytes()).hexdigest() == spec.weights_sha256
+    assert spec.weights_files == (sample_path("demo.safetensors"),)
+    assert hashlib.sha256(spec.weights_files[0].read_bytes()).hexdigest() == spec.weights_sha256[0]
 
 
 def test_the_weights_are_float32_under_the_authors_names() -> None:

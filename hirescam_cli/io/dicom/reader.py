@@ -53,7 +53,14 @@ def read_series(scan: Scan, options: ReadOptions) -> Volume:
             hint="Give a scan with an image in it.",
         )
     provenance = Provenance(scan.kind, combine(digests), scan.series_uid, (*stack.warnings, *notes))
-    return Volume(array_kji.transpose(2, 1, 0), stack.affine_ras, provenance)
+    return Volume(array_kji.transpose(2, 1, 0), stack.affine_ras, provenance, _thickness(planes))
+
+
+def _thickness(planes: Sequence[Plane]) -> float | None:
+    """The slice thickness that all planes declare, if they agree on one."""
+    found = {plane.frame.thickness for plane in planes}
+    only = found.pop() if len(found) == 1 else None
+    return only if only is not None and only > 0 else None
 
 
 def fingerprint_of(scan: Scan) -> str:
