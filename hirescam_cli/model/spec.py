@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tomllib
 import unicodedata
 from collections.abc import Mapping
@@ -109,6 +110,28 @@ def labels_of(name_or_file: str) -> tuple[str, ...]:
 def load_spec(name_or_file: str) -> ModelSpec:
     """Read and check a description by embedded name or by the path of a `.toml` file."""
     return _spec(*_read(name_or_file))
+
+
+def standalone(spec: ModelSpec) -> str:
+    """The text of a description that works wherever it is saved: labels written out, weights by their whole path."""
+    assert spec.source is not None
+    lines, table = [], ""
+    for line in spec.source.read_text(encoding="utf-8").splitlines():
+        if line.startswith("["):
+            table = line.strip("[] ")
+        key = line.partition("=")[0].strip()
+        if (table, key) == ("labels", "file"):
+            lines += [
+                "names = [",
+                *(f"  {json.dumps(name, ensure_ascii=False)}," for name in spec.labels),
+                "]",
+            ]
+        elif (table, key) == ("weights", "file"):
+            paths = [json.dumps(str(path.absolute()), ensure_ascii=False) for path in spec.weights_files]
+            lines.append(f"file = {paths[0] if len(paths) == 1 else '[' + ', '.join(paths) + ']'}")
+        else:
+            lines.append(line)
+    return "\n".join(lines) + "\n"
 
 
 def _read(name_or_file: str) -> tuple[Path, Table, str]:

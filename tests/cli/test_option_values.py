@@ -23,7 +23,8 @@ CHOICES = {option.name: option for option in options.OPTIONS if option.choice}
 HEEDED = {
     "config": "project.toml",
     "output": "elsewhere", "method": "hirescam,gradcam", "model": "axialnet-83", "weights": "my.pt", "labels": "top:3",
-    "threshold": "0.25", "target-layer": "conv2d.5", "placement": "receptive-field", "freeze": "none", "grid": "cam",
+    "threshold": "0.25", "target-layer": "conv2d.5", "placement": "receptive-field", "freeze": "none",
+    "grid": "cam",
     "format": "png,html", "signed": "1", "compress": "3", "device": "cpu", "precision": "fp32", "series": "1.2.3",
     "prefer": "qform", "assume-affine": "true", "allow-gaps": "yes", "max-voxels": "7", "identifiers": "none",
     "existing": "error", "verify": "1", "jobs": "3", "num-parts": "2", "part-id": "1", "scheduler": "local",
@@ -31,7 +32,8 @@ HEEDED = {
     "quiet": "1", "verbose": "2",
 }  # fmt: skip
 REFUSED = {
-    "method": "lime", "model": "resnet", "labels": "top:0", "threshold": "2", "placement": "sideways", "freeze": "all", "grid": "fine",
+    "method": "lime", "model": "resnet", "labels": "top:0", "threshold": "2", "placement": "sideways", "freeze": "all",
+    "grid": "fine",
     "format": "jpeg", "signed": "maybe", "compress": "9", "device": "tpu", "precision": "int8", "series": "x",
     "prefer": "sfrom", "assume-affine": "maybe", "allow-gaps": "maybe", "max-voxels": "0", "identifiers": "uid",
     "existing": "keep", "verify": "maybe", "jobs": "-1", "num-parts": "x", "part-id": "x", "max-failures": "0",
