@@ -18,6 +18,7 @@ from hirescam_cli.train_options import TRAIN_OPTIONS
 __all__ = ["BY_NAME", "OPTIONS", "Option", "Value", "check", "identity_of", "options_of", "stated"]
 
 OPTIONS: tuple[Option, ...] = (
+    Option("config", Path, None, "Options from a TOML file; none is read unless named.", RUN, metavar="FILE.toml"),
     Option("output", Path, Path("hirescam-output"), "Folder of the case folders.", RUN, metavar="DIR", short="-o"),
     Option("method", str, ("hirescam",), "Method; repeatable.", WHAT, choices.METHOD, several=True, identity=True),
     Option(
@@ -82,7 +83,10 @@ OPTIONS: tuple[Option, ...] = (
         "identifiers", str, "uids", "Whether series UIDs appear in results.", READING, choices.IDENTIFIERS,
         identity=True,
     ),
-    Option("existing", str, "skip", "What to do with finished cases.", RUN, choices.EXISTING),
+    Option(
+        "existing", str, "skip", "What to do with finished cases; error ends with exit code 73.", RUN,
+        choices.EXISTING,
+    ),
     Option("verify", bool, False, "Re-hash a finished case before skipping it.", RUN),
     Option(
         "jobs", int, None, "Reader processes; 0 reads in this process.", RUN, metavar="N", lowest=0, what="0 or more",

@@ -78,7 +78,7 @@ def _explain(job: Job, given: Given) -> int:
     LabelChoice.parse(settings.labels, spec.labels)
     messages = given.make(Messages)
     options = given.make(RunOptions, handle_signals=True)
-    result = run_cases(
+    _, result = run_cases(
         job.inputs, job.run, settings, spec, options, messages=messages, companions=job.companions
     )
     if job.result is not None:

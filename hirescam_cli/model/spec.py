@@ -104,6 +104,12 @@ def list_models() -> list[Entry]:
     return entries
 
 
+def labels_of(name_or_file: str) -> tuple[str, ...]:
+    """The labels of a model, without NumPy."""
+    path, file, _ = _read(name_or_file)
+    return read_labels(path, file.table("labels"))[0]
+
+
 def load_spec(name_or_file: str) -> ModelSpec:
     """Read and check a description by embedded name or by the path of a `.toml` file."""
     return _spec(*_read(name_or_file))
