@@ -102,10 +102,9 @@ def test_an_inner_layer_is_explained_as_the_network_has_it(layer: str) -> None:
         (gradient,) = torch.autograd.grad(logits[0, label], kept[0], retain_graph=True)
         naive = (gradient * kept[0]).sum(dim=1)[0].detach().numpy()
         assert np.abs(found.cams["hirescam"][label] - naive).max() < 1e-3 * np.abs(naive).max()
-        residual = certificate(
-            found.cams["hirescam"][label], found.biases[label], found.logits[label]
-        ).residual
-        assert residual < 1e-4
+        cam, bias, logit = found.cams["hirescam"][label], found.biases[label], found.logits[label]
+        # Past a layer inside a block the shortcut carries evidence by.
+        assert (certificate(cam, bias, logit).residual < 1e-4) == (layer == "layer3")
 
 
 @pytest.mark.parametrize("name", NETWORKS)
