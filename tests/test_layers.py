@@ -32,7 +32,7 @@ pictures
 page
 results
 pipeline
-phantom batch library inspection
+phantom batch library inspection doctor
 rendering api
 reporting bench
 cli

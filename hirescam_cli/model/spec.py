@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tomllib
 import unicodedata
 from collections.abc import Mapping
@@ -106,6 +107,28 @@ def load_spec(name_or_file: str) -> ModelSpec:
     return _spec(*_read(name_or_file))
 
 
+def standalone(spec: ModelSpec) -> str:
+    """The text of a description that works wherever it is saved: labels written out, weights by their whole path."""
+    assert spec.source is not None
+    lines, table = [], ""
+    for line in spec.source.read_text(encoding="utf-8").splitlines():
+        if line.startswith("["):
+            table = line.strip("[] ")
+        key = line.partition("=")[0].strip()
+        if (table, key) == ("labels", "file"):
+            lines += [
+                "names = [",
+                *(f"  {json.dumps(name, ensure_ascii=False)}," for name in spec.labels),
+                "]",
+            ]
+        elif (table, key) == ("weights", "file"):
+            paths = [json.dumps(str(path.absolute()), ensure_ascii=False) for path in spec.weights_files]
+            lines.append(f"file = {paths[0] if len(paths) == 1 else '[' + ', '.join(paths) + ']'}")
+        else:
+            lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
 def _read(name_or_file: str) -> tuple[Path, Table, str]:
     """A description's path, its content and the SHA-256 of its bytes."""
     path = _locate(name_or_file)
@@ -149,11 +172,14 @@ def _spec(path: Path, file: Table, sha256: str) -> ModelSpec:
     labels: tuple[str, ...] = ()
     thresholds: tuple[float, ...] = ()
     weights: tuple[tuple[Path, ...], tuple[str, ...]] = ((), ())
+    freeze: tuple[str, ...] = ()
     file.only(_TOP_KEYS)
     name, intended_use = file.text("name"), file.text("intended_use")
     architecture = file.text("architecture", "the name of an architecture")
-    with faults.collecting():
-        labels, thresholds = _labels(path, file.table("labels"))
+    listed = file.table("labels")
+    if "labels" in file:
+        with faults.collecting():
+            labels, thresholds = _labels(path, listed)
     with faults.collecting():
         weights = _weights(path, file.table("weights", required=False))
     preparation = Preparation("RAS", "one", ())
