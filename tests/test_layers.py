@@ -33,7 +33,8 @@ pictures
 page
 results
 pipeline
-phantom batch library inspection outlining doctor evaluate
+evaluate
+phantom batch library inspection outlining doctor
 rendering api
 refereeing
 reporting bench
