@@ -178,7 +178,7 @@ def test_help_names_each_variable_and_the_choices(
 
 GROUP: Any = typer.main.get_command(app)
 COMMANDS = [[], *([name] for name in GROUP.commands)]
-COMMANDS += [["model", name] for name in GROUP.commands["model"].commands]
+COMMANDS += [[group, name] for group in ("model", "pacs") for name in GROUP.commands[group].commands]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
