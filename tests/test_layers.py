@@ -21,7 +21,11 @@ registry
 registries toml_table durable
 geometry
 volume choices
+option
+train_options
 options
+option_values
+project_file
 label_choice
 io device
 settings prepare
@@ -34,8 +38,10 @@ page
 results
 pipeline
 evaluate
-phantom batch library inspection outlining doctor
-rendering api
+phantom batch library inspection doctor outlining
+train
+rendering
+api pacs hosts
 refereeing
 reporting bench
 cli
@@ -76,10 +82,11 @@ OTHERS = {
     "case": NETWORKS | SCREEN | (FILES - {"nibabel"}),
     "pictures": NETWORKS | SCREEN | (FILES - {"PIL", "matplotlib"}),
     "page": NETWORKS | FILES | SCREEN,
-    "results": NETWORKS | SCREEN | {"pydicom", "SimpleITK", "gdcm", "matplotlib"},
+    "results": NETWORKS | SCREEN | {"SimpleITK", "gdcm", "matplotlib"},
     "evaluate": NETWORKS | FILES | SCREEN,
     "settings": NETWORKS | FILES | SCREEN | {"numpy"},
     "batch": NETWORKS | FILES | {"typer", "click"},
+    "train": (FILES - {"matplotlib"}) | SCREEN,
     "cli": {"torchvision"},
 }
 
@@ -129,8 +136,19 @@ def test_a_part_does_without_the_tools_of_others(part: str) -> None:
     assert not wrong
 
 
+def test_dicom_is_known_where_it_is_read_written_and_measured() -> None:
+    wrong = [
+        f"{module} imports {found.name}"
+        for module in MODULES
+        if not within(module, frozenset(("io", "results.dicom", "bench", "masks", "pacs", "phantom")))
+        for found in imports(module)
+        if found.name.partition(".")[0] in {"pydicom", "highdicom"}
+    ]
+    assert not wrong
+
+
 def test_the_command_line_imports_the_rest_inside_its_commands() -> None:
-    light = frozenset(("cli", "errors", "options"))
+    light = frozenset(("cli", "errors", "options", "option_values"))
     wrong = [
         f"{module} imports {found.name}"
         for module in [*below("cli"), "hirescam_cli.__main__", "hirescam_cli"]
