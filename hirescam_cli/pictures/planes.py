@@ -163,7 +163,7 @@ def sample_scan(array: Voxels, affine_ras: Affine, plane: Frame) -> NDArray[np.f
 
 
 def _along(values: Voxels, axis: int, positions: NDArray[np.float64], width: float) -> Voxels:
-    """Values at continuous positions along an axis: linear, or means over `width` voxels where that is above one."""
+    """Values at continuous positions along an axis; means over `width` voxels where that is more than one."""
     size = values.shape[axis]
     shape = [1, 1, 1]
     shape[axis] = -1

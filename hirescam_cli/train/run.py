@@ -56,6 +56,8 @@ def train(request: Request, listener: Listener = lambda _event: None) -> Result:
     NotFiniteError, OutputCreateError, OutputIOError, UnavailableError, MemoryUnavailableError.
     """
     check_trackers(request.control.log)
+    # What is wrong with model or table is said before a folder is made.
+    request.table(request.spec())
     with ExitStack() as stack:
         ranks = stack.enter_context(joined(request.options.device))
         speak = listener if ranks.first else _silent

@@ -72,6 +72,17 @@ def test_refusals(world: World, tmp_path: Path, name: str, monkeypatch: pytest.M
     more, code, words = REFUSED[name]
     found, text = run(world, tmp_path / "run", *more)
     assert (found, words in text) == (code, True), text
+    assert not (tmp_path / "run" / "last").exists()
+
+
+def test_a_table_that_is_refused_leaves_nothing_behind(world: World, tmp_path: Path) -> None:
+    rows = world.rows()
+    rows[3]["mass"] = "maybe"
+    other = World(world.folder, table=world.write_rows(rows, "maybe.csv"))
+    code, text = run(other, tmp_path / "run")
+    assert code == 2
+    assert "maybe.csv, line 5, column 'mass': 'maybe', expected 0, 1 or nothing" in text
+    assert not (tmp_path / "run").exists()
 
 
 def test_masks_that_fit_no_scan_are_refused_and_others_counted(world: World, tmp_path: Path) -> None:
