@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 from collections import defaultdict
-from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -15,9 +14,8 @@ import pytest
 from hirescam_cli.case.listing import read_case
 from hirescam_cli.case.record import Case
 from hirescam_cli.evaluate.document import dump, load, schema
-from hirescam_cli.evaluate.options import EvaluateOptions
 from hirescam_cli.evaluate.page_data import page_rows
-from hirescam_cli.evaluate.run import FILES, measure_run, summarise_run
+from hirescam_cli.evaluate.run import FILES
 from hirescam_cli.page import LedgerRow
 from tests.cli.command import hirescam
 from tests.evaluate.world import known, make_world, sphere, write_case, write_mask
@@ -260,14 +258,3 @@ def test_both_placements_and_groups(
     smaller = figure(document, "nodule", "hirescam", "chance", "receptive-field")["mean"]
     assert stretch != smaller
     assert {d["what"] for d in document["differences"]} == {"methods", "placements"}
-
-
-def test_the_order_of_cases_changes_nothing(world: tuple[Path, Path]) -> None:
-    options = EvaluateOptions(masks=world[1], bootstrap=200)
-    this = measure_run(world[0], options, (), lambda _: None)
-    turned = replace(this, results=this.results[::-1])
-    first, second = (summarise_run(run, None, options, (), "0" * 64) for run in (this, turned))
-    assert first.results == second.results
-    assert first.overall == second.overall
-    assert first.differences == second.differences
-    assert first.ledger == second.ledger
