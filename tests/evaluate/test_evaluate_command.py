@@ -243,6 +243,13 @@ def test_two_runs_are_compared_pair_by_pair(
     runs = [d for d in same["differences"] if d["what"] == "runs"]
     assert runs
     assert all(d["difference"]["mean"] == 0.0 and d["p"] == 1.0 for d in runs)
+    told = hirescam(
+        capsys, "evaluate", world[0], "--masks", world[1], "-o", tmp_path / "g", "--compare", tmp_path / "other",
+        "--papers",
+    ).out  # fmt: skip
+    assert "HiResCAM, placement stretch: this run minus the other" in told
+    assert "+1.000 [+1.000, +1.000]" in told
+    assert "organ precision" in told
 
 
 def test_both_placements_and_groups(
