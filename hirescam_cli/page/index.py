@@ -9,7 +9,8 @@ from urllib.parse import quote
 from hirescam_cli import __version__
 from hirescam_cli.case.listing import Listed
 from hirescam_cli.case.record import AnyCase, Label
-from hirescam_cli.page.document import document, json_text, script, style
+from hirescam_cli.page.bundle import bundle
+from hirescam_cli.page.document import document, json_text, style
 
 FINDINGS = 5
 """Findings listed per case: the most probable positive labels, or the most probable label alone."""
@@ -25,7 +26,7 @@ def index_text(out: Path, cases: Iterable[Listed]) -> str:
     return document(
         "index.html",
         title="hirescam - index",
-        code=script("dom.js", "theme.js", "index.js"),
+        code=bundle("index.js"),
         css=style("base.css", "index.css"),
         images="'self' file: data:",
         data={"index-json": json_text(data)},

@@ -182,3 +182,20 @@ def test_comparison_and_animation_have_the_line_too(known) -> None:
     without = render_frames(make_scene(known.view, "hirescam", "nodule"), quality)
     assert not any((frame == green).all(axis=-1).any() for frame in without)
     assert encode_gif(make_scene(view, "hirescam", "nodule"))[:6] == b"GIF89a"
+
+
+def test_coarse_lines_run_around_squares_of_voxels() -> None:
+    inside = np.zeros((12, 12, 12), dtype=np.bool_)
+    inside[3:9, 3:9, 3:9] = True
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+    for name, points in in_patient(mask_of(inside, affine), Grid(inside.shape, affine), 3):
+        normal = {"axial": 2, "coronal": 1, "sagittal": 0}[name]
+        across = np.delete(points, normal, axis=1)
+        # Squares of 3 voxels, counted from the upright grid's first voxel: the mask begins with one.
+        assert {tuple(corner) for corner in across.tolist()} == {
+            (5.0, 5.0),
+            (5.0, 17.0),
+            (17.0, 5.0),
+            (17.0, 17.0),
+        }
+        assert points[0, normal] in np.arange(6.0, 18.0, 2.0)

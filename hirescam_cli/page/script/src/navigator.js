@@ -1,7 +1,9 @@
-// Moving through the scan: positions, zoom, and what mouse, wheel and arrow keys do on a plane.
+// Moving through the scan: positions, zoom, window; what arrow keys do on a plane.
+
+import { distanceMm } from "./geometry.js";
 
 /** Moves that keep the crosshair in the scan and the view around it. */
-class Navigator {
+export class Navigator {
   constructor(theCase, store) {
     this.case = theCase;
     this.store = store;
@@ -75,69 +77,45 @@ class Navigator {
     centre[down] -= dy / (view.scale * this.case.spacing[down]);
     this.store.set({ view: { ...view, auto: false, centre } });
   }
-}
 
-/** Mouse, pen and touch on a plane. */
-function listenToPointer(plane, navigator, enlarge) {
-  const { canvas, definition } = plane;
-  let drag = null;
-  const place = (event) => {
-    const box = canvas.getBoundingClientRect();
-    const [across, down] = plane.indexAt(
-      event.clientX - box.left,
-      event.clientY - box.top,
-      navigator.store.state.view,
-    );
-    const voxel = [...navigator.store.state.voxel];
-    voxel[definition.across] = across;
-    voxel[definition.down] = down;
-    return voxel;
-  };
-  canvas.addEventListener("pointerdown", (event) => {
-    canvas.setPointerCapture(event.pointerId);
-    canvas.focus({ preventScroll: true });
-    const panning = event.button !== 0 || event.shiftKey;
-    drag = { panning, x: event.clientX, y: event.clientY };
-    if (!panning) navigator.moveTo(place(event));
-    event.preventDefault();
-  });
-  canvas.addEventListener("pointermove", (event) => {
-    if (!drag) return;
-    if (drag.panning) navigator.pan(plane, event.clientX - drag.x, event.clientY - drag.y);
-    else navigator.moveTo(place(event));
-    drag = { ...drag, x: event.clientX, y: event.clientY };
-  });
-  const release = () => {
-    drag = null;
-  };
-  canvas.addEventListener("pointerup", release);
-  canvas.addEventListener("pointercancel", release);
-  canvas.addEventListener("contextmenu", (event) => event.preventDefault());
-  canvas.addEventListener("dblclick", () => enlarge(definition.name));
-  listenToWheel(plane, navigator, place);
-}
+  /** Change the window by a drag of CSS pixels: to the right wider, downwards darker (a higher level). */
+  dragWindow(dx, dy) {
+    const { level, width } = this.store.state;
+    const gain = Math.max(width, 50) / 300;
+    this.setWindow(level + dy * gain, width + dx * gain);
+  }
 
-function listenToWheel({ canvas, definition }, navigator, place) {
-  let rest = 0;
-  canvas.addEventListener(
-    "wheel",
-    (event) => {
-      event.preventDefault();
-      if (event.ctrlKey || event.metaKey) {
-        navigator.zoom(Math.exp(-event.deltaY * 0.0022), place(event));
-        return;
-      }
-      rest += event.deltaMode === 1 ? event.deltaY / 3 : event.deltaY / 60; // a wheel's notch is a slice or two
-      const steps = Math.trunc(rest);
-      rest -= steps;
-      if (steps) navigator.moveBy(definition.normal, steps);
-    },
-    { passive: false },
-  );
+  /** Level and width in whole HU, kept within what the fields of the toolbar take. */
+  setWindow(level, width) {
+    const within = (value, low, high) => Math.min(Math.max(Math.round(value), low), high);
+    this.store.set({ level: within(level, -4000, 8000), width: within(width, 1, 8000) });
+  }
+
+  /** The RAS point in mm of a continuous index on a plane's slice. */
+  pointOn({ across, down }, at) {
+    const voxel = [...this.store.state.voxel];
+    [voxel[across], voxel[down]] = at;
+    return this.case.worldOf(voxel);
+  }
+
+  /** A distance between two RAS points; points less than half a millimetre apart are a slip. */
+  addDistance(from, to) {
+    const { distances } = this.store.state;
+    const kept = distanceMm(from, to) >= 0.5 ? [...distances, { from, to }] : distances;
+    this.store.set({ measuring: null, distances: kept });
+  }
+
+  /** Measure from the crosshair, or to it if a distance is under way. */
+  markDistance() {
+    const here = this.case.worldOf(this.store.state.voxel);
+    const { measuring } = this.store.state;
+    if (measuring) this.addDistance(measuring.from, here);
+    else this.store.set({ measuring: { from: here, to: here } });
+  }
 }
 
 /** Keys on a plane that has the focus; true when the key was one of them. */
-function planeKey(event, definition, navigator) {
+export function planeKey(event, definition, navigator) {
   const far = event.shiftKey ? 10 : 1;
   const last = navigator.case.shape[definition.normal] - 1;
   const moves = {

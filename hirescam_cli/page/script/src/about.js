@@ -1,5 +1,8 @@
 // The "Case" tab: warnings, what the network saw, and where scan, model and numbers come from.
 
+import { fixed, make, percentText } from "./dom.js";
+import { definitions } from "./evidence.js";
+
 /** A value of the summary as text. */
 function plainText(value) {
   if (value === null || value === undefined || value === "") return null;
@@ -47,7 +50,7 @@ function warningList(warnings) {
   return make("ul", { class: "warnings" }, ...warnings.map(row));
 }
 
-function aboutCase(theCase) {
+export function aboutCase(theCase) {
   const { summary, scan, maps, version } = theCase.description;
   const { input, model, run, coverage, seen, target } = summary;
   const spacing = (input.spacing_mm || scan.spacing_mm).map((value) => fixed(value, 2)).join(" \u00d7 ");
@@ -116,7 +119,7 @@ function rangeText(low, high) {
 }
 
 /** Tabs after the ARIA pattern: arrow keys move between them, the panel follows. `panels`: [id, title, element]. */
-function tabs(panels) {
+export function tabs(panels) {
   const buttons = panels.map(([id, title], n) =>
     make(
       "button",

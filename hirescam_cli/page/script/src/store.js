@@ -1,6 +1,6 @@
 // The page's state, in one place. Whoever draws subscribes; changes are drawn once per frame.
 
-class Store {
+export class Store {
   constructor(state) {
     this.state = state;
     this.listeners = [];
@@ -33,13 +33,13 @@ const WINDOWS = {
 };
 
 /** Presets by key, the model's own window last. */
-function windowPresets(description) {
+export function windowPresets(description) {
   const [low, high] = description.window;
   return { ...WINDOWS, model: { name: "Model", level: (low + high) / 2, width: high - low } };
 }
 
 /** What is shown first: the most probable label in the case's own method and placement, at the peak of its map. */
-function initialState(theCase) {
+export function initialState(theCase) {
   const { description, labels } = theCase;
   const label = labels.reduce(
     (best, entry, n) => (entry.probability > labels[best].probability ? n : best),
@@ -61,6 +61,12 @@ function initialState(theCase) {
     visible: true,
     grey: true,
     crosshair: true,
+    outlines: true,
+    tool: "crosshair",
+    other: null, // {method, label, placement} of the map that the chosen one is compared with
+    difference: true,
+    distances: [], // {from, to} in RAS mm
+    measuring: null, // the distance under way
     level,
     width,
     voxel: theCase.nearestVoxel(theCase.peakOf({ method: theCase.methods[0], label, placement }).pointMm),

@@ -1,9 +1,9 @@
 // Affines (rows of a 4x4 matrix) and the rule by which a map has a value at every point.
 
-const EDGE = 1e-6;
+export const EDGE = 1e-6;
 
 /** Map a point through an affine. */
-function transform(affine, point) {
+export function transform(affine, point) {
   return [0, 1, 2].map(
     (row) =>
       affine[row][0] * point[0] + affine[row][1] * point[1] + affine[row][2] * point[2] + affine[row][3],
@@ -11,14 +11,14 @@ function transform(affine, point) {
 }
 
 /** The affine that first applies `second`, then `first`. */
-function multiply(first, second) {
+export function multiply(first, second) {
   return first.map((row) =>
     [0, 1, 2, 3].map((n) => row.reduce((sum, value, k) => sum + value * second[k][n], 0)),
   );
 }
 
 /** The inverse of an affine, by cofactors. */
-function invert(affine) {
+export function invert(affine) {
   const [a, b, c] = affine;
   const cofactor = (p, q, i, j) => p[i] * q[j] - p[j] * q[i];
   const determinant = a[0] * cofactor(b, c, 1, 2) - a[1] * cofactor(b, c, 0, 2) + a[2] * cofactor(b, c, 0, 1);
@@ -32,7 +32,7 @@ function invert(affine) {
 }
 
 /** Whether a continuous index lies in the box of a grid's cells, [-0.5, n - 0.5] on each axis. */
-function insideCells(shape, index) {
+export function insideCells(shape, index) {
   return index.every((value, axis) => value >= -0.5 - EDGE && value <= shape[axis] - 0.5 + EDGE);
 }
 
@@ -47,7 +47,7 @@ function neighbours(size, position) {
  * Value at a continuous index: linear between cell centres, constant in the outer half cells, 0 where no cell is.
  * `data` holds a grid of `shape` from `offset` on, the last axis fastest.
  */
-function linearAt(data, offset, shape, index) {
+export function linearAt(data, offset, shape, index) {
   if (!insideCells(shape, index)) return 0;
   const axes = index.map((position, axis) => neighbours(shape[axis], position));
   let value = 0;
@@ -60,7 +60,7 @@ function linearAt(data, offset, shape, index) {
 }
 
 /** Value of the cell that a continuous index lies in; 0 where no cell is. */
-function cellAt(data, offset, shape, index) {
+export function cellAt(data, offset, shape, index) {
   if (!insideCells(shape, index)) return 0;
   const [s, y, x] = index.map((value, axis) =>
     Math.min(Math.max(Math.floor(value + 0.5), 0), shape[axis] - 1),
@@ -69,12 +69,23 @@ function cellAt(data, offset, shape, index) {
 }
 
 /** The voxel of a grid that holds a continuous index, or null outside. */
-function voxelOf(shape, index) {
+export function voxelOf(shape, index) {
   const voxel = index.map((value) => Math.floor(value + 0.5));
   return voxel.every((value, axis) => value >= 0 && value < shape[axis]) ? voxel : null;
 }
 
 /** Distance between neighbouring voxel centres along each index axis. */
-function spacingOf(affine) {
+export function spacingOf(affine) {
   return [0, 1, 2].map((axis) => Math.hypot(affine[0][axis], affine[1][axis], affine[2][axis]));
+}
+
+/** Distance in mm of two points in mm. */
+export function distanceMm(first, second) {
+  return Math.hypot(...first.map((value, axis) => value - second[axis]));
+}
+
+/** The longest of 1, 2, 5, 10, ... mm that takes at most `room` pixels, or null where not even 1 mm does. */
+export function barLength(pixelsPerMm, room) {
+  const lengths = [500, 200, 100, 50, 20, 10, 5, 2, 1];
+  return lengths.find((mm) => mm * pixelsPerMm <= room) ?? null;
 }

@@ -1,8 +1,12 @@
 // The label's score slice by slice, from head to feet; a click or an arrow key goes to that slice.
 
-const PROFILE = { width: 640, height: 300, left: 54, right: 16, top: 46, bottom: 34 };
+import { logitText, make, makeSvg, sideText, signedText } from "./dom.js";
+import { invert, transform } from "./geometry.js";
 
-class Profile {
+const PROFILE = { left: 54, right: 16, bottom: 34 };
+const NARROW = 330; // where the caption takes more lines
+
+export class Profile {
   constructor(theCase, store, navigator) {
     this.case = theCase;
     this.store = store;
@@ -12,7 +16,7 @@ class Profile {
     this.title = make("span", { class: "plane-name" }, "Slice scores");
     this.note = make("span", { class: "plane-place" });
     this.element = make(
-      "figure",
+      "div",
       {
         class: "plane profile",
         tabindex: 0,
@@ -23,7 +27,7 @@ class Profile {
         keydown: (event) => this.onKey(event),
       },
       this.svg,
-      make("figcaption", { class: "plane-caption" }, this.title, this.note),
+      make("div", { class: "plane-caption" }, this.title, this.note),
     );
     this.listen();
   }
@@ -83,8 +87,15 @@ class Profile {
     this.group = Math.min(Math.max(Math.floor(cell[0] + 0.5), 0), Math.max(this.count - 1, 0));
     const box = this.element.getBoundingClientRect();
     this.size = { width: Math.max(box.width, 160), height: Math.max(box.height, 120) };
+    this.top = this.size.width < NARROW ? 76 : 46;
     this.innerWidth = this.size.width - PROFILE.left - PROFILE.right;
-    const key = [state.label, this.given || state.method, state.placement, this.size.width, this.size.height].join();
+    const key = [
+      state.label,
+      this.given || state.method,
+      state.placement,
+      this.size.width,
+      this.size.height,
+    ].join();
     if (key !== this.key) {
       this.key = key;
       this.drawCurve(scores, state);
@@ -104,8 +115,8 @@ class Profile {
 
   y(score) {
     const [low, high] = this.range;
-    const inner = this.size.height - PROFILE.top - PROFILE.bottom;
-    return PROFILE.top + (inner * (high - score)) / (high - low);
+    const inner = this.size.height - this.top - PROFILE.bottom;
+    return this.top + (inner * (high - score)) / (high - low);
   }
 
   drawCurve(scores, state) {
@@ -158,7 +169,7 @@ class Profile {
       this.store.state.view.centre,
     );
     const half = this.innerWidth / Math.max(this.count - 1, 1) / 2;
-    const height = this.size.height - PROFILE.top - PROFILE.bottom;
+    const height = this.size.height - this.top - PROFILE.bottom;
     const outside = (n) => {
       const z = transform(inverse, [n, middle[1], middle[2]])[0];
       return n < this.count && (z < -0.5 || z > this.case.shape[0] - 0.5);
@@ -171,7 +182,7 @@ class Profile {
         Math.max(this.x(first) - half, PROFILE.left),
         Math.min(this.x(next) - half, this.x(this.count - 1)),
       ];
-      const band = makeSvg("rect", { x: left, y: PROFILE.top, width: Math.max(right - left, 0), height });
+      const band = makeSvg("rect", { x: left, y: this.top, width: Math.max(right - left, 0), height });
       const title = makeSvg("title");
       title.textContent = "outside the scan: padding";
       band.append(title);
@@ -199,7 +210,8 @@ class Profile {
     ];
     for (const [group, anchor, word] of ends) {
       const text = makeSvg("text", { class: "tick", x: this.x(group), y: floor + 20, "text-anchor": anchor });
-      text.textContent = `${word} ${sideText(this.heightOf(group), 2, 0)} mm`;
+      const where = this.size.width < 280 ? "" : ` ${sideText(this.heightOf(group), 2, 0)} mm`;
+      text.textContent = word + where;
       this.svg.append(text);
     }
   }
@@ -214,7 +226,7 @@ class Profile {
   drawCursor(scores, state) {
     const x = this.x(this.group);
     this.cursor.replaceChildren(
-      makeSvg("line", { x1: x, x2: x, y1: PROFILE.top, y2: this.size.height - PROFILE.bottom }),
+      makeSvg("line", { x1: x, x2: x, y1: this.top, y2: this.size.height - PROFILE.bottom }),
       makeSvg("circle", { cx: x, cy: this.y(scores[this.group]), r: 4 }),
     );
     const score = signedText(scores[this.group]);

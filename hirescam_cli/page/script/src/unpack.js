@@ -1,5 +1,7 @@
 // The inverse of encode.py: base64, deflate, byte planes, differences.
 
+import { byId } from "./dom.js";
+
 function bytesOfBase64(text) {
   if (typeof Uint8Array.fromBase64 === "function") return Uint8Array.fromBase64(text);
   const binary = atob(text);
@@ -18,7 +20,7 @@ async function bytesOfBlock(id) {
 }
 
 /** HU of every voxel, z slowest and x fastest. */
-async function unpackScan(description) {
+export async function unpackScan(description) {
   const bytes = await bytesOfBlock("scan");
   const count = bytes.length / 2;
   const hu = new Int16Array(count);
@@ -33,7 +35,7 @@ async function unpackScan(description) {
 }
 
 /** The values [label, s, y, x] of one method: float32, or whole multiples of a step for each label. */
-async function unpackMap({ id, shape, bits, steps }) {
+export async function unpackMap({ id, shape, bits, steps }) {
   const bytes = await bytesOfBlock(id);
   const size = bits / 8;
   const count = bytes.length / size;

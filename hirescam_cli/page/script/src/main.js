@@ -1,73 +1,28 @@
 // Putting the page together.
 
-const EDGES = ["left", "right", "top", "bottom"];
-
-/** The figure of a plane: canvas, caption, slice slider, button to enlarge. */
-function planeFigure(theCase, definition, navigator, ramps, enlarge) {
-  const { name, normal } = definition;
-  // Planes of the page follow the scan's own axes; pictures cut the patient's, and call them so.
-  const caption = theCase.description.scan.oblique
-    ? make("span", { class: "plane-name", title: "along the scan's own axes, not the patient's" }, `${name} of the scan`)
-    : make("span", { class: "plane-name" }, name);
-  const count = theCase.shape[normal];
-  const canvas = make("canvas", {
-    id: `plane-${name}`,
-    tabindex: 0,
-    role: "application",
-    "aria-roledescription": "image plane",
-  });
-  const number = make("span", { class: "plane-place" });
-  const place = make("span", { class: "plane-place corner" });
-  const slices = make("input", {
-    type: "range",
-    class: "slices",
-    min: 1,
-    max: count,
-    step: 1,
-    "aria-label": `${name} slice`,
-    input: () => {
-      const voxel = [...navigator.store.state.voxel];
-      voxel[normal] = Number(slices.value) - 1;
-      navigator.moveTo(voxel);
-    },
-  });
-  const button = make(
-    "button",
-    { class: "enlarge", "aria-label": `Enlarge ${name}`, title: "Enlarge (E)", click: () => enlarge(name) },
-    "\u2922",
-  );
-  const element = make(
-    "figure",
-    { class: "plane", id: `figure-${name}` },
-    canvas,
-    make("figcaption", { class: "plane-caption" }, caption, number),
-    place,
-    ...definition.letters.map((letter, n) => make("span", { class: `side-letter ${EDGES[n]}` }, letter)),
-    button,
-    slices,
-  );
-  const plane = new Plane(theCase, definition, canvas, ramps);
-  plane.element = element;
-  plane.describe = ({ voxel }) => {
-    const at = sideText(theCase.worldOf(voxel)[2 - normal], 2 - normal, 0);
-    number.textContent = `${voxel[normal] + 1} / ${count}`;
-    place.textContent = `${at} mm`;
-    slices.value = voxel[normal] + 1;
-    slices.setAttribute("aria-valuetext", `${voxel[normal] + 1} of ${count}, ${at} mm`);
-    canvas.setAttribute(
-      "aria-label",
-      `${name} plane, slice ${voxel[normal] + 1} of ${count}, ${at} mm. Arrow keys move the crosshair.`,
-    );
-  };
-  listenToPointer(plane, navigator, enlarge);
-  return plane;
-}
+import { aboutCase, tabs } from "./about.js";
+import { Case, PLANES, placementName } from "./case.js";
+import { rampOf } from "./colour.js";
+import { firstOther, limitsOf, paneNames, panesOf } from "./compare.js";
+import { MapControls } from "./controls.js";
+import { announce, byId, make, percentText } from "./dom.js";
+import { Evidence } from "./evidence.js";
+import { planeFigure } from "./figure.js";
+import { helpDialog, listenToKeys, planeOf } from "./keys.js";
+import { LabelList } from "./labels.js";
+import { changesFrom, hashOf } from "./link.js";
+import { Navigator } from "./navigator.js";
+import { Profile } from "./profile.js";
+import { Readout } from "./readout.js";
+import { initialState, Store } from "./store.js";
+import { themeButton } from "./theme.js";
+import { Toolbar } from "./toolbar.js";
 
 function header(theCase, showWarnings) {
   const { summary } = theCase.description;
   byId("case-name").textContent = summary.case;
   const badges = byId("badges");
-  if (summary.model && summary.model.demonstration) {
+  if (summary.model?.demonstration) {
     badges.append(make("span", { class: "chip caution" }, "Demonstration model: no medical meaning"));
   }
   const count = (summary.warnings || []).length;
@@ -82,6 +37,8 @@ function header(theCase, showWarnings) {
   }
 }
 
+const PANES = ["a", "b", "difference"];
+
 class Page {
   constructor(theCase) {
     const { description } = theCase;
@@ -90,20 +47,22 @@ class Page {
       positive: rampOf(description.ramps.positive),
       negative: rampOf(description.ramps.negative),
     };
-    this.store = new Store(initialState(theCase));
+    this.store = new Store({ ...initialState(theCase), ...changesFrom(theCase, location.hash) });
     this.navigator = new Navigator(theCase, this.store);
-    const enlarge = (name) => this.enlarge(name);
-    this.planes = PLANES.map((definition) =>
-      planeFigure(theCase, definition, this.navigator, this.ramps, enlarge),
-    );
-    this.navigator.planes = this.planes;
+    this.everyPlane = PLANES.flatMap((definition) => PANES.map((pane) => this.figure(definition, pane)));
     this.profile = new Profile(theCase, this.store, this.navigator);
-    byId("planes").append(...this.planes.map((plane) => plane.element), this.profile.element);
+    byId("planes").append(...this.everyPlane.map((plane) => plane.element), this.profile.element);
     this.build();
     this.store.subscribe((state) => this.draw(state));
     new ResizeObserver(() => this.resize()).observe(byId("planes"));
-    this.resize();
+    window.addEventListener("hashchange", () => this.followLink());
+    this.arrange();
     this.store.draw();
+  }
+
+  figure(definition, pane) {
+    const enlarge = (name) => this.enlarge(name);
+    return planeFigure(this.case, definition, pane, this.navigator, this.ramps, enlarge);
   }
 
   build() {
@@ -114,12 +73,15 @@ class Page {
       stepLabel: (steps) => this.labels.step(steps),
       chooseWindow: (key) => this.toolbar.choose(key),
       enlargeFocused: () => this.enlargeFocused(),
+      markDistance: () => navigator.markDistance(),
+      compare: (on) => store.set({ other: on ? firstOther(theCase, store.state) : null }),
+      copyLink: () => this.copyLink(),
     };
     this.labels = new LabelList(theCase, store, (label) => this.choose({ label }));
     this.toolbar = new Toolbar(theCase, store, navigator);
     this.readout = new Readout(theCase, this.ramps);
     this.controls = new MapControls(theCase, store, actions);
-    this.evidence = new Evidence(theCase, actions.jump);
+    this.evidence = new Evidence(theCase);
     const details = tabs([
       ["map", "Map", this.controls.element],
       ["evidence", "Evidence", this.evidence.element],
@@ -128,53 +90,92 @@ class Page {
     byId("panel").append(...details.element);
     header(theCase, () => details.show(2));
     themeButton();
+    byId("link-button").addEventListener("click", actions.copyLink);
     listenToKeys(store, navigator, actions, helpDialog());
   }
 
-  /** Another label or method: the crosshair goes to its peak, if it has evidence for the label at all. */
+  /** Another label or method, at the same place. */
   choose(change) {
     this.store.set(change);
     const { label, method } = this.store.state;
-    if (this.case.rangeOf(method, label).max > 0) this.navigator.moveToPeak();
     const { name, probability } = this.case.labels[label];
     announce(`${name}, ${percentText(probability)}, ${this.case.titleOf(method)}`);
   }
 
-  /** One plane alone, or all four again. */
+  /** One plane alone, or all of them again. */
   enlarge(name) {
-    const enlarged = this.store.state.enlarged === name ? null : name;
-    byId("planes").classList.toggle("single", enlarged !== null);
-    for (const plane of this.planes)
-      plane.element.classList.toggle("chosen", plane.definition.name === enlarged);
-    this.store.set({ enlarged });
-    this.resize();
+    this.store.set({ enlarged: this.store.state.enlarged === name ? null : name });
   }
 
   enlargeFocused() {
-    const focused = PLANES.find(({ name }) => document.activeElement.id === `plane-${name}`);
+    const focused = planeOf(document.activeElement);
     this.enlarge(this.store.state.enlarged || (focused || PLANES[0]).name);
   }
 
+  /** Show the figures that the state asks for. */
+  arrange() {
+    const { enlarged } = this.store.state;
+    const panes = panesOf(this.store.state);
+    const key = [enlarged, ...panes].join();
+    if (key === this.arranged) return;
+    this.arranged = key;
+    const planes = byId("planes");
+    planes.classList.toggle("single", enlarged !== null);
+    planes.classList.toggle("comparing", panes.length > 1);
+    planes.dataset.panes = panes.length;
+    for (const { element, definition, pane } of this.everyPlane)
+      element.hidden = !panes.includes(pane) || (enlarged !== null && enlarged !== definition.name);
+    this.profile.element.hidden = enlarged !== null || panes.length > 1;
+    this.navigator.planes = this.everyPlane.filter(({ element }) => !element.hidden);
+    this.resize();
+  }
+
   resize() {
-    for (const plane of this.planes) plane.fit();
+    for (const plane of this.navigator.planes) plane.fit();
     if (this.store.state.view.auto) this.navigator.fit();
     else this.store.set({});
   }
 
   draw(state) {
     const started = performance.now();
-    const limit = this.case.scaleOf(state);
-    for (const plane of this.planes) {
-      if (state.enlarged === null || state.enlarged === plane.definition.name) plane.draw(state, limit);
-      plane.describe(state);
+    this.arrange();
+    const limits = limitsOf(this.case, state);
+    const names = state.other ? paneNames(this.case, state, placementName) : {};
+    for (const plane of this.navigator.planes) {
+      plane.draw(state, limits);
+      plane.describe(state, names);
     }
-    this.profile.draw(state);
+    if (!this.profile.element.hidden) this.profile.draw(state);
     this.labels.draw(state);
     this.toolbar.draw(state);
-    this.readout.draw(state, limit);
-    this.controls.draw(state, limit);
+    this.readout.draw(state, limits);
+    this.controls.draw(state, limits.a);
     this.evidence.draw(state);
+    this.keepLink();
     window.hirescam.drawMs = performance.now() - started;
+  }
+
+  /** Keep the address bar at this view, once it rests. */
+  keepLink() {
+    clearTimeout(this.linking);
+    this.linking = setTimeout(() => {
+      this.hash = `#${hashOf(this.case, this.store.state)}`;
+      history.replaceState(null, "", this.hash);
+    }, 300);
+  }
+
+  /** Somebody changed the part of the address behind "#". */
+  followLink() {
+    if (location.hash !== this.hash) this.store.set(changesFrom(this.case, location.hash));
+  }
+
+  async copyLink() {
+    const address = `${location.href.split("#")[0]}#${hashOf(this.case, this.store.state)}`;
+    const done = await navigator.clipboard.writeText(address).then(
+      () => true,
+      () => false,
+    );
+    announce(done ? "The link is copied." : "The address bar holds the link.");
   }
 }
 

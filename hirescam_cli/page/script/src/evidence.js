@@ -1,7 +1,9 @@
 // The "Evidence" tab: how the label's logit comes about, and whether each map accounts for it.
 
+import { fixed, logitText, make, percentText, positionText, signedText } from "./dom.js";
+
 /** Rows of a definition list from pairs; pairs without a value are left out. */
-function definitions(pairs) {
+export function definitions(pairs) {
   const rows = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
   return make(
     "dl",
@@ -32,7 +34,7 @@ function balance(rows) {
   );
 }
 
-class Evidence {
+export class Evidence {
   constructor(theCase, jump) {
     this.case = theCase;
     this.jump = jump;
@@ -55,12 +57,13 @@ class Evidence {
         make("span", { class: "hint" }, `threshold ${percentText(entry.threshold, 0)}`),
       ),
       ...this.case.methods.map((name) => this.certificate(entry, name, name === method)).filter(Boolean),
+      ...this.case.methods.flatMap((name) => this.ledger(entry, name)),
       ...this.agreement(entry),
     );
   }
 
   certificate(entry, method, current) {
-    const map = (entry.maps || {})[method];
+    const map = entry.maps?.[method];
     if (!map) return null;
     const text = map.complete
       ? "Complete: the map's cells and the bias add up to the logit."
@@ -92,12 +95,37 @@ class Evidence {
         ["Evidence in padding", Number.isFinite(map.padding_share) ? percentText(map.padding_share) : null],
         [
           `Peak, ${this.case.description.placement}`,
-          map.peak && map.peak.world_mm
+          map.peak?.world_mm
             ? `${signedText(map.peak.value)} at ${positionText(map.peak.world_mm, 0)} mm`
             : null,
         ],
       ]),
     );
+  }
+
+  /** Where a logit comes from, region by region; nothing where `evaluate` has not run. */
+  ledger(entry, method) {
+    const rows = this.case.ledgerOf(entry.name, method);
+    if (rows.length === 0) return [];
+    const sum = rows.reduce((total, { logits }) => total + logits, 0);
+    const kind = (value) => (value < 0 ? "against" : "for");
+    return [
+      make(
+        "section",
+        { class: "card" },
+        make("h4", {}, `Ledger, ${this.case.titleOf(method)}`),
+        make(
+          "p",
+          { class: "hint" },
+          "The map's logits by region of the masks; with the bias they sum to the logit.",
+        ),
+        balance([
+          ...rows.map(({ region, logits }) => [region, logits, kind(logits)]),
+          ["Sum", sum, "plain"],
+          ["Logit", entry.logit, "plain"],
+        ]),
+      ),
+    ];
   }
 
   agreement({ agreement }) {

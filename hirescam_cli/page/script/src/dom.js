@@ -1,7 +1,7 @@
 // Elements from text. Names of cases and labels are only ever text nodes: nothing here parses HTML.
 
 /** A new element; `properties` set attributes ("class", "role", "aria-...") or, where they are functions, listeners. */
-function make(tag, properties = {}, ...children) {
+export function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
     if (typeof value === "function") element.addEventListener(name, value);
@@ -14,28 +14,28 @@ function make(tag, properties = {}, ...children) {
 }
 
 /** A new SVG element with attributes. */
-function makeSvg(tag, attributes = {}, ...children) {
+export function makeSvg(tag, attributes = {}, ...children) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, String(value));
   element.append(...children);
   return element;
 }
 
-function byId(id) {
+export function byId(id) {
   return document.getElementById(id);
 }
 
-const MINUS = "\u2212";
-const DASH = "\u2013";
+export const MINUS = "\u2212";
+export const DASH = "\u2013";
 
 /** `digits` decimals with a true minus sign; a dash where there is no number. */
-function fixed(value, digits) {
+export function fixed(value, digits) {
   if (value === null || value === undefined || !Number.isFinite(value)) return DASH;
   return value.toFixed(digits).replace("-", Number(value.toFixed(digits)) === 0 ? "" : MINUS);
 }
 
 /** Logit units to three significant digits, without exponents down to 0.0001. */
-function logitText(value) {
+export function logitText(value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return DASH;
   if (value === 0) return "0";
   const size = Math.abs(value);
@@ -44,25 +44,25 @@ function logitText(value) {
 }
 
 /** The same with a sign in front of positive values as well. */
-function signedText(value) {
+export function signedText(value) {
   return (value > 0 ? "+" : "") + logitText(value);
 }
 
-function percentText(fraction, digits = 1) {
+export function percentText(fraction, digits = 1) {
   return fraction === null || fraction === undefined ? DASH : `${fixed(100 * fraction, digits)} %`;
 }
 
 /** "L 12.3" for a RAS coordinate: the letter of the side it lies on and the distance in mm. */
-function sideText(value, axis, digits = 1) {
+export function sideText(value, axis, digits = 1) {
   const letters = ["RL", "AP", "HF"][axis];
   return `${letters[value >= 0 ? 0 : 1]} ${Math.abs(value).toFixed(digits)}`;
 }
 
-function positionText(pointMm, digits = 1, between = ", ") {
+export function positionText(pointMm, digits = 1, between = ", ") {
   return pointMm.map((value, axis) => sideText(value, axis, digits)).join(between);
 }
 
 /** Say something to people who cannot see the page. */
-function announce(text) {
+export function announce(text) {
   byId("announcer").textContent = text;
 }

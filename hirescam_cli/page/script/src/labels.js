@@ -1,5 +1,7 @@
 // The list of every label of the model: searched, sorted, chosen by click or arrow keys.
 
+import { byId, fixed, make } from "./dom.js";
+
 const ORDERS = {
   probability: { name: "Probability", compare: (a, b) => b.probability - a.probability || a.index - b.index },
   logit: { name: "Logit", compare: (a, b) => b.logit - a.logit || a.index - b.index },
@@ -7,7 +9,7 @@ const ORDERS = {
   index: { name: "Model's order", compare: (a, b) => a.index - b.index },
 };
 
-class LabelList {
+export class LabelList {
   constructor(theCase, store, choose) {
     this.case = theCase;
     this.store = store;
@@ -52,20 +54,19 @@ class LabelList {
   option(entry, n) {
     const bar = make("span", { class: "meter" }, make("span", { class: "meter-fill" }));
     bar.firstChild.style.width = `${100 * (entry.probability || 0)}%`;
-    const said = `${entry.name}, ${percentText(entry.probability)}${entry.positive ? ", positive" : ""}`;
     return make(
       "li",
       {
         role: "option",
         id: `label-${n}`,
         "aria-selected": "false",
-        "aria-label": said,
         title: entry.name,
         class: entry.positive ? "label positive" : "label",
         click: () => this.choose(n),
       },
       make("span", { class: "label-name" }, entry.name),
       make("span", { class: "label-value" }, fixed(entry.probability, 3)),
+      entry.positive ? make("span", { class: "unseen" }, "positive") : null,
       bar,
     );
   }

@@ -1,5 +1,10 @@
 // Keys that work anywhere on the page but in text fields, and the list of them.
 
+import { PLANES } from "./case.js";
+import { byId, make } from "./dom.js";
+import { planeKey } from "./navigator.js";
+import { TOOLS } from "./pointer.js";
+
 const KEY_HELP = [
   ["J / K", "next, previous label"],
   ["P", "go to the map's peak"],
@@ -14,6 +19,14 @@ const KEY_HELP = [
   ["[ / ]", "less, more opacity"],
   ["1 \u2026 4", "window: lung, mediastinum, bone, model"],
   ["+ / \u2212 / 0", "zoom in, out, whole scan"],
+  [", / .", "darker, brighter by 10 HU (Shift: narrower, wider window)"],
+  ["W", "what the left button does: crosshair, window, pan, measure"],
+  ["D", "measure: from the crosshair, again: to the crosshair"],
+  ["Escape", "give up the distance under way"],
+  ["B", "compare with a second map, or not"],
+  ["F", "show or hide the difference"],
+  ["O", "show or hide the masks' outlines"],
+  ["L", "copy a link to this view"],
   ["E", "enlarge the plane in focus, or all four"],
   ["/", "search labels"],
   ["Arrows", "on a plane: move the crosshair by a voxel (Shift: ten)"],
@@ -21,11 +34,11 @@ const KEY_HELP = [
   ["Home / End", "on a plane: first, last slice"],
   [
     "Mouse",
-    "click or drag: crosshair; wheel: slices; Ctrl + wheel: zoom; right button: pan; double click: enlarge",
+    "left: crosshair or the chosen tool; right: window; middle or Shift: pan; wheel: slices; Ctrl + wheel: zoom; double click: enlarge",
   ],
 ];
 
-function helpDialog() {
+export function helpDialog() {
   const rows = KEY_HELP.flatMap(([keys, text]) => [
     make("dt", {}, make("kbd", {}, keys)),
     make("dd", {}, text),
@@ -42,18 +55,25 @@ function helpDialog() {
   return dialog;
 }
 
+/** The plane whose canvas has the focus. */
+export function planeOf({ id }) {
+  const [, name] = /^plane-([A-Za-z]+)/.exec(id) || [];
+  return PLANES.find((definition) => definition.name === name);
+}
+
 /** Whether typing there writes text or numbers. */
 function takesText(element) {
   const typed = element instanceof HTMLInputElement && !["radio", "checkbox", "range"].includes(element.type);
   return typed || element instanceof HTMLSelectElement || element instanceof HTMLTextAreaElement;
 }
 
-function listenToKeys(store, navigator, actions, dialog) {
+export function listenToKeys(store, navigator, actions, dialog) {
   const toggle = (key) => () => store.set({ [key]: !store.state[key] });
   const next = (list, value) => list[(list.indexOf(value) + 1) % list.length];
   const { case: theCase } = navigator;
   const opacity = (by) =>
     store.set({ opacity: Math.round(100 * Math.min(1, Math.max(0, store.state.opacity + by))) / 100 });
+  const window = (level, width) => navigator.setWindow(store.state.level + level, store.state.width + width);
   const shortcuts = {
     j: () => actions.stepLabel(1),
     k: () => actions.stepLabel(-1),
@@ -67,6 +87,17 @@ function listenToKeys(store, navigator, actions, dialog) {
     g: toggle("grey"),
     x: toggle("crosshair"),
     e: actions.enlargeFocused,
+    ",": () => window(10, 0),
+    ".": () => window(-10, 0),
+    "<": () => window(0, -20),
+    ">": () => window(0, 20),
+    w: () => store.set({ tool: next(Object.keys(TOOLS), store.state.tool) }),
+    d: actions.markDistance,
+    Escape: () => store.set({ measuring: null }),
+    b: () => actions.compare(store.state.other === null),
+    f: toggle("difference"),
+    o: toggle("outlines"),
+    l: actions.copyLink,
     "[": () => opacity(-0.05),
     "]": () => opacity(0.05),
     1: () => actions.chooseWindow("lung"),
@@ -82,7 +113,7 @@ function listenToKeys(store, navigator, actions, dialog) {
   };
   document.addEventListener("keydown", (event) => {
     if (dialog.open || event.ctrlKey || event.altKey || event.metaKey || takesText(event.target)) return;
-    const definition = PLANES.find(({ name }) => event.target.id === `plane-${name}`);
+    const definition = planeOf(event.target);
     if (definition && planeKey(event, definition, navigator)) {
       event.preventDefault();
       return;

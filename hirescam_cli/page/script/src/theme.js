@@ -1,5 +1,6 @@
+import { byId } from "./dom.js";
 /** A button that goes through light, dark, and as the system has it. */
-function themeButton() {
+export function themeButton() {
   const names = { auto: "Theme: system", light: "Theme: light", dark: "Theme: dark" };
   const order = Object.keys(names);
   const button = byId("theme-button");

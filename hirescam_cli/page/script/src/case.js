@@ -1,13 +1,32 @@
 // The case: description, unpacked scan and maps, and what is computed from them once.
 
+import {
+  cellAt,
+  insideCells,
+  invert,
+  linearAt,
+  multiply,
+  spacingOf,
+  transform,
+  voxelOf,
+} from "./geometry.js";
+import { unpackMap, unpackScan } from "./unpack.js";
+
 /** Axes are those of the embedded scan's index (z to the feet, y to the back, x to the patient's left). */
-const PLANES = [
+export const PLANES = [
   { name: "Axial", normal: 0, across: 2, down: 1, letters: ["R", "L", "A", "P"] },
   { name: "Coronal", normal: 1, across: 2, down: 0, letters: ["R", "L", "H", "F"] },
   { name: "Sagittal", normal: 2, across: 1, down: 0, letters: ["A", "P", "H", "F"] },
 ];
 
-class Case {
+const PLACEMENT_NAMES = { stretch: "Stretch", "receptive-field": "Receptive field" };
+
+/** A placement's name for people. */
+export function placementName(name) {
+  return PLACEMENT_NAMES[name] || name;
+}
+
+export class Case {
   constructor(description) {
     this.description = description;
     this.summary = description.summary;
@@ -30,17 +49,17 @@ class Case {
     this.about = new Map(description.maps.map((map) => [map.method, map])); // title, unit
     this.sums = new Map(); // "method/label" -> the map summed by slice
     this.maps = new Map(); // method -> {data, shape [S, h, w]}
+    this.outlines = description.outlines || []; // [{name, lines: {plane: {slice: [[across, down, ...], ...]}}}]
+    this.ledger = description.ledger || []; // [{label, method, region, logits}]
     this.ranges = new Map(); // "method/label" -> {max, min, peak}
   }
 
   async unpack() {
-    this.hu = await unpackScan(this.description.scan);
-    for (const description of this.description.maps) {
-      this.maps.set(description.method, {
-        data: await unpackMap(description),
-        shape: description.shape.slice(1),
-      });
-    }
+    const { scan, maps } = this.description;
+    const [hu, ...values] = await Promise.all([unpackScan(scan), ...maps.map(unpackMap)]);
+    this.hu = hu;
+    for (const [n, { method, shape }] of maps.entries())
+      this.maps.set(method, { data: values[n], shape: shape.slice(1) });
   }
 
   /** A method's name for people. */
@@ -107,6 +126,27 @@ class Case {
   peakOf({ method, label, placement }) {
     const pointMm = transform(this.description.placements[placement], this.rangeOf(method, label).peak);
     return { pointMm, inside: voxelOf(this.shape, transform(this.fromWorld, pointMm)) !== null };
+  }
+
+  /** The outlines of masks in a plane's slice: [number of the mask, [across, down, across, down, ...]] each. */
+  outlinesIn({ name, normal }, voxel) {
+    return this.outlines.flatMap(({ lines }, n) =>
+      (lines[name]?.[voxel[normal]] || []).map((line) => [n, line]),
+    );
+  }
+
+  /** What the scanner calls a slice across an axis: "image 12", "images 12-13" where several are one; null if unknown. */
+  imageAt(axis, slice) {
+    const { images } = this.description.scan;
+    const found = images && images.axis === axis ? images.numbers[slice] : null;
+    if (!found) return null;
+    const [first, last] = found;
+    return first === last ? `${images.word} ${first}` : `${images.word}s ${first}\u2013${last}`;
+  }
+
+  /** The parts of a label's logit by region, for one method. */
+  ledgerOf(name, method) {
+    return this.ledger.filter((row) => row.label === name && row.method === method);
   }
 
   worldOf(voxel) {

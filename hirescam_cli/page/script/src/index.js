@@ -1,5 +1,8 @@
 // The index: all rows are in memory, one page of them in the document.
 
+import { byId, DASH, fixed, make } from "./dom.js";
+import { themeButton } from "./theme.js";
+
 const PAGE_ROWS = 50;
 
 const topProbability = (row) => (row.findings.length ? (row.findings[0][1] ?? -1) : -1);
