@@ -28,7 +28,7 @@ def run_referee(
     given: Given, out: Path, scan: list[str], methods: list[str], folder: Path
 ) -> tuple[RefereeFindings, tuple[tuple[str, HirescamError], ...]]:
     """Ask the network about the finished cases below `out`, and write referee.json into `folder`."""
-    from hirescam_cli.cli.console import working
+    from hirescam_cli.cli.console import stderr, working
     from hirescam_cli.cli.inputs import parse_inputs
     from hirescam_cli.evaluate.referee import RefereeOptions
     from hirescam_cli.model.spec import load_spec
@@ -42,10 +42,15 @@ def run_referee(
     )
     session = open_session(settings, load_spec(settings.model))
     masks = (given["masks"], given["mask-labels"])
+    console = stderr()
     with working() as say:
-        findings, failed = ask_cases(
-            session, out, parse_inputs(scan), masks, methods, options, lambda case: say(f"referee: {case}")
-        )
+
+        def done(case: str) -> None:
+            say(f"referee: {case} done")
+            if not (console.is_terminal or given["quiet"]):
+                console.print(f"referee: {case} done", markup=False)
+
+        findings, failed = ask_cases(session, out, parse_inputs(scan), masks, methods, options, done)
     write(folder, findings)
     return findings, failed
 

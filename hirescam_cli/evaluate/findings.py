@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from hirescam_cli.placement import Placement
@@ -9,6 +11,9 @@ from hirescam_cli.placement import Placement
 
 class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A frozen record whose keys are all written and none other is read."""
+
+
+SCHEMA_VERSION: Literal[1] = 1
 
 
 class Span(_Record, frozen=True):
@@ -125,6 +130,7 @@ class RefereeFindings(_Record, frozen=True):
     whole slice group changes the logit by the difference of its scores over the number of groups. Null without groups.
     """
 
+    schema_version: Literal[1]
     model: str
     placement: Placement
     methods: tuple[str, ...]

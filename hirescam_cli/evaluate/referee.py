@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hirescam_cli.evaluate import judging
-from hirescam_cli.evaluate.findings import Agreement, Drift, RefereeFindings
+from hirescam_cli.evaluate.findings import SCHEMA_VERSION, Agreement, Drift, RefereeFindings
 from hirescam_cli.evaluate.occlusion import (
     Answer,
     Drops,
@@ -91,6 +91,7 @@ def _findings(
     seed = options.seed
     compared = judging.comparisons(agreements, methods, subject.placement, options.fills, seed)
     return RefereeFindings(
+        schema_version=SCHEMA_VERSION,
         model=subject.name,
         placement=subject.placement,
         methods=tuple(methods),

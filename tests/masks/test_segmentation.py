@@ -81,6 +81,13 @@ def test_segments_lie_where_they_were_drawn(
     same_place(load_segments(path, "both", (1, 2)), inside() | other, affine, 1e-3)
 
 
+def test_a_segment_on_one_slice(tmp_path: Path) -> None:
+    one = np.zeros(SHAPE, dtype=np.bool_)
+    one[3:9, 5, 4] = True
+    path, affine = write(tmp_path, {"Nodule": one}, TURNED)
+    same_place(load_segments(path, "Nodule", (1,)), one, affine, 1e-3)
+
+
 def test_the_order_of_frames_says_nothing(tmp_path: Path) -> None:
     path, affine = write(tmp_path, {"Nodule": inside()})
     dataset = pydicom.dcmread(path)
