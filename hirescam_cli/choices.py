@@ -21,14 +21,12 @@ Prefer = Literal["sform", "qform"]
 class Choice:
     """What an option may be: one of `words`, or text that matches a pattern of `forms` (by how help shows it).
 
-    `listed()`: further words, those of a registry. `later`: words that are known but not available yet. `code`: the
-    code of the refusal.
+    `listed()`: further words, those of a registry. `code`: the code of the refusal.
     """
 
     words: tuple[str, ...] = ()
     forms: tuple[tuple[str, re.Pattern[str]], ...] = ()
     listed: Callable[[], tuple[str, ...]] = tuple
-    later: tuple[str, ...] = ()
     code: str = "usage"
 
     @property
@@ -50,9 +48,10 @@ DEVICE = Choice(
 )
 EXISTING = Choice(("skip", "overwrite", "error"), code="option-value")
 FILL = Choice(("blur", "mean", "air"))
-FORMAT = Choice(listed=RESULT_FORMATS.names, later=("dicom-seg", "dicom-sr", "dicom-sc", "dicom-pm"))
+FORMAT = Choice(listed=RESULT_FORMATS.names)
 FREEZE = Choice(("default", "none"))
 GRID = Choice(("scan", "cam", "both"))
+HOST = Choice(("auto", "mercure", "monai", "xnat", "kaapana", "nextflow"), code="host-unknown")
 IDENTIFIERS = Choice(("none", "uids"))
 LABELS = Choice(
     ("positive", "all"),

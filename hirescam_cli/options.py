@@ -15,16 +15,17 @@ from hirescam_cli import choices
 from hirescam_cli.choices import Choice
 from hirescam_cli.errors import UsageError
 
-MODEL, WHAT, READING, RUN, SAY, DATA = (
+MODEL, WHAT, READING, RUN, SAY, ARCHIVE, DATA = (
     "Model",
     "What to compute and write",
     "Reading",
     "The run",
     "Messages",
+    "The archive",
     "Phantoms and evaluation",
 )
 Kind = type[str] | type[int] | type[float] | type[bool] | type[Path]
-Value = str | int | float | bool | Path | tuple[str, ...] | None
+Value = str | int | float | bool | Path | tuple[str, ...] | tuple[Path, ...] | None
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Option:
 
     `default` None: not given. `identity`: whether it decides what a case folder holds. `lowest`, `highest`: limits of a
     number; `above`: a limit that it must exceed. `count`: how often it is given is its value. `what`: what was
-    expected, for a refusal.
+    expected, for a refusal. `area`: the command that it is of, where it is of one alone: part of the variable's name.
     """
 
     name: str
@@ -52,11 +53,12 @@ class Option:
     count: bool = False
     what: str = "another value"
     code: str = "usage"
+    area: str = ""
 
     @property
     def variable(self) -> str:
         """The environment variable that sets it."""
-        return "HIRESCAM_" + self.name.upper().replace("-", "_")
+        return "HIRESCAM_" + (self.area + self.name).upper().replace("-", "_")
 
     @property
     def shown(self) -> str | None:
@@ -89,12 +91,6 @@ class Option:
                 raise UsageError(f"--{self.name} {value!r} names nothing.", hint=hint, code=choice.code)
             values = tuple(value)
         for single in values:
-            if single in choice.later:
-                raise UsageError(
-                    f"--{self.name} {single} is not available in this version.",
-                    hint=hint,
-                    code="format-unavailable",
-                )
             if not choice.knows(single):
                 raise UsageError(f"--{self.name} {single!r} is unknown.", hint=hint, code=choice.code)
 
@@ -127,11 +123,18 @@ OPTIONS: tuple[Option, ...] = (
         "freeze", str, "default", "Whether normalisers that the model names are held constant.", WHAT, choices.FREEZE,
         identity=True,
     ),
-    Option("grid", str, "scan", "Grid of the overlays.", WHAT, choices.GRID, identity=True),
+    Option(
+        "grid", str, None, "Grid of overlays and Parametric Maps. [default: scan for those, cam for these]", WHAT,
+        choices.GRID, identity=True,
+    ),
     Option(
         "format", str, ("nifti", "png"), "What to write; repeatable.", WHAT, choices.FORMAT, several=True, identity=True
     ),
     Option("signed", bool, False, "Show negative evidence in pictures too.", WHAT, identity=True),
+    Option(
+        "seg-fraction", float, 0.5, "Share of its maximum from which a map counts as segmented (dicom-seg).", WHAT,
+        metavar="F", identity=True, above=0.0, highest=1.0, what="a share above 0 and up to 1",
+    ),
     Option("cells", bool, False, "Show the cells as they are, not interpolated.", WHAT),
     Option(
         "compress", int, 1, "Level of the NIfTI files' gzip.", WHAT, metavar="0-3", identity=True, lowest=0, highest=3,
@@ -173,6 +176,30 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "timeout", float, None, "For reading and preparing a scan.", RUN, metavar="SECONDS", above=0.0,
         what="a positive number of seconds", code="option-value",
+    ),
+    Option(
+        "url", str, None, "The archive's DICOMweb address.", ARCHIVE, metavar="https://HOST[:PORT]/PATH", area="pacs-",
+    ),
+    Option(
+        "ca-file", Path, None, "Certificates to trust, PEM. [default: the system's]", ARCHIVE, metavar="FILE",
+        area="pacs-",
+    ),
+    Option(
+        "retries", int, 5, "How often a request is tried again.", ARCHIVE, metavar="N", lowest=0, highest=100,
+        what="a number from 0 to 100", area="pacs-",
+    ),
+    Option(
+        "answer-timeout", float, 60.0, "How long to wait for an answer.", ARCHIVE, metavar="SECONDS", above=0.0,
+        what="a positive number of seconds", area="pacs-",
+    ),
+    Option(
+        "max-studies", int, 50, "Refuse a query that more studies match.", ARCHIVE, metavar="N", lowest=1,
+        what="1 or more", area="pacs-",
+    ),
+    Option("include-own", bool, False, "Pull hirescam's own results too.", ARCHIVE, area="pacs-"),
+    Option("host", str, "auto", "Which pipeline this runs in.", RUN, choices.HOST, area="pipeline-"),
+    Option(
+        "failures-ok", bool, False, "End with 0 if some scans failed and others are complete.", RUN, area="pipeline-"
     ),
     Option("dry-run", bool, False, "Print the plan and stop.", RUN),
     Option(

@@ -27,7 +27,7 @@ from hirescam_cli.pipeline.stages import save
 from hirescam_cli.placement import Placement
 from hirescam_cli.results.format import Request, Style
 from hirescam_cli.results.html import PAGE
-from hirescam_cli.results.write import write_results
+from hirescam_cli.results.write import check_identifiers, check_volume, write_results
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,10 @@ class RenderOptions:
     methods: tuple[str, ...] | None = stated("method", default=None)
     threshold: float | None = stated("threshold")
     placement: Placement | None = stated("placement")
-    grid: Grid = stated("grid")
+    grid: Grid | None = stated("grid")
     formats: tuple[str, ...] = stated("format")
     signed: bool = stated("signed")
+    seg_fraction: float = stated("seg-fraction")
     cells: bool = stated("cells")
     compress: int = stated("compress")
 
@@ -71,10 +72,14 @@ def render_case(
         raise UsageError(f"--placement {placement!r} is unknown.", hint=f"Choose from: {known}.")
     chosen = _choose(case, options)
     methods = _methods(finished, options.methods)
+    check_identifiers(options.formats, case.run.settings.get("identifiers"))
     masks, problems = ((), ()) if outlines is None else outlines.of(case)
     whole = replace(finished.view(library.volume_of(finished)), masks=masks)
+    check_volume(options.formats, whole.volume)
     view = replace(whole, native={method: whole.native[method] for method in methods})
-    style = Style(options.grid, placement, options.compress, options.signed, not options.cells)
+    style = Style(
+        options.grid, placement, options.compress, options.signed, not options.cells, options.seg_fraction
+    )
     kept = {output.path: output for output in case.outputs}
     formats = list(options.formats)
     if PAGE in kept and "html" not in formats:

@@ -33,8 +33,8 @@ pictures
 page
 results
 pipeline
-phantom batch library inspection outlining evaluate
-rendering api
+phantom batch library inspection doctor outlining evaluate
+rendering api pacs hosts
 refereeing
 reporting bench
 cli
@@ -75,7 +75,7 @@ OTHERS = {
     "case": NETWORKS | SCREEN | (FILES - {"nibabel"}),
     "pictures": NETWORKS | SCREEN | (FILES - {"PIL", "matplotlib"}),
     "page": NETWORKS | FILES | SCREEN,
-    "results": NETWORKS | SCREEN | {"pydicom", "SimpleITK", "gdcm", "matplotlib"},
+    "results": NETWORKS | SCREEN | {"SimpleITK", "gdcm", "matplotlib"},
     "evaluate": NETWORKS | FILES | SCREEN,
     "settings": NETWORKS | FILES | SCREEN | {"numpy"},
     "batch": NETWORKS | FILES | {"typer", "click"},
@@ -124,6 +124,17 @@ def test_a_part_does_without_the_tools_of_others(part: str) -> None:
         for module in below(part)
         for found in imports(module)
         if found.name.partition(".")[0] in OTHERS[part]
+    ]
+    assert not wrong
+
+
+def test_dicom_is_known_where_it_is_read_written_and_measured() -> None:
+    wrong = [
+        f"{module} imports {found.name}"
+        for module in MODULES
+        if not within(module, frozenset(("io", "masks", "pacs", "phantom.samples", "results.dicom", "bench")))
+        for found in imports(module)
+        if found.name.partition(".")[0] in {"pydicom", "highdicom"}
     ]
     assert not wrong
 

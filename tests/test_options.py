@@ -18,11 +18,15 @@ from hirescam_cli.device import resolve_device
 from hirescam_cli.errors import UsageError
 from hirescam_cli.evaluate.options import EvaluateOptions
 from hirescam_cli.evaluate.referee import RefereeOptions
+from hirescam_cli.hosts.job import HostOptions
 from hirescam_cli.identifiers import is_uid
 from hirescam_cli.io import InputPath, discover
 from hirescam_cli.io.scan import ReadOptions
 from hirescam_cli.options import BY_NAME, OPTIONS, options_of
 from hirescam_cli.outlining import OutlineOptions
+from hirescam_cli.pacs.access import ArchiveOptions
+from hirescam_cli.pacs.pull import PullOptions
+from hirescam_cli.pacs.push import PushOptions
 from hirescam_cli.rendering import RenderOptions
 from hirescam_cli.settings import Settings
 
@@ -33,6 +37,7 @@ KNOWN: dict[str, list[Any]] = {
     "format": [("nifti",), ("nifti", "png", "gif", "html")],
     "freeze": ["default", "none"],
     "grid": ["scan", "cam", "both"],
+    "host": ["auto", "mercure", "monai", "xnat", "kaapana", "nextflow"],
     "identifiers": ["none", "uids"],
     "labels": ["positive", "all", "top:1", "top:020", "nodule", "nodule, mass", "lung höhle"],
     "log-format": ["text", "json"],
@@ -50,6 +55,7 @@ UNKNOWN: dict[str, list[Any]] = {
     "format": ["nifti", (), ("jpeg",), ("nifti", "dicom-seg"), ("png", 3)],
     "freeze": ["all", "softmax", ""],
     "grid": ["fine", "scan,cam", ""],
+    "host": ["Mercure", "orthanc", ""],
     "identifiers": ["uid", "all", ""],
     "labels": ["", " ", ",", " , ", "top:0", "top:", "top:x", "top:²", "top:1,nodule", None],
     "log-format": ["xml", ""],
@@ -95,6 +101,7 @@ ENTRIES: dict[str, list[Any]] = {
     "existing": [lambda bad: RunOptions(existing=bad)],
     "fill": [lambda bad: RefereeOptions(fills=bad)],
     "format": [lambda bad: Settings(formats=bad), lambda bad: RenderOptions(formats=bad)],
+    "host": [lambda bad: HostOptions(host=bad)],
     "freeze": [lambda bad: Settings(freeze=bad)],
     "grid": [lambda bad: Settings(grid=bad), lambda bad: RenderOptions(grid=bad)],
     "identifiers": [
@@ -130,9 +137,9 @@ def test_help_shows_the_table() -> None:
 
 
 RECORDS = (
-    Settings, ReadOptions, RunOptions, RenderOptions, OutlineOptions, Destination, Messages, PhantomOptions,
-    EvaluateOptions, RefereeOptions,
-)  # fmt: skip
+    *(Settings, ReadOptions, RunOptions, RenderOptions, OutlineOptions, Destination, Messages),
+    *(ArchiveOptions, PullOptions, PushOptions, HostOptions, PhantomOptions, EvaluateOptions, RefereeOptions),
+)
 
 
 @pytest.mark.parametrize("record", RECORDS)

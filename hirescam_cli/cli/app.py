@@ -5,13 +5,14 @@ from __future__ import annotations
 import typer
 
 from hirescam_cli import __version__
-from hirescam_cli.cli import models
+from hirescam_cli.cli import models, pacs
 from hirescam_cli.cli.bench import bench_command
 from hirescam_cli.cli.demo import demo_command
 from hirescam_cli.cli.evaluate import evaluate_command
 from hirescam_cli.cli.explain import explain_command
 from hirescam_cli.cli.inspect import inspect_command
 from hirescam_cli.cli.phantom import phantom_command
+from hirescam_cli.cli.pipeline import pipeline_command
 from hirescam_cli.cli.render import render_command, report_command
 
 app = typer.Typer(
@@ -47,5 +48,7 @@ app.command("report")(report_command)
 app.command("evaluate")(evaluate_command)
 app.command("phantom")(phantom_command)
 app.add_typer(models.app, name="model")
+app.add_typer(pacs.app, name="pacs")
+app.command("pipeline")(pipeline_command)
 app.command("demo")(demo_command)
 app.command("bench")(bench_command)

@@ -21,9 +21,9 @@ class Destination:
 
 @with_options(
     "output", "method", "model", "weights", "labels", "threshold", "target-layer", "placement", "freeze", "grid",
-    "format", "signed", "compress", "device", "precision", "series", "prefer", "assume-affine", "allow-gaps",
-    "max-voxels", "identifiers", "existing", "verify", "jobs", "num-parts", "part-id", "scheduler", "max-failures",
-    "timeout", "dry-run", "json", "log-file", "log-format", "quiet", "verbose",
+    "format", "signed", "seg-fraction", "compress", "device", "precision", "series", "prefer", "assume-affine",
+    "allow-gaps", "max-voxels", "identifiers", "existing", "verify", "jobs", "num-parts", "part-id", "scheduler",
+    "max-failures", "timeout", "dry-run", "json", "log-file", "log-format", "quiet", "verbose",
 )  # fmt: skip
 def explain_command(inputs: Inputs, given: Given) -> None:
     """Explain scans: which parts of each CT raised each label's logit, as NIfTI overlays, pictures and JSON."""

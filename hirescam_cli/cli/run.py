@@ -72,8 +72,12 @@ def run_cases(
     *,
     parts: tuple[int | None, int | None] = (None, None),
     messages: Messages,
+    companions: tuple[str, ...] = (),
 ) -> BatchResult:
-    """Discover, plan and run; says on stderr what the model is and how the cases end."""
+    """Discover, plan and run; says on stderr what the model is and how the cases end.
+
+    `companions`: endings of files that belong beside scans and are not worth a message.
+    """
     from hirescam_cli.batch.progress import reporter
     from hirescam_cli.batch.run import run
     from hirescam_cli.pipeline import model_warnings
@@ -88,7 +92,8 @@ def run_cases(
             report.warn(warning)
         plan = _plan(inputs, output, settings, parts)
         for ignored in plan.ignored:
-            report.ignored(ignored)
+            if not ignored.name.endswith(companions):
+                report.ignored(ignored)
         return run(plan, settings, options, report.event)
 
 
@@ -154,8 +159,10 @@ def findings_table(name: str, case: Case, methods: Sequence[str]) -> Table:
     for label in shown or [label for label in case.ranked if label.positive]:
         for method in methods:
             found = label.maps[method]
-            files = case.outputs_of(method, label.name, "overlay") or case.outputs_of(
-                method, label.name, "picture"
+            files = (
+                case.outputs_of(method, label.name, "overlay")
+                or case.outputs_of(method, label.name, "picture")
+                or case.outputs_of(method, label.name, "dicom")[:1]
             )
             rows.add_row(
                 Text(label.name),

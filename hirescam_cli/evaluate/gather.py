@@ -13,7 +13,7 @@ from hirescam_cli.case.listing import iter_cases
 from hirescam_cli.case.record import Case, Label
 from hirescam_cli.case.reload import load_case
 from hirescam_cli.errors import HirescamError, MaskError, NoInputError
-from hirescam_cli.evaluate.cells import share_inside
+from hirescam_cli.evaluate.cells import cropped, share_inside
 from hirescam_cli.evaluate.pairs import (
     MIN_SEEN,
     Answer,
@@ -160,14 +160,16 @@ def run_task(task: Task) -> CaseResult:
         mask = _read(task, name, reading)
         if mask is None:
             reading.unusable.add(label)
-        elif not mask.array_ijk.any():
+            continue
+        array, affine = cropped(mask.array_ijk, mask.affine_ras)
+        if not array.size:
             empty.add(label)
-        elif share_inside(mask.array_ijk, mask.affine_ras, scan) == 0.0:
+        elif share_inside(array, affine, scan) == 0.0:
             reading.unusable.add(label)
             text = f"{name} lies nowhere in the scan: another patient's, or another frame of reference"
             reading.problems.append(Problem(path=_relative(mask, task), code="mask-elsewhere", text=text))
         else:
-            lesions[label] = Lesions(mask, scan, seen)
+            lesions[label] = Lesions(array, affine, seen)
     answers: list[Answer] = []
     for one in case.labels:
         if one.name in task.labels and one.name not in reading.unusable:

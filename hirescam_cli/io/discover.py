@@ -177,12 +177,15 @@ class _Input:
     def damaged_alone(self) -> None:
         """Damaged images that are not beside a series become scans that fail, so that nobody misses them."""
         base = self.root if self.root.is_dir() else self.root.parent
+        objects = frozenset(self.found.dicom)
         series = [
             folder for scan in self.found.scans if scan.selector is not None for folder in _beside(scan, base)
         ]
         for item in list(self.found.ignored):
             path = base / item.name
-            if str(PurePosixPath(item.name).parent) not in series and _is_a_damaged_image(item, path):
+            recognised = item.code == "not-an-image" and path in objects
+            alone = str(PurePosixPath(item.name).parent) not in series
+            if alone and not recognised and _is_a_damaged_image(item, path):
                 self.found.ignored.remove(item)
                 self.refuse(path, item.code, item.reason)
 

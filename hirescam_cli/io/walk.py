@@ -12,6 +12,8 @@ from hirescam_cli.io.names import relative_name
 from hirescam_cli.io.scan import Ignored
 
 _LONGEST_SUMMARY = 64 << 20
+# Locks of runs and manifests of pulled series, which lie among scans and are nobody's.
+_OWN_NOTES = ".hirescam"
 
 
 @dataclass
@@ -60,6 +62,8 @@ def _enter(folder: Path, found: Walk, seen: set[tuple[int, int]]) -> None:
 def _sort_in(entry: os.DirEntry[str], own: bool, found: Walk) -> Path | None:
     """Note a file, or return a folder to enter."""
     path = Path(entry.path)
+    if entry.name.startswith(_OWN_NOTES):
+        return None
     if entry.name.startswith("._") or entry.name == "__MACOSX":
         found.leave_out(path, "apple-double", "holds attributes that macOS keeps of another file")
     elif entry.name.startswith("."):

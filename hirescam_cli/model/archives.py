@@ -41,12 +41,12 @@ class NotWeights(ValueError):
 
 
 def members(data: bytes) -> list[str] | None:
-    """The names in a zip, below its first folder; None if it is none."""
+    """The names in a zip, without the one folder that holds them all; None if it is none."""
     if not data.startswith(b"PK"):
         return None
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            return [name.partition("/")[2] for name in archive.namelist()]
+            return [name.partition("/")[2] or name for name in archive.namelist()]
     except zipfile.BadZipFile:
         return None
 

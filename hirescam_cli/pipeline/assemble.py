@@ -18,6 +18,7 @@ from hirescam_cli.case.record import (
     Coverage,
     Input,
     Label,
+    LabelCode,
     MapEvidence,
     Matrix,
     MethodFacts,
@@ -167,6 +168,11 @@ def with_total(seconds: Seconds) -> Seconds:
     return msgspec.structs.replace(seconds, total=sum(part for part in parts if part is not None))
 
 
+def _code(spec: ModelSpec, name: str) -> LabelCode | None:
+    code = spec.codes.get(name)
+    return None if code is None else LabelCode(scheme=code.scheme, value=code.value, meaning=code.meaning)
+
+
 def labels(
     explanation: Explanation,
     spec: ModelSpec,
@@ -212,6 +218,7 @@ def labels(
                     for method, cam in cams.items()
                 },
                 agreement=evidence.agreement(pair[0], pair[1], map_affine_ras) if len(pair) == 2 else None,
+                code=_code(spec, name),
             )
         )
     return tuple(found)
