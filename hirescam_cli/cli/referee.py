@@ -71,7 +71,9 @@ def show_referee(console: Console, findings: RefereeFindings) -> None:
     console.print(shown)
     for compared in findings.comparisons:
         if compared.fill is None:
-            where = compared.method or compared.placement
+            where = f"{compared.method or compared.placement}, " + (
+                "own windows" if compared.tiling is None else f"both in windows of {compared.tiling}"
+            )
             console.print(f"{compared.a} - {compared.b} ({where}): {_span(compared.difference)}")
     differ = sorted({line.label for line in findings.labels if line.signs_differ})
     if differ:
