@@ -7,95 +7,18 @@ The command line, the environment, the records of the API (`Settings`, `ReadOpti
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, field, fields
 from pathlib import Path
 from typing import Any
 
 from hirescam_cli import choices
-from hirescam_cli.choices import Choice
-from hirescam_cli.errors import UsageError
+from hirescam_cli.option import ARCHIVE, DATA, MODEL, READING, RUN, SAY, WHAT, Option, Value
+from hirescam_cli.train_options import TRAIN_OPTIONS
 
-MODEL, WHAT, READING, RUN, SAY, ARCHIVE, DATA = (
-    "Model",
-    "What to compute and write",
-    "Reading",
-    "The run",
-    "Messages",
-    "The archive",
-    "Phantoms and evaluation",
-)
-Kind = type[str] | type[int] | type[float] | type[bool] | type[Path]
-Value = str | int | float | bool | Path | tuple[str, ...] | tuple[Path, ...] | None
-
-
-@dataclass(frozen=True)
-class Option:
-    """`kind`: type of a value; where `several` it is a list, joined by commas or given again and again.
-
-    `default` None: not given. `identity`: whether it decides what a case folder holds. `lowest`, `highest`: limits of a
-    number; `above`: a limit that it must exceed. `count`: how often it is given is its value. `what`: what was
-    expected, for a refusal. `area`: the command that it is of, where it is of one alone: part of the variable's name.
-    """
-
-    name: str
-    kind: Kind
-    default: Value
-    help: str
-    panel: str
-    choice: Choice | None = None
-    several: bool = False
-    identity: bool = False
-    metavar: str | None = None
-    short: str | None = None
-    lowest: float | None = None
-    highest: float | None = None
-    above: float | None = None
-    count: bool = False
-    what: str = "another value"
-    code: str = "usage"
-    area: str = ""
-
-    @property
-    def variable(self) -> str:
-        """The environment variable that sets it."""
-        return "HIRESCAM_" + (self.area + self.name).upper().replace("-", "_")
-
-    @property
-    def shown(self) -> str | None:
-        """How help shows its value."""
-        if self.choice is not None:
-            return ("," if self.several else "|").join(self.choice.shown)
-        return "" if self.kind is bool or self.count else self.metavar
-
-    def check(self, value: object) -> None:
-        """Raise UsageError, naming option, value and what was expected, for a value that it cannot have."""
-        if value is None and self.default is None:
-            return
-        if self.choice is not None:
-            self._check_choice(self.choice, value)
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            low = self.lowest is not None and value < self.lowest
-            high = self.highest is not None and value > self.highest
-            if low or high or value != value or (self.above is not None and not value > self.above):
-                raise UsageError(
-                    f"--{self.name} is {value}, expected {self.what}.",
-                    hint="Correct the option.",
-                    code=self.code,
-                )
-
-    def _check_choice(self, choice: Choice, value: object) -> None:
-        hint = f"Choose from: {', '.join(choice.shown)}; set by --{self.name} or {self.variable}."
-        values: tuple[object, ...] = (value,)
-        if self.several:
-            if isinstance(value, str) or not isinstance(value, tuple | list) or not value:
-                raise UsageError(f"--{self.name} {value!r} names nothing.", hint=hint, code=choice.code)
-            values = tuple(value)
-        for single in values:
-            if not choice.knows(single):
-                raise UsageError(f"--{self.name} {single!r} is unknown.", hint=hint, code=choice.code)
-
+__all__ = ["BY_NAME", "OPTIONS", "Option", "Value", "check", "identity_of", "options_of", "stated"]
 
 OPTIONS: tuple[Option, ...] = (
+    Option("config", Path, None, "Options from a TOML file; none is read unless named.", RUN, metavar="FILE.toml"),
     Option("output", Path, Path("hirescam-output"), "Folder of the case folders.", RUN, metavar="DIR", short="-o"),
     Option("method", str, ("hirescam",), "Method; repeatable.", WHAT, choices.METHOD, several=True, identity=True),
     Option(
@@ -160,7 +83,10 @@ OPTIONS: tuple[Option, ...] = (
         "identifiers", str, "uids", "Whether series UIDs appear in results.", READING, choices.IDENTIFIERS,
         identity=True,
     ),
-    Option("existing", str, "skip", "What to do with finished cases.", RUN, choices.EXISTING),
+    Option(
+        "existing", str, "skip", "What to do with finished cases; error ends with exit code 73.", RUN,
+        choices.EXISTING,
+    ),
     Option("verify", bool, False, "Re-hash a finished case before skipping it.", RUN),
     Option(
         "jobs", int, None, "Reader processes; 0 reads in this process.", RUN, metavar="N", lowest=0, what="0 or more",
@@ -241,6 +167,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("log-format", str, "text", "Format of messages.", SAY, choices.LOG_FORMAT),
     Option("quiet", bool, False, "Only errors.", SAY, short="-q"),
     Option("verbose", int, 0, "Say more.", SAY, short="-v", count=True),
+    *TRAIN_OPTIONS,
 )  # fmt: skip
 
 BY_NAME = {option.name: option for option in OPTIONS}

@@ -13,6 +13,7 @@ from hirescam_cli.bench.results import dicom_rows
 from hirescam_cli.bench.scan import memory_rows, overlay_rows, preparation_rows, scan_rows
 from hirescam_cli.bench.start import reading_rows, start_rows
 from hirescam_cli.bench.table import Row
+from hirescam_cli.bench.training import training_rows
 from hirescam_cli.bench.workload import FULL, QUICK, Workload, machine
 from hirescam_cli.errors import UsageError
 from hirescam_cli.threads import available, limited
@@ -28,6 +29,7 @@ SECTIONS: dict[str, Callable[[Workload], list[Row]]] = {
     "memory": memory_rows,
     "dicom": dicom_rows,
     "reading": reading_rows,
+    "training": training_rows,
     "start": start_rows,
 }
 

@@ -20,6 +20,9 @@ _SETTINGS = (
     "identifiers", "timeout", "failures-ok",
 )  # fmt: skip
 
+# How a run ends that has tried all of its scans.
+_ENDED = (ExitCode.OK, ExitCode.SOME_FAILED, ExitCode.BAD_DATA)
+
 
 @with_options(
     *_SETTINGS, "output", "existing", "jobs", "max-failures", "host", "json", "log-file", "log-format", "quiet",
@@ -78,12 +81,13 @@ def _explain(job: Job, given: Given) -> int:
     LabelChoice.parse(settings.labels, spec.labels)
     messages = given.make(Messages)
     options = given.make(RunOptions, handle_signals=True)
-    result = run_cases(
+    _, result = run_cases(
         job.inputs, job.run, settings, spec, options, messages=messages, companions=job.companions
     )
     if job.result is not None:
         write_mercure_result(job.result, job.run, __version__, result.exit_code)
-    delivered = deliver(job)
+    # A run that was cut short goes on where it is when the host starts it again.
+    delivered = deliver(job) if result.exit_code in _ENDED else []
     if messages.as_json and result.document is not None:
         print_json(result.document)
     elif not messages.quiet:

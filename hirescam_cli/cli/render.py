@@ -22,8 +22,8 @@ Scans = Annotated[
 
 
 @with_options(
-    "method", "labels", "threshold", "placement", "grid", "format", "signed", "seg-fraction", "cells", "compress",
-    "masks", "mask-labels", "outline", "quiet",
+    "config", "method", "labels", "threshold", "placement", "grid", "format", "signed", "seg-fraction", "cells",
+    "compress", "masks", "mask-labels", "outline", "quiet",
     panels=False,
     defaults={"method": None},
     helps={

@@ -10,7 +10,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from hirescam_cli.case.listing import iter_cases
-from hirescam_cli.case.record import Case, Label
+from hirescam_cli.case.record import Case, FailedCase, Label
 from hirescam_cli.case.reload import load_case
 from hirescam_cli.errors import HirescamError, MaskError, NoInputError
 from hirescam_cli.evaluate.cells import cropped, share_inside
@@ -89,8 +89,10 @@ def finished_cases(out: Path) -> tuple[int, list[Found]]:
     listed = list(iter_cases(out))
     found = [Found(one.folder, one.case) for one in listed if isinstance(one.case, Case)]
     if not found:
+        failed = next((one.case.error.message for one in listed if isinstance(one.case, FailedCase)), "")
         raise NoInputError(
-            f"{out.name} holds no finished case.", hint="Give the output folder of hirescam explain."
+            f"{out.name} holds no finished case. {failed}".strip(),
+            hint="Give the output folder of hirescam explain.",
         )
     return len(listed), found
 

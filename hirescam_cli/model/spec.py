@@ -29,7 +29,7 @@ NORMALISERS = ("softmax", "layer-norm", "group-norm", "instance-norm", "rms-norm
 
 _TOP_KEYS = (
     "name", "description", "intended_use", "architecture", "demonstration", "parameters", "weights", "labels",
-    "input", "preparation", "explanation",
+    "input", "preparation", "explanation", "training",
 )  # fmt: skip
 
 
@@ -40,6 +40,7 @@ class ModelSpec:
 
     `target_layer`, `at`, `placement`: None leaves them to the architecture. `freeze`: kinds of normalisers that are
     held constant. `weights_files`: one, or the members of an ensemble. `file_sha256`: of the description itself.
+    `training`: what it was trained on and how well it does, for people; empty where the file does not say.
     """
 
     name: str
@@ -57,6 +58,7 @@ class ModelSpec:
     weights_files: tuple[Path, ...] = ()
     weights_sha256: tuple[str, ...] = ()
     demonstration: bool = False
+    training: Mapping[str, object] = field(default_factory=dict)
     file_sha256: str | None = None
     codes: Mapping[str, Code] = field(default_factory=dict)
     source: Path | None = field(default=None, compare=False)
@@ -100,6 +102,12 @@ def list_models() -> list[Entry]:
             Entry(file.text("name"), file.text("description", default=""), len(labels), bool(weights))
         )
     return entries
+
+
+def labels_of(name_or_file: str) -> tuple[str, ...]:
+    """The labels of a model, without NumPy."""
+    path, file, _ = _read(name_or_file)
+    return read_labels(path, file.table("labels"))[0]
 
 
 def load_spec(name_or_file: str) -> ModelSpec:
@@ -210,6 +218,7 @@ def _spec(path: Path, file: Table, sha256: str) -> ModelSpec:
         weights_files=weights[0],
         weights_sha256=weights[1],
         demonstration=file.flag("demonstration", False),
+        training=dict(file.table("training", required=False).values),
         file_sha256=sha256,
         codes=codes,
         source=path,

@@ -21,7 +21,7 @@ from hirescam_cli.pacs.own import is_ours, may_be_ours
 from hirescam_cli.pacs.patience import Say
 from hirescam_cli.pacs.query import SERIES_KEYS, Query
 from hirescam_cli.pacs.result import PullResult, SeriesResult
-from hirescam_cli.pacs.series import ROUNDS, Gathering, Names, told
+from hirescam_cli.pacs.series import ROUNDS, Gathering, Names, first_of
 
 _MODALITY, _INSTANCES = SERIES_KEYS["Modality"], "00201209"
 _PULL_AGAIN = "Run the same command again later: what was received is kept."
@@ -60,7 +60,12 @@ def pull(archive: Archive, query: Query, options: PullOptions, say: Say) -> Pull
             hint="Check the query; --include-own pulls those too.",
             code="pacs-no-series",
         )
-    return PullResult(str(options.output), tuple(results))
+    names = Names(options.identifiers == "none")
+    told = [
+        replace(one, study_uid=names.of(one.study_uid), series_uid=names.of(one.series_uid))
+        for one in results
+    ]
+    return PullResult(str(options.output), tuple(told))
 
 
 @dataclass(frozen=True)
@@ -128,9 +133,7 @@ class _Study:
                 return replace(result, counted=len(wanted), instances=len(wanted))
         received = sum(1 for _ in gathering.partial.glob("*.dcm"))
         counted = max(promised, len(wanted))
-        message = (
-            f"{received} of {counted} instances received: {told(problems) or 'none is listed'}. {_PULL_AGAIN}"
-        )
+        message = f"{received} of {counted} instances received: {first_of(problems) or 'none is listed'}. {_PULL_AGAIN}"
         return replace(
             result, status="failed", folder=None, counted=counted, instances=received, message=message
         )

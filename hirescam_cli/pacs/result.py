@@ -15,8 +15,11 @@ SentStatus = Literal["sent", "already done", "refused", "damaged"]
 
 @dataclass(frozen=True)
 class SeriesResult:
-    """A series of a pull. `folder`: relative to the output, None where there is none. `counted`: instances that the
-    archive has; `instances`: those received."""
+    """A series of a pull.
+
+    `study_uid`, `series_uid`: hashes of them where identifiers are not told. `folder`: relative to the output, None
+    where there is none. `counted`: instances that the archive has; `instances`: those received.
+    """
 
     study_uid: str
     series_uid: str

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pydicom import dcmread
 
-from hirescam_cli.durable import read_back, sync_file, sync_tree, temporary_name, write_file
+from hirescam_cli.durable import read_back, stem_of, sync_file, sync_tree, temporary_name, write_file
 from hirescam_cli.pacs.archive import Archive, RefusedError
 from hirescam_cli.pacs.manifest import MANIFEST, Instance, Manifest
 from hirescam_cli.pacs.patience import Say
@@ -107,7 +107,9 @@ class Gathering:
             os.rename(self.final, old)
         os.rename(self.partial, self.final)
         sync_file(self.final.parent)
-        shutil.rmtree(old, ignore_errors=True)
+        # The series that was replaced, and what a run that was killed between two renames left of one.
+        for entry in self.final.parent.glob(f".{stem_of(self.final.name)}.hirescam-*.old"):
+            shutil.rmtree(entry, ignore_errors=True)
 
     def _file(self, uid: str) -> str:
         return f"{self.names.of(uid)}.dcm"
@@ -143,7 +145,7 @@ def instance_uid(data: bytes) -> str | None:
         return None
 
 
-def told(problems: list[str]) -> str:
+def first_of(problems: list[str]) -> str:
     """The first problems as one text."""
     more = len(problems) - _PROBLEMS_TOLD
     return "; ".join(problems[:_PROBLEMS_TOLD]) + (f"; and {more} more" if more > 0 else "")

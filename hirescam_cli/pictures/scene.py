@@ -26,6 +26,7 @@ from hirescam_cli.pictures.planes import (
     frame,
     inverse,
     sample,
+    sample_scan,
 )
 
 DEMONSTRATION = "DEMONSTRATION MODEL, NO CLINICAL MEANING"
@@ -120,7 +121,7 @@ class Scene:
         inside = covered(volume.array_ijk.shape, volume.affine_ras, pixels)
         return PlaneImage(
             pixels,
-            sample(volume.array_ijk, volume.affine_ras, pixels),
+            sample_scan(volume.array_ijk, volume.affine_ras, pixels),
             inside,
             covered(self.view.seen.shape, self.view.seen.affine_ras, pixels),
             sample(self.cam, self.affine_ras, pixels, smooth=self.smooth),

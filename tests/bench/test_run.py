@@ -32,6 +32,7 @@ KEYS = ELSEWHERE | {
     "padding", "preparation", "preparation-difference", "overlay", "scan-few", "scan-many",
     "scan-few-dense", "scan-many-dense", "memory", "dicom", "dicom-memory", "series", "headers",
     "start-help", "start-model-list",
+    "training-step", "training-step-masks", "training-reading",
     "merlin-labels", "sybil-labels",
 }  # fmt: skip
 

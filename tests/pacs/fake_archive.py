@@ -118,7 +118,7 @@ def listing(
     """An answer to a search."""
     found: dict[str, dict[str, Any]] = {}
     for one in rows:
-        filters = {k: v for k, v in query.items() if k in one}
+        filters = {k: v for k, v in query.items() if k not in ("limit", "offset") and k in one}
         if not archive.ignores_filters and any(str(one.get(k, "")) != v for k, v in filters.items()):
             continue
         row = found.setdefault(

@@ -77,6 +77,27 @@ def test_credentials_reach_the_archive_and_no_message(
         assert secret.encode() not in written
 
 
+def test_credentials_do_not_follow_to_another_host(
+    archive: FakeArchive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    by_variables(monkeypatch, tmp_path)
+    with served() as other:
+        for data in ct_series(tmp_path / "made"):
+            archive.add(data)
+            other.add(data)
+        elsewhere = other.url.replace("127.0.0.1", "localhost")
+        away = {"Location": f"{elsewhere}/studies"}
+        archive.faults.append(Fault("GET", "status", times=1, status=302, headers=away))
+        hirescam(capsys, "pacs", "pull", QUERY, "-o", tmp_path / "out", "--retries", "0")
+        assert other.requests == ["GET /dicom-web/studies"]
+        assert other.authorisations == [None]
+        # What is stored goes nowhere else at all.
+        case = finished_case(tmp_path / "cases", "scan", {"a.sr.dcm": report("a")})
+        archive.faults.append(Fault("POST", "status", times=1, status=307, headers=away))
+        assert hirescam(capsys, "pacs", "push", case).code == 69
+        assert len(other.requests) == 1
+
+
 def test_addresses_with_secrets_are_refused_without_telling_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -127,7 +127,9 @@ def test_overwrite_exchanges_a_series_whole(
 
 @pytest.mark.usefixtures("archive", "slices")
 def test_names_without_identifiers(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert pull(capsys, out, "--identifiers", "none").code == 0
+    result = pull(capsys, out, "--identifiers", "none", "--json")
+    assert result.code == 0
+    assert "1.2.826" not in result.out + result.err
     names = [path.name for path in out.rglob("*") if not path.name.startswith(".")]
     assert len(names) == 8
     assert not any("1.2.826" in name for name in names)

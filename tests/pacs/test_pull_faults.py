@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.pacs.fake_archive import FakeArchive, Fault
-from tests.pacs.pulling import contents, folders, pull
+from tests.pacs.pulling import QUERY, contents, folders, pull
 from tests.pacs.world import ct_series
 
 
@@ -187,3 +191,46 @@ def test_another_object_than_asked_for_is_not_taken(
     result = pull(capsys, out)
     assert result.code == 65
     assert "the archive sent something else" in result.err
+
+
+def test_a_pull_that_is_killed_goes_on(
+    archive: FakeArchive, slices: list[bytes], out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fourth = sorted(archive.instances)[3]
+    archive.faults.append(Fault(f"/instances/{fourth}", "late", seconds=20))
+    command = [sys.executable, "-m", "hirescam_cli", "pacs", "pull", QUERY, "-o", str(out)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while not archive.count(fourth):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.kill()
+    assert folders(out) == []
+    archive.requests.clear()
+    assert pull(capsys, out).code == 0
+    assert archive.count("GET .*/instances/") == 3
+    assert contents(folders(out)[0]) == sorted(slices)
+
+
+def test_a_pull_that_is_killed_between_two_renames_goes_on(
+    archive: FakeArchive, slices: list[bytes], out: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    assert pull(capsys, out).code == 0
+    (folder,) = folders(out)
+    rename = os.rename
+
+    def die(source: Path, target: Path) -> None:
+        if str(source).endswith("-partial"):
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", die)
+        assert pull(capsys, out, "--existing", "overwrite").code == 130
+    assert folders(out) == []
+    archive.requests.clear()
+    assert pull(capsys, out).code == 0
+    assert archive.count("GET .*/instances/") == 0
+    assert contents(folder) == sorted(slices)
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
