@@ -18,6 +18,7 @@ from hirescam_cli.masks.mask import Mask
 from hirescam_cli.pictures.compare import comparison_scenes, render_comparison
 from hirescam_cli.pictures.figure import lay_out, render_label
 from hirescam_cli.pictures.gif import LADDER, encode_gif, render_frames
+from hirescam_cli.pictures.mosaic import render_mosaic
 from hirescam_cli.pictures.outlines import (
     COLOURS,
     in_patient,
@@ -164,6 +165,14 @@ def test_the_label_own_mask_comes_first_and_those_of_other_labels_stay_away(know
         ("lung", COLOURS[1]),
     ]
     assert [mask.name for mask, _ in outlines_of(view, "effusion")] == ["effusion", "lung"]
+
+
+def test_a_mosaic_has_the_line_too(known) -> None:
+    mask = mask_of(lesion(known), known.view.volume.affine_ras)
+    lined = make_scene(replace(known.view, masks=(Outlined(mask, "nodule"),)), "hirescam", "nodule")
+    plain = make_scene(known.view, "hirescam", "nodule")
+    pictures = [render_mosaic(scene.view, "hirescam", [scene]) for scene in (plain, lined)]
+    assert 0 < int((pictures[0] != pictures[1]).any(axis=-1).sum()) < 5000
 
 
 def test_comparison_and_animation_have_the_line_too(known) -> None:
