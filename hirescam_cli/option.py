@@ -8,16 +8,17 @@ from pathlib import Path
 from hirescam_cli.choices import Choice
 from hirescam_cli.errors import UsageError
 
-MODEL, WHAT, READING, RUN, SAY, DATA = (
+MODEL, WHAT, READING, RUN, SAY, ARCHIVE, DATA = (
     "Model",
     "What to compute and write",
     "Reading",
     "The run",
     "Messages",
+    "The archive",
     "Phantoms and evaluation",
 )
 Kind = type[str] | type[int] | type[float] | type[bool] | type[Path]
-Value = str | int | float | bool | Path | tuple[str, ...] | None
+Value = str | int | float | bool | Path | tuple[str, ...] | tuple[Path, ...] | None
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Option:
 
     `default` None: not given. `identity`: whether it decides what a case folder holds. `lowest`, `highest`: limits of a
     number; `above`: a limit that it must exceed. `count`: how often it is given is its value. `what`: what was
-    expected, for a refusal.
+    expected, for a refusal. `area`: the command that it is of, where it is of one alone: part of the variable's name.
     """
 
     name: str
@@ -45,11 +46,12 @@ class Option:
     count: bool = False
     what: str = "another value"
     code: str = "usage"
+    area: str = ""
 
     @property
     def variable(self) -> str:
         """The environment variable that sets it."""
-        return "HIRESCAM_" + self.name.upper().replace("-", "_")
+        return "HIRESCAM_" + (self.area + self.name).upper().replace("-", "_")
 
     @property
     def shown(self) -> str | None:
@@ -82,11 +84,5 @@ class Option:
                 raise UsageError(f"--{self.name} {value!r} names nothing.", hint=hint, code=choice.code)
             values = tuple(value)
         for single in values:
-            if single in choice.later:
-                raise UsageError(
-                    f"--{self.name} {single} is not available in this version.",
-                    hint=hint,
-                    code="format-unavailable",
-                )
             if not choice.knows(single):
                 raise UsageError(f"--{self.name} {single!r} is unknown.", hint=hint, code=choice.code)

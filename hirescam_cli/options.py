@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from hirescam_cli import choices
-from hirescam_cli.option import DATA, MODEL, READING, RUN, SAY, WHAT, Option, Value
+from hirescam_cli.option import ARCHIVE, DATA, MODEL, READING, RUN, SAY, WHAT, Option, Value
 from hirescam_cli.train_options import TRAIN_OPTIONS
 
 __all__ = ["BY_NAME", "OPTIONS", "Option", "Value", "check", "identity_of", "options_of", "stated"]
 
 OPTIONS: tuple[Option, ...] = (
+    Option("config", Path, None, "Options from a TOML file; none is read unless named.", RUN, metavar="FILE.toml"),
     Option("output", Path, Path("hirescam-output"), "Folder of the case folders.", RUN, metavar="DIR", short="-o"),
     Option("method", str, ("hirescam",), "Method; repeatable.", WHAT, choices.METHOD, several=True, identity=True),
     Option(
@@ -45,15 +46,26 @@ OPTIONS: tuple[Option, ...] = (
         "freeze", str, "default", "Whether normalisers that the model names are held constant.", WHAT, choices.FREEZE,
         identity=True,
     ),
-    Option("grid", str, "scan", "Grid of the overlays.", WHAT, choices.GRID, identity=True),
+    Option(
+        "grid", str, None, "Grid of overlays and Parametric Maps. [default: scan for those, cam for these]", WHAT,
+        choices.GRID, identity=True,
+    ),
     Option(
         "format", str, ("nifti", "png"), "What to write; repeatable.", WHAT, choices.FORMAT, several=True, identity=True
     ),
     Option("signed", bool, False, "Show negative evidence in pictures too.", WHAT, identity=True),
+    Option(
+        "seg-fraction", float, 0.5, "Share of its maximum from which a map counts as segmented (dicom-seg).", WHAT,
+        metavar="F", identity=True, above=0.0, highest=1.0, what="a share above 0 and up to 1",
+    ),
     Option("cells", bool, False, "Show the cells as they are, not interpolated.", WHAT),
     Option(
         "compress", int, 1, "Level of the NIfTI files' gzip.", WHAT, metavar="0-3", identity=True, lowest=0, highest=3,
         what="a level from 0 to 3",
+    ),
+    Option(
+        "outline", str, None, "Mask outlined on every picture, besides each label's own; repeatable.", WHAT,
+        several=True, metavar="NAME",
     ),
     Option("device", str, "auto", "Where the network runs; only auto may fall back.", MODEL, choices.DEVICE),
     Option("precision", str, "auto", "Of the trunk; the maps are always fp32.", MODEL, choices.PRECISION),
@@ -71,7 +83,10 @@ OPTIONS: tuple[Option, ...] = (
         "identifiers", str, "uids", "Whether series UIDs appear in results.", READING, choices.IDENTIFIERS,
         identity=True,
     ),
-    Option("existing", str, "skip", "What to do with finished cases.", RUN, choices.EXISTING),
+    Option(
+        "existing", str, "skip", "What to do with finished cases; error ends with exit code 73.", RUN,
+        choices.EXISTING,
+    ),
     Option("verify", bool, False, "Re-hash a finished case before skipping it.", RUN),
     Option(
         "jobs", int, None, "Reader processes; 0 reads in this process.", RUN, metavar="N", lowest=0, what="0 or more",
@@ -88,6 +103,30 @@ OPTIONS: tuple[Option, ...] = (
         "timeout", float, None, "For reading and preparing a scan.", RUN, metavar="SECONDS", above=0.0,
         what="a positive number of seconds", code="option-value",
     ),
+    Option(
+        "url", str, None, "The archive's DICOMweb address.", ARCHIVE, metavar="https://HOST[:PORT]/PATH", area="pacs-",
+    ),
+    Option(
+        "ca-file", Path, None, "Certificates to trust, PEM. [default: the system's]", ARCHIVE, metavar="FILE",
+        area="pacs-",
+    ),
+    Option(
+        "retries", int, 5, "How often a request is tried again.", ARCHIVE, metavar="N", lowest=0, highest=100,
+        what="a number from 0 to 100", area="pacs-",
+    ),
+    Option(
+        "answer-timeout", float, 60.0, "How long to wait for an answer.", ARCHIVE, metavar="SECONDS", above=0.0,
+        what="a positive number of seconds", area="pacs-",
+    ),
+    Option(
+        "max-studies", int, 50, "Refuse a query that more studies match.", ARCHIVE, metavar="N", lowest=1,
+        what="1 or more", area="pacs-",
+    ),
+    Option("include-own", bool, False, "Pull hirescam's own results too.", ARCHIVE, area="pacs-"),
+    Option("host", str, "auto", "Which pipeline this runs in.", RUN, choices.HOST, area="pipeline-"),
+    Option(
+        "failures-ok", bool, False, "End with 0 if some scans failed and others are complete.", RUN, area="pipeline-"
+    ),
     Option("dry-run", bool, False, "Print the plan and stop.", RUN),
     Option(
         "number", int, 10, "How many phantoms.", DATA, metavar="N", short="-n", lowest=1, what="1 or more",
@@ -97,8 +136,11 @@ OPTIONS: tuple[Option, ...] = (
         "seed", int, 0, "Where random numbers start.", DATA, metavar="S", lowest=0, what="0 or more",
         code="option-value",
     ),
-    Option("masks", Path, None, "Folder of masks: a folder per case, a file per label or organ.", DATA, metavar="DIR"),
-    Option("mask-labels", Path, None, "Names of the values of label maps.", DATA, metavar="FILE"),
+    Option("masks", Path, None, "Masks: a folder or a file for each case, named after it.", DATA, metavar="DIR"),
+    Option(
+        "mask-labels", Path, None, "What the values of label maps mean: CSV, JSON or a colour table.", DATA,
+        metavar="FILE",
+    ),
     Option("regions", str, None, "Which masks make up which region of the ledger.", DATA, metavar="NAME|FILE.toml"),
     Option("truth", Path, None, "Table of labels: id, then a column of 0 and 1 a label.", DATA, metavar="CSV"),
     Option("group", str, None, "Whose cases belong together. [default: each its own]", DATA, metavar="CSV:COLUMN"),
@@ -112,6 +154,14 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option("compare", Path, None, "Another run of the same scans, for paired differences.", DATA, metavar="OUT2"),
     Option("papers", bool, False, "Also the papers' own measures, with and without their error.", DATA),
+    Option("referee", str, None, "Ask the network itself about the maps, by occlusion.", DATA, choices.REFEREE),
+    Option(
+        "groups", int, 5, "Slice groups of each label that are occluded, those of the highest scores.", DATA,
+        metavar="N", lowest=1, what="1 or more", code="option-value",
+    ),
+    Option(
+        "fill", str, ("blur", "mean"), "What occluded windows become; repeatable.", DATA, choices.FILL, several=True
+    ),
     Option("json", bool, False, "Print the run's summary as JSON on stdout, nothing else.", SAY),
     Option("log-file", Path, None, "Write messages to a file too.", SAY, metavar="FILE"),
     Option("log-format", str, "text", "Format of messages.", SAY, choices.LOG_FORMAT),

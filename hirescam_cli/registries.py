@@ -40,6 +40,10 @@ RESULT_FORMATS: Registry[ResultFormat] = Registry(
         "png": "hirescam_cli.results.png:FORMAT",
         "gif": "hirescam_cli.results.gif:FORMAT",
         "html": "hirescam_cli.results.html:FORMAT",
+        "dicom-pm": "hirescam_cli.results.dicom.formats:PARAMETRIC_MAP",
+        "dicom-sr": "hirescam_cli.results.dicom.formats:REPORT",
+        "dicom-sc": "hirescam_cli.results.dicom.formats:CAPTURE",
+        "dicom-seg": "hirescam_cli.results.dicom.formats:SEGMENTATION",
     },
 )
 

@@ -17,10 +17,16 @@ from hirescam_cli.cli.run import Messages
 from hirescam_cli.device import resolve_device
 from hirescam_cli.errors import UsageError
 from hirescam_cli.evaluate.options import EvaluateOptions
+from hirescam_cli.evaluate.referee import RefereeOptions
+from hirescam_cli.hosts.job import HostOptions
 from hirescam_cli.identifiers import is_uid
 from hirescam_cli.io import InputPath, discover
 from hirescam_cli.io.scan import ReadOptions
 from hirescam_cli.options import BY_NAME, OPTIONS, options_of
+from hirescam_cli.outlining import OutlineOptions
+from hirescam_cli.pacs.access import ArchiveOptions
+from hirescam_cli.pacs.pull import PullOptions
+from hirescam_cli.pacs.push import PushOptions
 from hirescam_cli.rendering import RenderOptions
 from hirescam_cli.settings import Settings
 from hirescam_cli.train.layout import Layout
@@ -32,9 +38,11 @@ KNOWN: dict[str, list[Any]] = {
     "calibrate": ["none", "platt"],
     "device": ["auto", "cpu", "cuda", "cuda:0", "cuda:17", "mps"],
     "existing": ["skip", "overwrite", "error"],
+    "fill": [("blur",), ("mean", "blur", "air")],
     "format": [("nifti",), ("nifti", "png", "gif", "html")],
     "freeze": ["default", "none"],
     "grid": ["scan", "cam", "both"],
+    "host": ["auto", "mercure", "monai", "xnat", "kaapana", "nextflow"],
     "identifiers": ["none", "uids"],
     "labels": ["positive", "all", "top:1", "top:020", "nodule", "nodule, mass", "lung höhle"],
     "log": [("csv",), ("csv", "tensorboard", "mlflow")],
@@ -47,6 +55,7 @@ KNOWN: dict[str, list[Any]] = {
     "placement": ["stretch", "receptive-field"],
     "precision": ["auto", "fp32", "bf16", "fp16"],
     "prefer": ["sform", "qform"],
+    "referee": ["occlusion", None],
     "schedule": ["constant", "cosine"],
     "series": ["all", "largest", "1.2.840.113619.2", "2", "1." + "2" * 62],
     "thresholds": ["0.5", "youden", "sensitivity:0.95", "sensitivity:1", "sensitivity:1.0"],
@@ -56,9 +65,11 @@ UNKNOWN: dict[str, list[Any]] = {
     "calibrate": ["isotonic", ""],
     "device": ["tpu", "cuda:", "cuda:-1", "cuda:²", "cpu:1", "CPU", ""],
     "existing": ["keep", "Skip", ""],
-    "format": ["nifti", (), ("jpeg",), ("nifti", "dicom-seg"), ("png", 3)],
+    "fill": ["blur", (), ("noise",), ("blur", 1)],
+    "format": ["nifti", (), ("jpeg",), ("nifti", "dicom"), ("png", 3)],
     "freeze": ["all", "softmax", ""],
     "grid": ["fine", "scan,cam", ""],
+    "host": ["Mercure", "orthanc", ""],
     "identifiers": ["uid", "all", ""],
     "labels": ["", " ", ",", " , ", "top:0", "top:", "top:x", "top:²", "top:1,nodule", None],
     "log": ["csv", (), ("wandb",), ("csv", "")],
@@ -71,6 +82,7 @@ UNKNOWN: dict[str, list[Any]] = {
     "placement": ["middle", "rf", ""],
     "precision": ["int8", "fp64", ""],
     "prefer": ["sfrom", "SFORM", "sform ", ""],
+    "referee": ["Occlusion", "road", ""],
     "schedule": ["linear", ""],
     "series": ["foo", "", "Largest", "1.2.x", "1.2\n", "1..2", ".1", "1.", "²", "1." + "2" * 63],
     "thresholds": [
@@ -125,7 +137,9 @@ ENTRIES: dict[str, list[Any]] = {
     "thresholds": [lambda bad: TrainOptions(thresholds=bad)],
     "device": [lambda bad: Settings(device=bad), resolve_device],
     "existing": [lambda bad: RunOptions(existing=bad)],
+    "fill": [lambda bad: RefereeOptions(fills=bad)],
     "format": [lambda bad: Settings(formats=bad), lambda bad: RenderOptions(formats=bad)],
+    "host": [lambda bad: HostOptions(host=bad)],
     "freeze": [lambda bad: Settings(freeze=bad)],
     "grid": [lambda bad: Settings(grid=bad), lambda bad: RenderOptions(grid=bad)],
     "identifiers": [
@@ -138,6 +152,7 @@ ENTRIES: dict[str, list[Any]] = {
     "placement": [lambda bad: Settings(placement=bad), lambda bad: RenderOptions(placement=bad)],
     "precision": [lambda bad: Settings(precision=bad)],
     "prefer": [lambda bad: ReadOptions(prefer=bad), lambda bad: replace(ReadOptions(), prefer=bad)],
+    "referee": [lambda bad: RefereeOptions(referee=bad)],
     "series": [lambda bad: ReadOptions(series=bad)],
 }
 
@@ -160,18 +175,9 @@ def test_help_shows_the_table() -> None:
 
 
 RECORDS = (
-    Settings,
-    ReadOptions,
-    RunOptions,
-    RenderOptions,
-    Destination,
-    Messages,
-    PhantomOptions,
-    EvaluateOptions,
-    TrainOptions,
-    MaskOptions,
-    TrainRunOptions,
-    Layout,
+    *(Settings, ReadOptions, RunOptions, RenderOptions, OutlineOptions, Destination, Messages),
+    *(ArchiveOptions, PullOptions, PushOptions, HostOptions, PhantomOptions, EvaluateOptions, RefereeOptions),
+    *(TrainOptions, MaskOptions, TrainRunOptions, Layout),
 )
 
 

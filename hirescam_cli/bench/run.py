@@ -9,6 +9,7 @@ from pathlib import Path
 from hirescam_cli.bench.gpu import gpu_rows
 from hirescam_cli.bench.network import network_rows, peer_rows
 from hirescam_cli.bench.others import other_rows
+from hirescam_cli.bench.results import dicom_rows
 from hirescam_cli.bench.scan import memory_rows, overlay_rows, preparation_rows, scan_rows
 from hirescam_cli.bench.start import reading_rows, start_rows
 from hirescam_cli.bench.table import Row
@@ -26,6 +27,7 @@ SECTIONS: dict[str, Callable[[Workload], list[Row]]] = {
     "overlay": overlay_rows,
     "scan": scan_rows,
     "memory": memory_rows,
+    "dicom": dicom_rows,
     "reading": reading_rows,
     "training": training_rows,
     "start": start_rows,

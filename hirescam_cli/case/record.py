@@ -183,6 +183,14 @@ class Agreement(_Record, frozen=True, kw_only=True):
     peak_distance_mm: NotNegative
 
 
+class LabelCode(_Record, frozen=True, kw_only=True):
+    """What a label is in a coding scheme ("SCT", "RADLEX"): its value there, and what it means in words."""
+
+    scheme: str
+    value: str
+    meaning: str
+
+
 class Label(_Record, frozen=True, kw_only=True):
     """A label of the model with the network's answer and the evidence of each method's map.
 
@@ -201,6 +209,7 @@ class Label(_Record, frozen=True, kw_only=True):
     slice_scores: tuple[float, ...] | None
     maps: dict[str, MapEvidence]
     agreement: Agreement | None
+    code: LabelCode | None = None
 
 
 class Output(_Record, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hirescam_cli.cli.options import Given, setup_streams, with_options
+from hirescam_cli.cli.referee import check_scans, run_referee, show_referee
 from hirescam_cli.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ _MOST_PROBLEMS = 10
 
 @with_options(
     "method", "labels", "seed", "masks", "mask-labels", "regions", "truth", "group", "tolerance-mm", "bootstrap",
-    "compare", "papers", "existing", "jobs", "json", "quiet",
+    "compare", "papers", "existing", "jobs", "referee", "groups", "fill", "model", "weights", "device", "json",
+    "quiet",
     panels=False,
     defaults={"method": None, "labels": "all"},
     helps={
@@ -26,6 +28,9 @@ _MOST_PROBLEMS = 10
         "labels": "all, or names.",
         "existing": "What to do with an earlier evaluation.",
         "jobs": "Processes. [default: 1]",
+        "model": "Of the cases, for --referee.",
+        "weights": "Of the cases, for --referee; repeatable (an ensemble).",
+        "device": "Where the network runs, for --referee.",
         "json": "Print evaluation.json on stdout, nothing else.",
     },
 )  # fmt: skip
@@ -48,6 +53,12 @@ def evaluate_command(
             "-o", "--output", metavar="DIR", help=r"Folder of the results. \[default: OUT/evaluation]"
         ),
     ] = None,
+    scan: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--scan", metavar="INPUT", help="For --referee: the scans, or folders of them; repeatable."
+        ),
+    ] = None,
 ) -> None:
     """Measure whether maps point at what they explain: finished cases against masks, without the network."""
     setup_streams(quiet=given["quiet"], verbose=0)
@@ -56,14 +67,19 @@ def evaluate_command(
     from hirescam_cli.evaluate.options import EvaluateOptions
     from hirescam_cli.evaluate.run import evaluate
 
+    check_scans(given, scan)
     options = given.make(EvaluateOptions, placement=placement)
     with working() as say:
         result = evaluate(out, options, output, say)
     record = result.record
-    if given["json"]:
-        print_json(as_document(record))
-    elif not given["quiet"]:
+    document, failed = as_document(record), 0
+    if not (given["json"] or given["quiet"]):
         _show(record)
+    if given["referee"] is not None:
+        failed = _referee(given, out, scan or [], list(record.methods), result.folder, document)
+    if given["json"]:
+        print_json(document)
+    elif not given["quiet"]:
         typer.echo(f"\n{result.folder}: {'already done' if result.already else 'written'}")
     for problem in record.problems[:_MOST_PROBLEMS]:
         stderr().print(f"{problem.path}: {problem.text}", markup=False)
@@ -73,7 +89,24 @@ def evaluate_command(
         )
     if record.problems:
         stderr().print(f"{len(record.problems)} masks or cases could not be used.", markup=False)
+    if record.problems or failed:
         raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _referee(
+    given: Given, out: Path, scan: list[str], methods: list[str], folder: Path, document: dict[str, object]
+) -> int:
+    """Ask the network, tell what it said, add it to the document; how many cases could not be asked."""
+    from hirescam_cli.case.document import plain
+    from hirescam_cli.cli.console import stderr, stdout
+
+    findings, failed = run_referee(given, out, scan, methods, folder)
+    document["referee"] = plain(findings)
+    if not (given["json"] or given["quiet"]):
+        show_referee(stdout(), findings)
+    for case, error in failed:
+        stderr().print(f"{case}: {error}", markup=False)
+    return len(failed)
 
 
 def _show(record: Evaluation) -> None:

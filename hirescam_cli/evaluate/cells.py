@@ -23,16 +23,14 @@ _TOUCH = 1e-6
 _PART_OF_CELL = 0.25
 _MOST_PARTS = 8
 _CHUNK = 2_000_000
+_CORNERS = list(np.ndindex(2, 2, 2))
 
 
 class MaskOnCells:
     """A mask [i, j, k] (index to RAS mm: `affine_ras`) on the cells of a map. An empty mask is allowed."""
 
     def __init__(self, array_ijk: Bools, affine_ras: Affine, cells: Grid) -> None:
-        low, high = _bounds(array_ijk)
-        box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-        self.array: Bools = array_ijk[box]
-        self.affine = affine_ras @ affines.scaling((1.0, 1.0, 1.0), low)
+        self.array, self.affine = cropped(array_ijk, affine_ras)
         self.cells = cells
         self.to_cell: Affine = np.linalg.inv(cells.affine_ras) @ self.affine
         self.axes = aligned_axes(self.to_cell, array_ijk.shape)
@@ -88,21 +86,24 @@ class MaskOnCells:
         return float(np.sqrt((away**2).sum(axis=1).min()))
 
     def _share_parallel(self) -> Floats:
+        """Shares along each axis multiply; axes with few cells for their voxels are summed first."""
         assert self.axes is not None
         weights = [
             overlap(self.cells.shape[s], self.array.shape[t], self.to_cell[s, t], self.to_cell[s, 3])
             for t, s in enumerate(self.axes)
         ]
-        total = np.zeros([len(w) for w in weights])
-        depth = max(1, _CHUNK // max(1, self.array.shape[0] * self.array.shape[1]))
-        for first in range(0, self.array.shape[2], depth):
-            part = slice(first, first + depth)
-            values = self.array[:, :, part].astype(np.float64)
-            chosen = [weights[0], weights[1], weights[2][:, part]]
-            for axis in sorted(range(3), key=lambda a: len(chosen[a]) / max(1, chosen[a].shape[1])):
-                values = np.moveaxis(np.tensordot(chosen[axis], values, axes=(1, axis)), 0, axis)
-            total += values
-        return np.ascontiguousarray(np.transpose(total, [self.axes.index(a) for a in range(3)]))
+        order = sorted(range(3), key=lambda t: -weights[t].shape[0] / weights[t].shape[1])
+        first, second, third = (weights[t] for t in order)
+        values = self.array.transpose(order)
+        total = np.zeros((len(first), len(second) * len(third)))
+        depth = max(1, _CHUNK // max(1, values[0].size))
+        for start in range(0, len(values), depth):
+            part = slice(start, start + depth)
+            lines = second @ (values[part].astype(np.float64) @ third.T)
+            total += first[:, part] @ lines.reshape(len(lines), -1)
+        cells = [self.axes[t] for t in order]
+        found = total.reshape(len(first), len(second), len(third))
+        return np.ascontiguousarray(found.transpose([cells.index(a) for a in range(3)]))
 
     def _share_oblique(self) -> Floats:
         steps = np.abs(self.to_cell[:3, :3]).sum(axis=0)
@@ -130,7 +131,7 @@ class MaskOnCells:
         order = sorted(range(3), key=lambda a: len(squares[a]) / squares[a].shape[1])
         values = np.where(self.array, 0.0, np.inf)
         for axis in order:
-            values = np.stack([_least(values, row, axis) for row in squares[axis]], axis=axis)
+            values = _least(values, squares[axis], axis)
         return np.ascontiguousarray(np.transpose(np.sqrt(values), [self.axes.index(a) for a in range(3)]))
 
     def _distances_oblique(self) -> Floats:
@@ -187,12 +188,16 @@ def _box_share_oblique(box: Grid, cells: Grid) -> Floats:
 
 def share_inside(array_ijk: Bools, affine_ras: Affine, box: Grid) -> float:
     """The share of a mask's volume that lies in the volume of the grid `box`; 0 for an empty mask."""
+    if not array_ijk.any():
+        return 0.0
+    corners = np.array(_CORNERS) * np.asarray(array_ijk.shape) - 0.5
+    index = affines.apply(_inverse(box.affine_ras) @ affine_ras, corners)
+    if (index >= -0.5).all() and (index <= np.asarray(box.shape) - 0.5).all():
+        return 1.0
     i, j, k = box.shape
     whole = affines.scaling((i, j, k), ((i - 1) / 2.0, (j - 1) / 2.0, (k - 1) / 2.0))
     one = Grid((1, 1, 1), box.affine_ras @ whole)
     mask = MaskOnCells(array_ijk, affine_ras, one)
-    if mask.volume_mm3 == 0.0:
-        return 0.0
     volume = abs(float(np.linalg.det(one.affine_ras[:3, :3])))
     return min(1.0, float(mask.share[0, 0, 0]) * volume / mask.volume_mm3)
 
@@ -201,14 +206,28 @@ def _inverse(affine: Affine) -> Affine:
     return np.asarray(np.linalg.inv(affine), dtype=np.float64)
 
 
+def cropped(array_ijk: Bools, affine_ras: Affine) -> tuple[Bools, Affine]:
+    """The box of a mask's True voxels (a view) and its affine; an empty box where there is none."""
+    low, high = _bounds(array_ijk)
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    return array_ijk[box], affine_ras @ affines.scaling((1.0, 1.0, 1.0), low)
+
+
 def _bounds(array: Bools) -> tuple[list[int], list[int]]:
-    """The box of the True voxels: first index and one past the last, by axis; empty at 0 where there is none."""
-    low, high = [], []
-    for axis in range(3):
-        line = array.any(axis=tuple(a for a in range(3) if a != axis))
-        found = np.flatnonzero(line)
-        low.append(int(found[0]) if found.size else 0)
-        high.append(int(found[-1]) + 1 if found.size else 0)
+    """First index and one past the last of the True voxels, by axis; 0 and 0 where there is none.
+
+    The axis whose planes lie together in memory goes first: it alone is read in full.
+    """
+    low, high = [0, 0, 0], [0, 0, 0]
+    box = [slice(None)] * 3
+    for axis in np.argsort(np.abs(array.strides))[::-1]:
+        lines = np.moveaxis(array[tuple(box)], axis, 0).view(np.uint8)
+        order = [0, *(1 + np.argsort(np.abs(lines.strides[1:]))[::-1])]
+        found = np.flatnonzero(lines.transpose(order).reshape(len(lines), -1).max(axis=1, initial=0))
+        if not found.size:
+            return [0, 0, 0], [0, 0, 0]
+        low[axis], high[axis] = int(found[0]), int(found[-1]) + 1
+        box[axis] = slice(low[axis], high[axis])
     return low, high
 
 
@@ -225,7 +244,11 @@ def _surface(array: Bools) -> Bools:
 
 
 def _least(values: Floats, squares: Floats, axis: int) -> Floats:
-    shape = [1, 1, 1]
-    shape[axis] = -1
-    found: Floats = (values + squares.reshape(shape)).min(axis=axis)
-    return found
+    """min over n of values[.., n, ..] + squares[c, n], for each c in place of n."""
+    lines = np.moveaxis(values, axis, -1)
+    found = np.empty((*lines.shape[:-1], len(squares)))
+    step = max(1, _CHUNK // max(1, lines.size))
+    for first in range(0, len(squares), step):
+        part = squares[first : first + step]
+        found[..., first : first + step] = (lines[..., None, :] + part).min(axis=-1)
+    return np.moveaxis(found, -1, axis)

@@ -10,10 +10,10 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from hirescam_cli.case.listing import iter_cases
-from hirescam_cli.case.record import Case, Label
+from hirescam_cli.case.record import Case, FailedCase, Label
 from hirescam_cli.case.reload import load_case
 from hirescam_cli.errors import HirescamError, MaskError, NoInputError
-from hirescam_cli.evaluate.cells import share_inside
+from hirescam_cli.evaluate.cells import cropped, share_inside
 from hirescam_cli.evaluate.pairs import (
     MIN_SEEN,
     Answer,
@@ -30,6 +30,7 @@ from hirescam_cli.evaluate.record import MaskFacts, Problem
 from hirescam_cli.evaluate.truth import Truth
 from hirescam_cli.masks.collection import CaseMasks, MaskCollection
 from hirescam_cli.masks.mask import Mask
+from hirescam_cli.masks.names import matching
 
 
 @dataclass(frozen=True)
@@ -88,19 +89,20 @@ def finished_cases(out: Path) -> tuple[int, list[Found]]:
     listed = list(iter_cases(out))
     found = [Found(one.folder, one.case) for one in listed if isinstance(one.case, Case)]
     if not found:
+        failed = next((one.case.error.message for one in listed if isinstance(one.case, FailedCase)), "")
         raise NoInputError(
-            f"{out.name} holds no finished case.", hint="Give the output folder of hirescam explain."
+            f"{out.name} holds no finished case. {failed}".strip(),
+            hint="Give the output folder of hirescam explain.",
         )
     return len(listed), found
 
 
 def mask_of(label: Label, names: Sequence[str]) -> str | None:
-    """The mask of a label: called as the label or as its slug is, else the same in another case."""
+    """The mask of a label: called as the label or its slug, else by the same words ("Pleural effusion")."""
     for wanted in (label.name, label.slug):
         if wanted in names:
             return wanted
-    alike = [name for name in names if name.lower() in (label.name.lower(), label.slug.lower())]
-    return alike[0] if len(alike) == 1 else None
+    return matching(names, (label.name,)).get(label.name)
 
 
 def tasks_for(
@@ -160,14 +162,16 @@ def run_task(task: Task) -> CaseResult:
         mask = _read(task, name, reading)
         if mask is None:
             reading.unusable.add(label)
-        elif not mask.array_ijk.any():
+            continue
+        array, affine = cropped(mask.array_ijk, mask.affine_ras)
+        if not array.size:
             empty.add(label)
-        elif share_inside(mask.array_ijk, mask.affine_ras, scan) == 0.0:
+        elif share_inside(array, affine, scan) == 0.0:
             reading.unusable.add(label)
             text = f"{name} lies nowhere in the scan: another patient's, or another frame of reference"
             reading.problems.append(Problem(path=_relative(mask, task), code="mask-elsewhere", text=text))
         else:
-            lesions[label] = Lesions(mask, scan, seen)
+            lesions[label] = Lesions(array, affine, seen)
     answers: list[Answer] = []
     for one in case.labels:
         if one.name in task.labels and one.name not in reading.unusable:

@@ -80,6 +80,9 @@ def local_maxima(cam: NDArray[np.float64], count: int) -> list[tuple[int, int, i
 
     Of neighbours with equal values only the first is taken.
     """
+    if count == 1:
+        i, j, k = (int(n) for n in np.unravel_index(int(cam.argmax()), cam.shape))
+        return [(i, j, k)] if cam[i, j, k] > 0 else []
     padded = np.pad(cam, 1, constant_values=-np.inf)
     highest = np.full(cam.shape, True)
     for step in np.ndindex(3, 3, 3):

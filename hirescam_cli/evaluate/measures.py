@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hirescam_cli.evaluate.cells import MaskOnCells
-from hirescam_cli.evaluate.ranking import auroc, average_precision, share_of_highest
+from hirescam_cli.evaluate.ranking import Ranking, auroc
 from hirescam_cli.geometry import affine as affines
 
 Floats = NDArray[np.float64]
@@ -116,6 +116,7 @@ def measure(
     positive, negative = np.maximum(h, 0.0), np.maximum(-h, 0.0)
     peak = peak_of(h, mask)
     evidence_in = ratio(float((positive * f).sum()), float(positive.sum()))
+    ranking = Ranking.of(h[reached], f[reached]) if reached.any() else None
     spread = place.ceiling - place.chance
     meets: NDArray[np.bool_] = np.asarray(mask.touched.any(axis=(1, 2)))
     scores = slice_scores if meets.any() else None
@@ -131,10 +132,8 @@ def measure(
         signed_in=float((h * f).sum()),
         lift=None if evidence_in is None else ratio(evidence_in, place.chance),
         score=None if evidence_in is None or spread <= 0 else (evidence_in - place.chance) / spread,
-        ap=average_precision(h[reached], f[reached]),
-        rank=share_of_highest(h[reached], f[reached], max(1, round(float(f.sum()))))
-        if reached.any()
-        else None,
+        ap=None if ranking is None else ranking.average_precision(),
+        rank=None if ranking is None else ranking.share_of_highest(max(1, round(float(f.sum())))),
         slice_hit=None if scores is None else bool(meets[scores == scores.max()].all()),
         slice_auroc=None if scores is None else auroc(scores, meets),
         lesions_found=sum(any(bool(lesion.touched[peak]) for peak in peaks) for lesion in lesions),

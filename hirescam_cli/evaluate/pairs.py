@@ -18,12 +18,13 @@ from hirescam_cli.evaluate.lesions import components, local_maxima
 from hirescam_cli.evaluate.measures import Measures, Place, measure
 from hirescam_cli.evaluate.papers import PaperFigures, paper_figures
 from hirescam_cli.evaluate.regions import Region, disjoint, shares
-from hirescam_cli.geometry import Grid
+from hirescam_cli.geometry import Affine, Grid
 from hirescam_cli.masks.mask import Mask
 
 Outcome = Literal["true_positive", "false_negative", "false_positive", "true_negative"]
 MaskUse = Literal["used", "out_of_view", "empty", "none"]
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 MIN_LESION_MM3 = 10.0
 MIN_SEEN = 0.5
@@ -77,7 +78,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a case is evaluated. `placements`: None takes the case's own."""
+    """How a case is evaluated. `every_placement`: else only the case's own."""
 
     methods: tuple[str, ...]
     every_placement: bool
@@ -98,20 +99,18 @@ class Evaluated:
 class Lesions:
     """A mask that is not empty, and its lesions: its components of at least `MIN_LESION_MM3`, or else all of it."""
 
-    def __init__(self, mask: Mask, scan: Grid, seen: Grid) -> None:
-        whole = MaskOnCells(mask.array_ijk, mask.affine_ras, scan)
-        self.mask = mask
-        self.affine = whole.affine
-        voxel_mm3 = abs(float(np.linalg.det(mask.affine_ras[:3, :3])))
-        parts = [part for part in components(whole.array) if part.sum() * voxel_mm3 >= MIN_LESION_MM3]
-        self.parts = parts or [whole.array]
-        self.seen = share_inside(mask.array_ijk, mask.affine_ras, seen)
-        self.whole = whole
+    def __init__(self, array_ijk: Bools, affine_ras: Affine, seen: Grid) -> None:
+        voxel_mm3 = abs(float(np.linalg.det(affine_ras[:3, :3])))
+        parts = [part for part in components(array_ijk) if part.sum() * voxel_mm3 >= MIN_LESION_MM3]
+        self.array, self.affine = array_ijk, affine_ras
+        self.parts = parts or [array_ijk]
+        self.seen = share_inside(array_ijk, affine_ras, seen)
+        self.volume_ml = float(array_ijk.sum()) * voxel_mm3 / 1000.0
 
     def on(self, cells: Grid) -> tuple[MaskOnCells, list[MaskOnCells]]:
         """The mask, and its lesions, on the cells of a map."""
-        mask = MaskOnCells(self.whole.array, self.affine, cells)
-        if len(self.parts) == 1 and self.parts[0] is self.whole.array:
+        mask = MaskOnCells(self.array, self.affine, cells)
+        if len(self.parts) == 1 and self.parts[0].sum() == self.array.sum():
             return mask, [mask]
         return mask, [MaskOnCells(part, self.affine, cells) for part in self.parts]
 
@@ -180,7 +179,7 @@ def _place(
         ceiling=float(mask.share.max()),
         blind=float(near.mean()) if reached.any() else 0.0,
         seen=lesions.seen,
-        volume_ml=lesions.whole.volume_mm3 / 1000.0,
+        volume_ml=lesions.volume_ml,
         lesions=len(parts),
     )
 

@@ -110,8 +110,9 @@ def measure_run(
     collection = find_masks(options.masks, cases, options.mask_labels)
     matched = [case for case in cases if collection.of(case) is not None]
     if not matched:
+        why = f" {collection.problems[0].text}" if collection.problems else ""
         raise NoInputError(
-            f"None of the {len(cases)} cases has masks in {options.masks.name}.",
+            f"None of the {len(cases)} cases has masks in {options.masks.name}.{why}",
             hint=f"Name each folder of masks as its case is named, for example {cases[0]}.",
             code="no-mask",
         )

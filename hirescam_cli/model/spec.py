@@ -9,19 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from hirescam_cli.errors import ModelError
-from hirescam_cli.label_choice import is_label_name
-from hirescam_cli.model.labels import KEYS, label_names
+from hirescam_cli.model.labels import Code, read_codes, read_labels
 from hirescam_cli.placement import PLACEMENTS, Placement
 from hirescam_cli.registries import ARCHITECTURES
 from hirescam_cli.resources import config_names, config_path, resource_root
-from hirescam_cli.toml_table import Faults, Table, is_number
+from hirescam_cli.toml_table import Faults, Table
 
 if TYPE_CHECKING:
     from hirescam_cli.prepare import Preparation
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 At = Literal["output", "input"]
 NORMALISERS = ("softmax", "layer-norm", "group-norm", "instance-norm", "rms-norm", "l2-norm")
 
-_CONTROL = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, invisible and bidirectional marks, line breaks
 _TOP_KEYS = (
     "name", "description", "intended_use", "architecture", "demonstration", "parameters", "weights", "labels",
     "input", "preparation", "explanation", "training",
@@ -38,7 +35,8 @@ _TOP_KEYS = (
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model's description. `thresholds` holds one probability per label, in the order of `labels`.
+    """A model's description. `thresholds` holds one probability per label, in the order of `labels`; `codes` the code
+    of those labels that have one.
 
     `target_layer`, `at`, `placement`: None leaves them to the architecture. `freeze`: kinds of normalisers that are
     held constant. `weights_files`: one, or the members of an ensemble. `file_sha256`: of the description itself.
@@ -62,6 +60,7 @@ class ModelSpec:
     demonstration: bool = False
     training: Mapping[str, object] = field(default_factory=dict)
     file_sha256: str | None = None
+    codes: Mapping[str, Code] = field(default_factory=dict)
     source: Path | None = field(default=None, compare=False)
 
     def described(self) -> dict[str, object]:
@@ -78,6 +77,7 @@ class ModelSpec:
             "placement": self.placement,
             "freeze": list(self.freeze),
             "demonstration": self.demonstration,
+            "codes": {name: [c.scheme, c.value, c.meaning] for name, c in sorted(self.codes.items())},
         }
 
 
@@ -96,12 +96,18 @@ def list_models() -> list[Entry]:
     entries = []
     for name in config_names():
         path, file, _ = _read(name)
-        labels, _ = _labels(path, file.table("labels"))
+        labels, _ = read_labels(path, file.table("labels"))
         weights, _ = _weights(path, file.table("weights", required=False))
         entries.append(
             Entry(file.text("name"), file.text("description", default=""), len(labels), bool(weights))
         )
     return entries
+
+
+def labels_of(name_or_file: str) -> tuple[str, ...]:
+    """The labels of a model, without NumPy."""
+    path, file, _ = _read(name_or_file)
+    return read_labels(path, file.table("labels"))[0]
 
 
 def load_spec(name_or_file: str) -> ModelSpec:
@@ -179,9 +185,12 @@ def _spec(path: Path, file: Table, sha256: str) -> ModelSpec:
     name, intended_use = file.text("name"), file.text("intended_use")
     architecture = file.text("architecture", "the name of an architecture")
     listed = file.table("labels")
+    codes: dict[str, Code] = {}
     if "labels" in file:
         with faults.collecting():
-            labels, thresholds = _labels(path, listed)
+            labels, thresholds = read_labels(path, listed)
+        with faults.collecting():
+            codes = read_codes(listed, labels)
     with faults.collecting():
         weights = _weights(path, file.table("weights", required=False))
     preparation = Preparation("RAS", "one", ())
@@ -211,6 +220,7 @@ def _spec(path: Path, file: Table, sha256: str) -> ModelSpec:
         demonstration=file.flag("demonstration", False),
         training=dict(file.table("training", required=False).values),
         file_sha256=sha256,
+        codes=codes,
         source=path,
     )
     if architecture:
@@ -226,36 +236,6 @@ def _freeze(explanation: Table) -> tuple[str, ...]:
         if kind not in NORMALISERS:
             raise explanation.fail("freeze", kind, " or ".join(NORMALISERS), f'freeze = ["{NORMALISERS[0]}"]')
     return tuple(dict.fromkeys(kinds))
-
-
-def _labels(path: Path, table: Table) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    table.only((*KEYS, "threshold", "thresholds"))
-    names = label_names(path, table)
-    for name in names:
-        if not name.strip() or "/" in name:
-            raise table.fail("names", name, "non-empty strings without slashes")
-        if any(unicodedata.category(c) in _CONTROL for c in name):
-            raise table.fail("names", name, "a name without control characters")
-        if not is_label_name(name):
-            raise table.fail("names", name, "a name that --labels cannot take for something else")
-    if (not names and not table.doubtful) or len(set(names)) != len(names):
-        raise ModelError(
-            f"{path.name}: [labels] holds {len(names)} names, {len(set(names))} of them different.",
-            hint="Labels are in the order of the network's outputs, each once.",
-            code="model-toml",
-        )
-    default = _probability(table, "threshold", 0.5)
-    own = table.table("thresholds", required=False)
-    if names:
-        own.only(names)
-    return names, tuple(_probability(own, name, default) for name in names)
-
-
-def _probability(table: Table, key: str, default: float) -> float:
-    value = table.values.get(key, default)
-    if not is_number(value) or not 0.0 <= float(value) <= 1.0:  # type: ignore[arg-type]
-        raise table.fail(key, value, "a probability from 0 to 1")
-    return float(value)  # type: ignore[arg-type]
 
 
 def _weights(path: Path, table: Table) -> tuple[tuple[Path, ...], tuple[str, ...]]:

@@ -18,6 +18,7 @@ from hirescam_cli.case.record import (
     Coverage,
     Input,
     Label,
+    LabelCode,
     MapEvidence,
     Matrix,
     MethodFacts,
@@ -30,7 +31,6 @@ from hirescam_cli.case.record import (
 )
 from hirescam_cli.case.view import matrix
 from hirescam_cli.explain.explanation import Explanation
-from hirescam_cli.explain.freezing import title as given
 from hirescam_cli.geometry import Affine, Grid
 from hirescam_cli.identifiers import Identifiers, told_uid
 from hirescam_cli.model.spec import ModelSpec
@@ -102,6 +102,9 @@ def _certified(
 ) -> MethodFacts:
     """A method with the certificate that its maps of this case bear out, if all of them are complete: "frozen" where
     its gradients take normalisers as constants, else "exact"."""
+    # Whoever has explained has torch; who only reads and writes needs none.
+    from hirescam_cli.explain.freezing import title as given
+
     held = frozen if METHODS.find(name).follows_gradients else ()
     complete = all(label.maps[name].complete for label in found)
     certificate: Certificate = ("frozen" if held else "exact") if complete else "none"
@@ -167,6 +170,11 @@ def with_total(seconds: Seconds) -> Seconds:
     return msgspec.structs.replace(seconds, total=sum(part for part in parts if part is not None))
 
 
+def _code(spec: ModelSpec, name: str) -> LabelCode | None:
+    code = spec.codes.get(name)
+    return None if code is None else LabelCode(scheme=code.scheme, value=code.value, meaning=code.meaning)
+
+
 def labels(
     explanation: Explanation,
     spec: ModelSpec,
@@ -212,6 +220,7 @@ def labels(
                     for method, cam in cams.items()
                 },
                 agreement=evidence.agreement(pair[0], pair[1], map_affine_ras) if len(pair) == 2 else None,
+                code=_code(spec, name),
             )
         )
     return tuple(found)

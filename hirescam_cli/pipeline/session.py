@@ -21,7 +21,7 @@ from hirescam_cli.model.load import LoadedModel, load_model
 from hirescam_cli.model.spec import ModelSpec
 from hirescam_cli.pipeline.records import RunFacts, Session
 from hirescam_cli.registries import METHODS
-from hirescam_cli.results.write import formats_of
+from hirescam_cli.results.write import check_identifiers, formats_of
 from hirescam_cli.settings import Settings
 
 
@@ -29,6 +29,7 @@ def open_session(settings: Settings, spec: ModelSpec) -> Session:
     """Load the model and put it on its device. Raises ModelError, UnavailableError or UsageError."""
     LabelChoice.parse(settings.labels, spec.labels)
     formats_of(settings.formats)
+    check_identifiers(settings.formats, settings.identifiers)
     methods = {name: METHODS.find(name) for name in settings.methods}
     device, fallbacks = resolve_device(settings.device)
     precision = resolve_precision(settings.precision, device)

@@ -30,7 +30,8 @@ ELSEWHERE = {
 KEYS = ELSEWHERE | {
     "labels-over-forward", "forward-share", "roofline", "labels-over-backward", "growth-slices", "growth-labels",
     "padding", "preparation", "preparation-difference", "overlay", "scan-few", "scan-many",
-    "scan-few-dense", "scan-many-dense", "memory", "series", "headers", "start-help", "start-model-list",
+    "scan-few-dense", "scan-many-dense", "memory", "dicom", "dicom-memory", "series", "headers",
+    "start-help", "start-model-list",
     "training-step", "training-step-masks", "training-reading",
     "merlin-labels", "sybil-labels",
 }  # fmt: skip

@@ -10,7 +10,7 @@ import pytest
 from hirescam_cli.evaluate.cells import MaskOnCells
 from hirescam_cli.evaluate.lesions import components, local_maxima
 from hirescam_cli.evaluate.measures import Measures, Place, measure
-from hirescam_cli.evaluate.ranking import auroc, average_precision, share_of_highest
+from hirescam_cli.evaluate.ranking import Ranking, auroc
 from hirescam_cli.geometry import Grid
 from hirescam_cli.geometry import affine as affines
 
@@ -205,9 +205,9 @@ def test_quantus_agrees_on_masks_of_whole_cells(seed: int) -> None:
 def test_ranking_by_hand() -> None:
     values, share = np.array([3.0, 2.0, 2.0, 1.0]), np.array([1.0, 0.0, 1.0, 0.0])
     # One step at 3 (precision 1), one at 2 (precision 2/3), each finding half.
-    assert average_precision(values, share) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
-    assert average_precision(values, 0 * share) is None
+    assert Ranking.of(values, share).average_precision() == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
+    assert Ranking.of(values, 0 * share).average_precision() is None
     # The second place is shared by the two cells of value 2.
-    assert share_of_highest(values, share, 2) == pytest.approx(1.5 / 2)
+    assert Ranking.of(values, share).share_of_highest(2) == pytest.approx(1.5 / 2)
     assert auroc(values, share > 0) == pytest.approx((2 + 1.5) / 4)
     assert auroc(values, share > 5) is None
