@@ -13,6 +13,7 @@ from hirescam_cli.registries import METHODS, RESULT_FORMATS
 
 Existing = Literal["skip", "overwrite", "error"]
 Grid = Literal["scan", "cam", "both"]
+Freeze = Literal["default", "none"]
 Prefer = Literal["sform", "qform"]
 
 
@@ -20,14 +21,12 @@ Prefer = Literal["sform", "qform"]
 class Choice:
     """What an option may be: one of `words`, or text that matches a pattern of `forms` (by how help shows it).
 
-    `listed()`: further words, those of a registry. `later`: words that are known but not available yet. `code`: the
-    code of the refusal.
+    `listed()`: further words, those of a registry. `code`: the code of the refusal.
     """
 
     words: tuple[str, ...] = ()
     forms: tuple[tuple[str, re.Pattern[str]], ...] = ()
     listed: Callable[[], tuple[str, ...]] = tuple
-    later: tuple[str, ...] = ()
     code: str = "usage"
 
     @property
@@ -44,12 +43,17 @@ class Choice:
         )
 
 
+AUGMENT = Choice(("papers", "flip-lr", "none"))
+CALIBRATE = Choice(("none", "platt"))
 DEVICE = Choice(
     ("auto", "cpu", "cuda", "mps"), (("cuda:N", re.compile("cuda:[0-9]+")),), code="device-unknown"
 )
 EXISTING = Choice(("skip", "overwrite", "error"), code="option-value")
-FORMAT = Choice(listed=RESULT_FORMATS.names, later=("dicom-seg", "dicom-sr", "dicom-sc", "dicom-pm"))
+FILL = Choice(("blur", "mean", "air"))
+FORMAT = Choice(listed=RESULT_FORMATS.names)
+FREEZE = Choice(("default", "none"))
 GRID = Choice(("scan", "cam", "both"))
+HOST = Choice(("auto", "mercure", "monai", "xnat", "kaapana", "nextflow"), code="host-unknown")
 IDENTIFIERS = Choice(("none", "uids"))
 LABELS = Choice(
     ("positive", "all"),
@@ -58,9 +62,19 @@ LABELS = Choice(
         ("NAME,...", re.compile(r"(?!top:)(?=.*[^\s,]).*", re.DOTALL)),
     ),
 )
+LOG = Choice(("csv", "tensorboard", "mlflow"))
 LOG_FORMAT = Choice(("text", "json"), code="option-value")
+MASK_CELLS = Choice(("any", "half", "papers"))
+MASK_LOSS = Choice(("none", "papers", "two-sided"))
 METHOD = Choice(listed=METHODS.names)
+MONITOR = Choice(("loss", "auroc"))
+OPTIMIZER = Choice(("sgd", "adamw"))
 PLACEMENT = Choice(tuple(PLACEMENTS))
 PRECISION = Choice(("auto", "fp32", "bf16", "fp16"))
 PREFER = Choice(("sform", "qform"))
+REFEREE = Choice(("occlusion",))
+SCHEDULE = Choice(("constant", "cosine"))
 SERIES = Choice(("all", "largest"), (("UID", re.compile(rf"(?=.{{1,{MAX_UID}}}$){UID.pattern}")),))
+THRESHOLDS = Choice(
+    ("0.5", "youden"), (("sensitivity:P", re.compile(r"sensitivity:(0\.[0-9]*[1-9][0-9]*|1(\.0*)?)")),)
+)

@@ -47,23 +47,27 @@ class Registry(Generic[Entry]):
 
     def find(self, name: str) -> Entry:
         """The entry called `name`. Raises the registry's error where there is none or its package does not load."""
+        self.check(name)
         if name in self.ours:
             entry = _loaded(self.ours[name])
-        elif name in self._theirs:
+        else:
             try:
                 entry = self._theirs[name].load()
             except (ImportError, AttributeError) as error:
                 raise self._broken(name, f"does not load: {error}") from error
-        else:
+        kind = cast(type[Entry], _loaded(self._kind))
+        if not isinstance(entry, kind):
+            raise self._broken(name, f"is not of the kind {kind.__name__}")
+        return entry
+
+    def check(self, name: str) -> None:
+        """Raise the registry's error for a name that it does not know, without loading anything."""
+        if name not in self.ours and name not in self._theirs:
             raise self._error(
                 f"There is no {self.what} {name!r}.",
                 hint=f"Known: {', '.join(self.names())}.",
                 code=self._code,
             )
-        kind = cast(type[Entry], _loaded(self._kind))
-        if not isinstance(entry, kind):
-            raise self._broken(name, f"is not of the kind {kind.__name__}")
-        return entry
 
     def reset(self) -> None:
         """Look for other packages again."""

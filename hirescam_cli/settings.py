@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hirescam_cli.choices import Grid
+from hirescam_cli.choices import Freeze, Grid
 from hirescam_cli.identifiers import Identifiers
 from hirescam_cli.io.scan import ReadOptions
 from hirescam_cli.options import Value, check, identity_of, stated
@@ -21,18 +21,20 @@ class Settings:
     """
 
     model: str = stated("model")
-    weights: Path | None = stated("weights")
+    weights: tuple[Path, ...] = stated("weights")
     methods: tuple[str, ...] = stated("method")
     labels: str = stated("labels")
     threshold: float | None = stated("threshold")
     target_layer: str | None = stated("target-layer")
     placement: Placement | None = stated("placement")
-    grid: Grid = stated("grid")
+    freeze: Freeze = stated("freeze")
+    grid: Grid | None = stated("grid")
     formats: tuple[str, ...] = stated("format")
     device: str = stated("device")
     precision: str = stated("precision")
     compress: int = stated("compress")
     signed: bool = stated("signed")
+    seg_fraction: float = stated("seg-fraction")
     identifiers: Identifiers = stated("identifiers")
     chunk: int | None = None
     read: ReadOptions = field(default_factory=ReadOptions)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -31,13 +31,59 @@ class Provenance:
     slice_numbers: tuple[int | None, ...] = ()
 
 
+@dataclass(frozen=True)
+class DicomPlane:
+    """An image plane of a DICOM instance. `frame`: its number in the instance, from 0; `position_lps`: of its first
+    pixel, LPS mm; `slice`: the slice of the volume (along k) that it is, None where the volume was interpolated there.
+    """
+
+    frame: int
+    position_lps: tuple[float, float, float]
+    slice: int | None
+
+
+@dataclass(frozen=True)
+class DicomInstance:
+    """A DICOM instance of which a volume was made. `frames`: how many its file holds; `planes`: those of the volume."""
+
+    sop_class: str | None
+    sop_uid: str | None
+    multi_frame: bool
+    frames: int
+    planes: tuple[DicomPlane, ...]
+
+
+@dataclass(frozen=True)
+class DicomSource:
+    """The DICOM series that a volume was read from, so that DICOM results can refer to it.
+
+    `frames_of_reference`: the UIDs that its instances name, in order, each once; None for an instance without one.
+    `instances`: in the order of the volume's slices, copies of a slice left out.
+    `header`: how the file of the first instance begins, up to its pixels (a deflated file: all of it), as stored. It
+    tells who the patient is: it is never shown, and written into DICOM results only.
+    """
+
+    study_uid: str | None
+    series_uid: str | None
+    frames_of_reference: tuple[str | None, ...]
+    instances: tuple[DicomInstance, ...]
+    header: bytes = field(repr=False)
+
+
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """A CT volume: `array_ijk` in HU (int16 or float32, any axis order), `affine_ras` (index to RAS mm)."""
+    """A CT volume: `array_ijk` in HU (int16 or float32, any axis order), `affine_ras` (index to RAS mm).
+
+    `slice_thickness_mm`: what the header says of slices, which lie along k; it need not be their distance. None where a
+    format says nothing of it.
+    `dicom`: the series that it was read from, None for other formats.
+    """
 
     array_ijk: Voxels
     affine_ras: Affine
     provenance: Provenance
+    slice_thickness_mm: float | None = None
+    dicom: DicomSource | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.array_ijk.ndim != 3:

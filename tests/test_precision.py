@@ -177,7 +177,7 @@ def test_seconds_tell_the_network_from_the_maps(spec: ModelSpec, monkeypatch: py
     session = open_session(replace(SETTINGS, target_layer="conv2d.3"), spec)
     clock = [0.0]
     monkeypatch.setattr(parts.time, "perf_counter", lambda: clock[0])
-    scores, gradients = session.engine.network.scores, parts._Gradients.take
+    scores, gradients = session.engine.network.scores, parts.Gradients.take
 
     def slow(seconds: float, function: Callable[..., object]) -> Callable[..., object]:
         def call(*arguments: object) -> object:
@@ -187,7 +187,7 @@ def test_seconds_tell_the_network_from_the_maps(spec: ModelSpec, monkeypatch: py
         return call
 
     monkeypatch.setattr(session.engine.network, "scores", slow(3.0, scores))
-    monkeypatch.setattr(parts._Gradients, "take", slow(50.0, gradients))
+    monkeypatch.setattr(parts.Gradients, "take", slow(50.0, gradients))
     explanation = session.engine.explain(sample(2, 3, (420, 420)), np.zeros(2, dtype=bool), BOTH)
     assert explanation.seconds == {"network": 3.0, "explain": 50.0}
 

@@ -168,6 +168,7 @@ def _case(
                 positive=probability >= 0.5,
                 slice_scores=tuple(scores.tolist()),
                 maps=maps,
+                member_logits=None,
                 agreement=Agreement(correlation=0.81, peak_distance_mm=40.0) if len(cams) == 2 else None,
             )
         )
@@ -197,6 +198,7 @@ def _case(
             file_sha256=None,
             labels=len(labels),
             demonstration=True,
+            members=(),
         ),
         run=Run(
             version="0",

@@ -82,12 +82,12 @@ def _absolute(plan: Plan, settings: Settings, spec: ModelSpec) -> tuple[Plan, Se
         replace(scan, files=tuple(path.absolute() for path in scan.files), root=scan.root.absolute())
         for scan in plan.scans
     )
-    weights = None if settings.weights is None else settings.weights.absolute()
-    weights_file = None if spec.weights_file is None else spec.weights_file.absolute()
+    weights = tuple(path.absolute() for path in settings.weights)
+    weights_files = tuple(path.absolute() for path in spec.weights_files)
     return (
         replace(plan, out=plan.out.absolute(), scans=scans),
         replace(settings, weights=weights),
-        replace(spec, weights_file=weights_file),
+        replace(spec, weights_files=weights_files),
     )
 
 

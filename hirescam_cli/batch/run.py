@@ -23,6 +23,7 @@ from hirescam_cli.case.publish import sweep
 from hirescam_cli.errors import HirescamError, OutputCreateError, OutputIOError, UnavailableError
 from hirescam_cli.label_choice import LabelChoice
 from hirescam_cli.model.spec import ModelSpec, load_spec
+from hirescam_cli.pipeline import check_scans
 from hirescam_cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def run(
     options, interruption = options or RunOptions(), interruption or Interruption()
     spec = load_spec(settings.model)
     LabelChoice.parse(settings.labels, spec.labels)
+    check_scans(plan.scans, settings)
     if options.scheduler is not None:
         from hirescam_cli.batch.cluster import run_on_cluster
 

@@ -184,7 +184,7 @@ def _whole_scan(
 ) -> list[Row]:
     """Rows for a few and for all overlays, with one network; `hu`: the slice groups that have to be computed."""
     weights = workload.checkpoint(network, f"scan{suffix}")
-    settings = replace(workload.settings, weights=weights)
+    settings = replace(workload.settings, weights=(weights,))
     session, alone = open_session(settings, workload.spec), engine(workload, network)
     few, many = workload.size.few, len(workload.spec.labels)
     parts: dict[int, dict[str, float]] = {}

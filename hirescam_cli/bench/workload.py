@@ -257,7 +257,7 @@ class Workload:
     @cached_property
     def settings(self) -> Settings:
         """Options of a usual run without pictures."""
-        base = Settings(model=self.model_option, weights=self.weights, formats=("nifti",))
+        base = Settings(model=self.model_option, weights=(self.weights,), formats=("nifti",))
         return replace(base, device=str(self.device), labels=f"top:{self.size.few}")
 
 

@@ -31,6 +31,7 @@ Row: TypeAlias = tuple[float, float, float, float]
 Matrix: TypeAlias = tuple[Row, Row, Row, Row]
 Setting: TypeAlias = str | int | float | bool | tuple[str, ...] | None
 Time: TypeAlias = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+Certificate: TypeAlias = Literal["exact", "frozen", "none"]
 Role: TypeAlias = Literal["cams", "overlay", "picture", "animation", "page", "dicom"]
 
 
@@ -68,7 +69,10 @@ class Input(_Record, frozen=True, kw_only=True):
 
 
 class Model(_Record, frozen=True, kw_only=True):
-    """Which network answered. `file_sha256`: of its description; `labels`: how many it has."""
+    """Which network answered. `file_sha256`: of its description; `labels`: how many it has.
+
+    `members`: SHA-256 of each member's weights, for an ensemble; `weights_sha256` is that of these, one a line.
+    """
 
     name: str
     architecture: str
@@ -76,6 +80,7 @@ class Model(_Record, frozen=True, kw_only=True):
     file_sha256: Sha256 | None
     labels: Size
     demonstration: bool
+    members: tuple[Sha256, ...]
 
 
 class Seconds(_Record, frozen=True, kw_only=True):
@@ -142,7 +147,7 @@ class MethodFacts(_Record, frozen=True, kw_only=True):
 
     title: str
     unit: str
-    certificate: Literal["exact", "frozen", "none"]
+    certificate: Certificate
     frozen: tuple[str, ...]
 
 
@@ -178,8 +183,20 @@ class Agreement(_Record, frozen=True, kw_only=True):
     peak_distance_mm: NotNegative
 
 
+class LabelCode(_Record, frozen=True, kw_only=True):
+    """What a label is in a coding scheme ("SCT", "RADLEX"): its value there, and what it means in words."""
+
+    scheme: str
+    value: str
+    meaning: str
+
+
 class Label(_Record, frozen=True, kw_only=True):
-    """A label of the model with the network's answer and the evidence of each method's map."""
+    """A label of the model with the network's answer and the evidence of each method's map.
+
+    `probability`: the sigmoid of the logit; of an ensemble the mean of its members' probabilities. `member_logits`: of
+    an ensemble, whose logit is their mean; else null.
+    """
 
     name: str
     index: Count
@@ -188,9 +205,11 @@ class Label(_Record, frozen=True, kw_only=True):
     probability: Fraction
     threshold: Fraction
     positive: bool
+    member_logits: tuple[float, ...] | None
     slice_scores: tuple[float, ...] | None
     maps: dict[str, MapEvidence]
     agreement: Agreement | None
+    code: LabelCode | None = None
 
 
 class Output(_Record, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""`hirescam model`: list, show, verify and convert."""
+"""`hirescam model`: list, show, doctor, verify and convert."""
 
 from __future__ import annotations
 
@@ -7,18 +7,31 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hirescam_cli.cli.commands import App, Group
+from hirescam_cli.cli.completion import complete_model
 from hirescam_cli.errors import OutputCreateError, UsageError
 
 if TYPE_CHECKING:
     from hirescam_cli.model.spec import ModelSpec
+    from hirescam_cli.volume import Volume
 
-app = typer.Typer(help="Models: what is known, what they answer, whether weights fit.", no_args_is_help=True)
+app = App(
+    cls=Group, help="Models: what is known, what they answer, whether weights fit.", no_args_is_help=True
+)
 
 Name = Annotated[
-    str, typer.Argument(metavar="NAME|FILE.toml", help="An embedded model or a description file.")
+    str,
+    typer.Argument(
+        metavar="NAME|FILE.toml",
+        help="An embedded model or a description file.",
+        autocompletion=complete_model,
+    ),
 ]
 Weights = Annotated[
-    Path | None, typer.Option("--weights", metavar="FILE", help="Weights instead of the model's own.")
+    list[Path] | None,
+    typer.Option(
+        "--weights", metavar="FILE", help="Weights instead of the model's own; several: an ensemble."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON.")]
 
@@ -44,15 +57,23 @@ def show_command(
     name: Name,
     as_json: Json = False,
     toml: Annotated[
-        bool, typer.Option("--toml", metavar="", help="Print the description file itself.")
+        bool, typer.Option("--toml", metavar="", help="Print a description file to start from.")
+    ] = False,
+    layers: Annotated[
+        bool, typer.Option("--layers", metavar="", help="List what --target-layer can name.")
     ] = False,
 ) -> None:
     """Show a model: labels, preparation, layers, intended use."""
     from hirescam_cli.model.spec import load_spec
 
     spec = load_spec(name)
-    if toml and spec.source is not None:
-        typer.echo(spec.source.read_text(encoding="utf-8"), nl=False)
+    if toml:
+        from hirescam_cli.model.spec import standalone
+
+        typer.echo(standalone(spec), nl=False)
+        return
+    if layers:
+        _show_layers(spec, as_json)
         return
     document = _document(spec)
     if as_json:
@@ -61,11 +82,91 @@ def show_command(
         print_json(document)
         return
     for key, value in document.items():
-        if key != "labels":
+        if key != "labels" and value != {}:
             typer.echo(f"{key:<18} {_plain(value)}")
     typer.echo(f"{'labels':<18} {len(spec.labels)}")
     for index, (label, threshold) in enumerate(zip(spec.labels, spec.thresholds, strict=True)):
         typer.echo(f"  {index:>3}  {label:<40} threshold {threshold:g}")
+
+
+def _show_layers(spec: ModelSpec, as_json: bool) -> None:
+    """The layers of a model that can be explained, as a table or as JSON."""
+    from dataclasses import asdict
+
+    from hirescam_cli.cli.console import print_json, stdout, table
+    from hirescam_cli.explain.trial import USUAL_SHAPE
+    from hirescam_cli.model.layers import layers_of
+    from hirescam_cli.registries import ARCHITECTURES
+
+    network = ARCHITECTURES.find(spec.architecture).build(spec.parameters, len(spec.labels))
+    usual = spec.target_layer or network.target_layer
+    found = layers_of(network, spec.preparation.shape or USUAL_SHAPE)
+    if as_json:
+        print_json({"target_layer": usual, "layers": [asdict(layer) for layer in found]})
+        return
+    shown = table("layer", "type", "a cell every ... voxels", "the first one at voxel")
+    for layer in found:
+        mark = " (usual)" if layer.name == usual else ""
+        shown.add_row(
+            layer.name + mark,
+            layer.kind,
+            *(" x ".join(f"{n:g}" for n in v) for v in (layer.stride, layer.offset)),
+        )
+    stdout().print(shown)
+
+
+@app.command("doctor")
+def doctor_command(
+    name: Name,
+    weights: Weights = None,
+    scan: Annotated[
+        Path | None,
+        typer.Option("--scan", metavar="INPUT", help="Try it on this scan, not on a made-up body."),
+    ] = None,
+    target_layer: Annotated[
+        str | None, typer.Option("--target-layer", metavar="MODULE", help="Layer to explain.")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda, ...")] = "auto",
+    as_json: Json = False,
+) -> None:
+    """Prove that a model can be explained: weights, logits, certificate, gradients, places, cost. 2 if not."""
+    from dataclasses import asdict
+
+    from hirescam_cli.cli.console import print_json, stdout, table, working
+    from hirescam_cli.doctor import diagnose
+    from hirescam_cli.errors import ExitCode
+
+    volume = None if scan is None else _volume(scan)
+    with working() as say:
+        say(f"looking at {name} ...")
+        found = diagnose(name, tuple(weights or ()), scan=volume, device=device, target_layer=target_layer)
+    if as_json:
+        print_json({**asdict(found), "explainable": found.explainable})
+    else:
+        shown = table("check", "verdict", "found")
+        for check in found.checks:
+            shown.add_row(check.name, check.verdict, check.found)
+            if check.remedy:
+                shown.add_row("", "", f"-> {check.remedy}")
+        stdout().print(shown)
+        verdict = "can be explained" if found.explainable else "cannot be explained as it is"
+        typer.echo(f"{found.model} {verdict}.")
+    if not found.explainable:
+        raise typer.Exit(ExitCode.USAGE)
+
+
+def _volume(path: Path) -> Volume:
+    """The only scan of an INPUT. Raises ScanError or UsageError."""
+    from hirescam_cli.errors import NoInputError
+    from hirescam_cli.io import InputPath, ReadOptions, discover, read
+
+    scans = discover([InputPath(path)], ReadOptions()).scans
+    if len(scans) != 1:
+        raise NoInputError(
+            f"{path.name} holds {len(scans)} scans, and --scan takes one.",
+            hint="Name the file or folder of one scan.",
+        )
+    return read(scans[0], ReadOptions())
 
 
 @app.command("verify")
@@ -74,11 +175,11 @@ def verify_command(name: Name, weights: Weights = None, as_json: Json = False) -
     from hirescam_cli.model.load import load_model
     from hirescam_cli.model.spec import load_spec
 
-    model = load_model(load_spec(name), weights)
+    model = load_model(load_spec(name), weights or ())
     parameters = sum(p.numel() for p in model.network.module.parameters())
     document = {
         "model": model.spec.name,
-        "weights": (weights or model.spec.weights_file or Path()).name,
+        "weights": ", ".join(path.name for path in weights or model.spec.weights_files),
         "weights_sha256": model.weights_sha256,
         "parameters": parameters,
         "labels": len(model.spec.labels),
@@ -115,7 +216,7 @@ def convert_command(
         raise UsageError(f"--output {output.name} does not end in .safetensors.", hint="Name it so.")
     if output.exists() and not force:
         raise OutputCreateError(f"{output.name} exists.", hint="Choose another name, or give --force.")
-    model = load_model(load_spec(name), weights)
+    model = load_model(load_spec(name), (weights,))
     tensors = {
         k: v.contiguous()
         for k, v in model.network.module.state_dict().items()
@@ -136,12 +237,13 @@ def _document(spec: ModelSpec) -> dict[str, object]:
         "demonstration": spec.demonstration,
         "architecture": spec.architecture,
         "parameters": dict(spec.parameters),
-        "weights": spec.weights_file.name if spec.weights_file else None,
-        "weights_sha256": spec.weights_sha256,
+        "weights": [path.name for path in spec.weights_files],
+        "weights_sha256": list(spec.weights_sha256),
         "input": {"axes": spec.preparation.axes, "channels": spec.preparation.channels},
         "preparation": spec.preparation.described()["steps"],
         "target_layer": spec.target_layer,
         "placement": spec.placement,
+        "training": dict(spec.training),
         "labels": [
             {"index": i, "name": n, "threshold": t}
             for i, (n, t) in enumerate(zip(spec.labels, spec.thresholds, strict=True))

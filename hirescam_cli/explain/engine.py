@@ -8,6 +8,7 @@ copy of its own, with batch norms folded into the convolutions and ReLUs that do
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -17,11 +18,13 @@ from torch import Tensor, nn
 from hirescam_cli.errors import ModelError
 from hirescam_cli.explain.explanation import Explanation
 from hirescam_cli.explain.feed import Feed
+from hirescam_cli.explain.freezing import HeldConstant
 from hirescam_cli.explain.head import behind_a_mean, is_linear_head
-from hirescam_cli.explain.method import HeadMethod
+from hirescam_cli.explain.method import HeadMethod, PathMethod
 from hirescam_cli.explain.own_copy import CPU_PIECE, halve, holds, own_copy, take_in_pieces
-from hirescam_cli.explain.parts import Parts
-from hirescam_cli.explain.passes import deterministic
+from hirescam_cli.explain.parts import Parts, only
+from hirescam_cli.explain.passes import captured, deterministic
+from hirescam_cli.explain.replayed import Baseline
 from hirescam_cli.explain.shortage import memory_needed
 from hirescam_cli.explain.tail import BiasTerm, bias_terms
 from hirescam_cli.geometry.types import Voxels
@@ -31,6 +34,7 @@ from hirescam_cli.registries import METHODS
 CPU_CHUNK = 8
 GPU_CHUNK = 64
 _GPU_BYTES_A_GROUP = 128 << 20
+_AIR_HU = -1000
 _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -39,7 +43,8 @@ class Engine:
 
     `target_layer`, `at`: what is explained (None: what the network names). `precision`: "fp32", or "bf16" / "fp16" for
     the trunk; what follows it and the maps are always computed in fp32, and so is the trunk if the target lies in it
-    (`fallbacks` says so). `chunk`: positions at a time (None: by device).
+    (`fallbacks` says so). `chunk`: positions at a time (None: by device). `freeze`: kinds of normalisers above the
+    target that are held constant (see `freezing`).
     Raises ModelError for a target layer that the network does not have.
     """
 
@@ -53,6 +58,7 @@ class Engine:
         device: torch.device | str = "cpu",
         precision: str = "fp32",
         chunk: int | None = None,
+        freeze: Sequence[str] = (),
     ) -> None:
         self.contract, self.feed = network, feed
         self.device = torch.device(device)
@@ -73,9 +79,9 @@ class Engine:
         in_trunk = trunk is not None and holds(trunk, layer)
         self.chunk = self._usual_chunk = chunk or _chunk_for(self.device, in_trunk)
         # Nothing comes between the last layer and what reads it, so there no ReLU overwrites the activation.
-        own = own_copy(
-            network.module, fold=network.norms_follow and not in_trunk, keep_in_place=self.closed_form
-        )
+        # Nor may what a batch norm makes of a convolution stand for what the convolution itself gives.
+        fold = network.norms_follow and not in_trunk and not isinstance(layer, nn.Conv2d | nn.Conv3d)
+        own = own_copy(network.module, fold=fold, keep_in_place=self.closed_form)
         if self.device.type == "cpu" and network.by_slices and network.trunk is not None and not in_trunk:
             take_in_pieces(own, network.trunk)
         self.network: nn.Module = own.to(self.device)
@@ -87,6 +93,8 @@ class Engine:
         if precision in _HALF:
             self._halve(network, precision, in_trunk)
         self.bias_terms: list[BiasTerm] = [] if self.closed_form else bias_terms(self.network)
+        self._held = HeldConstant(freeze)
+        self._blanks: dict[tuple[int, ...], Baseline] = {}
 
     def _halve(self, network: Network, precision: str, in_trunk: bool) -> None:
         if network.trunk is None or in_trunk:
@@ -126,9 +134,37 @@ class Engine:
             if first_padding.size:
                 place[padding] = len(unique) - 1
         with deterministic(), memory_needed(self.device, "the maps of this scan"):
-            parts = Parts(self, np.bincount(place), wanted)
+            follows = any(isinstance(method, PathMethod) for method in wanted)
+            blank = self._blank(positions.shape) if follows else None
+            parts = Parts(self, np.bincount(place), wanted, blank)
             parts.run(positions, unique)
             return parts.result(torch.from_numpy(place))
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """The normalisers that were come across above the target, and held constant."""
+        return tuple(sorted(self._held.met))
+
+    def holding(self) -> AbstractContextManager[object]:
+        """While it lasts, the normalisers that are to be held constant are."""
+        return self._held if self._held.names else nullcontext()
+
+    def seen(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """The answer to network values, and the target's activation as the network has it."""
+        with captured(self.layer, self.at, leaf=False) as kept:
+            answer = self.answer(values).float()
+            return answer, only(kept, self.target_layer)
+
+    def _blank(self, shape: Sequence[int]) -> Baseline:
+        """What a volume of air gives: one position of it where positions are independent. Computed once a shape."""
+        count, slices, *plane = shape
+        count = 1 if self.contract.by_slices else count
+        key = (count, slices, *plane)
+        if key not in self._blanks:
+            air = self.feed.from_hu(np.full((count * slices, *plane), _AIR_HU, dtype=np.int16))
+            answer, activation = self.seen(self.values(self.feed.positions(air), np.arange(count)))
+            self._blanks[key] = Baseline(activation, answer.mean(dim=0).clone())
+        return self._blanks[key]
 
     def smaller_chunks(self) -> tuple[str, ...]:
         """What to say where memory was too short for the usual chunks, in this scan or in one before it."""

@@ -79,3 +79,8 @@ def canonical(tensor: Tensor, axes: str, leading: int = 0) -> Tensor:
             tensor, left = tensor.unsqueeze(leading), axis + left
     order = [*range(leading), *(left.index(axis) + leading for axis in "icjk")]
     return tensor.permute(order)
+
+
+def channel_axis(axes: str) -> int | None:
+    """Which dimension of a target's tensor, with axes called `axes`, holds its channels; None if it has none."""
+    return axes.index("c") if "c" in axes else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +28,8 @@ class Method:
     formula: str
     unit: str = "logits per cell"
     linear: Callable[[Tensor, Tensor, int], Tensor] | None = None
+    follows_gradients: ClassVar[bool] = False
+    """Whether its maps are made of gradients at the scan itself, and so depend on normalisers held constant."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,7 @@ class CellMethod(Method):
     """A method whose map at a cell depends on that cell alone. `maps(A, G)`: the maps."""
 
     maps: Callable[[Tensor, Tensor], Tensor]
+    follows_gradients: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +50,31 @@ class ChannelMethod(Method):
 
     share: Callable[[Tensor, Tensor, Tensor, int], Tensor]
     weights: Callable[[Tensor], Tensor]
+    follows_gradients: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeadMethod(Method):
     """A method that exists only where a linear layer follows a mean over all cells: `linear` is all of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathMethod(Method):
+    """A method that follows the activation from that of a blank volume, A0, to the scan's.
+
+    `maps(A - A0, G)`: the maps, with G averaged over `steps` points of the way. Where the head is linear G is the same
+    everywhere, and `linear` is given A - A0. Its maps account for the logit less the blank volume's.
+    """
+
+    maps: Callable[[Tensor, Tensor], Tensor]
+    steps: int = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationMethod(Method):
+    """A method whose map is the sum over channels of a weight times the activation, from what each channel does.
+
+    `weights(logits [L], without [L, C])`: the weights [L, C], from the logits without each of the channels.
+    """
+
+    weights: Callable[[Tensor, Tensor], Tensor]

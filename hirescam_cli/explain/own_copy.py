@@ -19,14 +19,14 @@ _FOLDABLE = ((nn.Conv2d, nn.BatchNorm2d), (nn.Conv3d, nn.BatchNorm3d))
 
 
 def own_copy(module: nn.Module, *, fold: bool, keep_in_place: bool) -> nn.Module:
-    """A frozen copy in evaluation mode; `fold`: without batch norms; without in-place ReLUs unless they are kept."""
+    """A frozen copy in evaluation mode; `fold`: without batch norms; activations not in place unless that is kept."""
     own = copy.deepcopy(module).eval().requires_grad_(False)
     for part in own.modules():
         part._forward_hooks.clear()
         part._forward_pre_hooks.clear()
         part._backward_hooks.clear()
-        if isinstance(part, nn.ReLU) and not keep_in_place:
-            part.inplace = False
+        if getattr(part, "inplace", False) is True and not keep_in_place:
+            vars(part)["inplace"] = False
     if fold:
         _fold_batch_norms(own)
     return own

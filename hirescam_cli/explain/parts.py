@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,25 +15,31 @@ from torch import Tensor
 from hirescam_cli.errors import HirescamError, ModelError
 from hirescam_cli.explain.explanation import Explanation
 from hirescam_cli.explain.feed import canonical
+from hirescam_cli.explain.gradients import Gradients, label_chunks
 from hirescam_cli.explain.head import LinearHead, linear_head
-from hirescam_cli.explain.method import CellMethod, ChannelMethod, Method
+from hirescam_cli.explain.method import AblationMethod, CellMethod, ChannelMethod, Method, PathMethod
 from hirescam_cli.explain.methods.gradcam import weighted_sum
 from hirescam_cli.explain.passes import captured
+from hirescam_cli.explain.replay import Replay
+from hirescam_cli.explain.replayed import Baseline, Chunk, Replayed
 from hirescam_cli.explain.shortage import is_out_of_memory
-from hirescam_cli.explain.tail import bias_part
 from hirescam_cli.geometry.types import Voxels
 
 if TYPE_CHECKING:
     from hirescam_cli.explain.engine import Engine
 
-LABELS_A_CHUNK = 16
-
 
 class Parts:
     """Collects the chunks of one scan; `multiplicity` [u]: how often each of the positions computed stands in it."""
 
-    def __init__(self, engine: Engine, multiplicity: NDArray[np.int64], methods: Sequence[Method]) -> None:
-        self.engine, self.methods = engine, methods
+    def __init__(
+        self,
+        engine: Engine,
+        multiplicity: NDArray[np.int64],
+        methods: Sequence[Method],
+        baseline: Baseline | None = None,
+    ) -> None:
+        self.engine, self.methods, self.baseline = engine, methods, baseline
         self.positions = int(multiplicity.sum())
         self.begin, self.explaining = time.perf_counter(), 0.0
         self.multiplicity = torch.from_numpy(multiplicity).to(torch.float32)
@@ -40,7 +47,14 @@ class Parts:
         self.activations: list[Tensor] = []
         self.maps: dict[str, list[Tensor]] = {method.name: [] for method in methods}
         self.shares: dict[str, Tensor] = {}
+        self.without: Tensor | None = None
         self.biases: Tensor | None = None
+        asks = any(isinstance(method, PathMethod | AblationMethod) for method in methods)
+        self.replay = (
+            Replay(engine.network, engine.target_layer, engine.at)
+            if asks and not engine.closed_form
+            else None
+        )
 
     def run(self, positions: Voxels, computed: NDArray[np.int64]) -> None:
         """Take the positions `computed` through the network, chunk by chunk if they are independent."""
@@ -64,28 +78,45 @@ class Parts:
 
     def _chunk(self, positions: Voxels, some: NDArray[np.int64], start: int) -> None:
         engine = self.engine
-        leaf = not engine.closed_form
-        with captured(engine.layer, engine.at, leaf=leaf) as kept:
-            answer = engine.answer(engine.values(positions, some)).float()
-            activation = _only(kept, engine.target_layer)
-            axes = engine.contract.activation(engine.target_layer)
-            if not leaf:
-                self.answers.append(answer)
-                self.activations.append(canonical(activation, axes).float())
-                return
+        axes = engine.contract.activation(engine.target_layer)
+        values = engine.values(positions, some)
+        if engine.closed_form:
+            answer, activation = engine.seen(values)
+            self.answers.append(answer)
+            self.activations.append(canonical(activation, axes).float())
+            return
+        recording = nullcontext() if self.replay is None else self.replay.recording()
+        with captured(engine.layer, engine.at, leaf=True) as kept, recording:
+            with engine.holding():
+                answer = engine.answer(values).float()
+            activation = only(kept, engine.target_layer)
             engine.synchronize()
             begin = time.perf_counter()
-            found = _Gradients(self, answer, activation, axes, start)
+            found = Gradients(self, answer, activation, axes, start)
             found.take()
-            self.explaining += time.perf_counter() - begin
+        asked = self._replayed(found, values, activation)
+        self.explaining += time.perf_counter() - begin
         # Only a chunk that came through whole counts: one that ran out of memory is computed again.
         self.answers.append(answer.detach())
         self.activations.append(found.values.cpu())
-        for name, maps in found.maps.items():
+        for name, maps in {**found.maps, **asked.maps}.items():
             self.maps[name].append(maps.cpu())
         for name, share in found.shares.items():
             self.shares[name] = self.shares[name] + share if name in self.shares else share
+        if asked.without is not None:
+            self.without = asked.without if self.without is None else self.without + asked.without
         self.biases = found.biases if self.biases is None else self.biases + found.biases
+
+    def _replayed(self, found: Gradients, values: Tensor, activation: Tensor) -> Replayed:
+        """What the methods say that ask again; nothing where there are none."""
+        answer = found.answer.detach()
+        counts = found.counts if self.engine.contract.by_slices else torch.ones(len(answer))
+        chunk = Chunk(values, activation.detach(), answer, counts, found.weight)
+        replay = self.replay or Replay(self.engine.network, self.engine.target_layer, self.engine.at)
+        asked = Replayed(self, replay, chunk)
+        if self.replay is not None:
+            asked.take()
+        return asked
 
     def result(self, place: Tensor) -> Explanation:
         """Put the chunks together; `place` [n] is each position's index among the computed ones."""
@@ -102,22 +133,30 @@ class Parts:
                 stage="network",
             )
         activations = torch.cat(self.activations)
+        logits = answers.double().mean(dim=0)
         if engine.closed_form:
             head = self._head(activations)
             biases = head.bias.double()
-            cams = {method.name: self._linear(method, activations, head) for method in self.methods}
+            cams = {method.name: self._linear(method, activations, head, logits) for method in self.methods}
         else:
             biases = torch.zeros(answers.shape[1]) if self.biases is None else self.biases
-            cams = {method.name: self._collected(method, activations) for method in self.methods}
+            cams = {method.name: self._collected(method, activations, logits) for method in self.methods}
         by_slices = engine.contract.by_slices
         scored = engine.contract.answer == "slice_scores"
+        blank = None if self.baseline is None else self.baseline.logits.double().cpu().numpy()
         return Explanation(
             cams={
-                name: (maps.cpu()[:, place] if by_slices else maps.cpu()).contiguous().numpy()
+                name: (maps.cpu()[:, place] if by_slices else maps.cpu()).float().contiguous().numpy()
                 for name, maps in cams.items()
             },
-            logits=answers.double().mean(dim=0).numpy(),
+            logits=logits.numpy(),
             biases=biases.double().numpy(),
+            own_biases={
+                method.name: blank
+                for method in self.methods
+                if isinstance(method, PathMethod) and blank is not None
+            },
+            frozen=engine.frozen,
             slice_scores=answers.T.contiguous().numpy() if scored else None,
             target_layer=engine.target_layer,
             at=engine.at,
@@ -141,101 +180,50 @@ class Parts:
             )
         return head
 
-    def _linear(self, method: Method, activations: Tensor, head: LinearHead) -> Tensor:
+    def _linear(self, method: Method, activations: Tensor, head: LinearHead, logits: Tensor) -> Tensor:
         """Maps where the head is linear: by the method's closed form, else from the gradients that it gives."""
-        count = self.positions if self.engine.contract.by_slices else len(activations)
+        by_slices = self.engine.contract.by_slices
+        count = self.positions if by_slices else len(activations)
+        if isinstance(method, PathMethod):
+            assert self.baseline is not None
+            axes = self.engine.contract.activation(self.engine.target_layer)
+            activations = activations - canonical(self.baseline.activation, axes).float()
         if method.linear is not None:
             return method.linear(activations, head.weight, count)
-        counts = self.multiplicity if self.engine.contract.by_slices else torch.ones(len(activations))
+        counts = (self.multiplicity if by_slices else torch.ones(len(activations))).to(activations.device)
+        if isinstance(method, AblationMethod):
+            by_channel = torch.einsum("n,ncyx->cyx", counts, activations)
+            lost = torch.einsum("cyx,lcyx->lc", by_channel, head.weight).double().cpu() / count
+            return self._weighted(method, activations, logits, logits[:, None] - lost)
         maps, shares = [], []
-        for low in range(0, len(head.weight), LABELS_A_CHUNK):
-            gradients = (head.weight[low : low + LABELS_A_CHUNK, None] / count).expand(
-                -1, len(activations), -1, -1, -1
-            )
-            if isinstance(method, CellMethod):
+        for low, high in label_chunks(len(head.weight)):
+            gradients = (head.weight[low:high, None] / count).expand(-1, len(activations), -1, -1, -1)
+            if isinstance(method, CellMethod | PathMethod):
                 maps.append(method.maps(activations, gradients))
             elif isinstance(method, ChannelMethod):
                 cells = count * activations.shape[2] * activations.shape[3]
-                shares.append(method.share(activations, gradients, counts.to(activations.device), cells))
+                shares.append(method.share(activations, gradients, counts, cells))
         if isinstance(method, ChannelMethod):
             return weighted_sum(activations, method.weights(torch.cat(shares, dim=-2)))
         return torch.cat(maps)
 
-    def _collected(self, method: Method, activations: Tensor) -> Tensor:
+    def _collected(self, method: Method, activations: Tensor, logits: Tensor) -> Tensor:
         if isinstance(method, ChannelMethod):
             return weighted_sum(activations, method.weights(self.shares[method.name].cpu()))
+        if isinstance(method, AblationMethod):
+            assert self.without is not None
+            return self._weighted(method, activations, logits, self.without.double().cpu())
         return torch.cat(self.maps[method.name], dim=1)
 
-
-class _Gradients:
-    """What the gradients of one chunk give: maps [L, n, y, x] and shares [..., L, C] by method, biases [L]."""
-
-    def __init__(self, parts: Parts, answer: Tensor, activation: Tensor, axes: str, start: int) -> None:
-        self.parts, self.answer, self.activation, self.axes = parts, answer, activation, axes
-        self.values = canonical(activation.detach(), axes).float()
-        by_slices = parts.engine.contract.by_slices
-        rows, count = len(answer), len(self.values)
-        self.counts = parts.multiplicity[start : start + count] if by_slices else torch.ones(count)
-        self.weight = 1.0 / (parts.positions if by_slices else rows)
-        self.total = (parts.positions if by_slices else count) * self.values.shape[2] * self.values.shape[3]
-        self.maps: dict[str, Tensor] = {}
-        self.shares: dict[str, Tensor] = {}
-        self.biases = torch.zeros(answer.shape[1], dtype=torch.float64)
-
-    def take(self) -> None:
-        """Take them, for a few labels at a time."""
-        labels, device = self.answer.shape[1], self.answer.device
-        maps: dict[str, list[Tensor]] = {}
-        shares: dict[str, list[Tensor]] = {}
-        for low in range(0, labels, LABELS_A_CHUNK):
-            high = min(low + LABELS_A_CHUNK, labels)
-            seeds = torch.zeros(high - low, *self.answer.shape, device=device)
-            seeds[torch.arange(high - low), :, torch.arange(low, high)] = self.weight
-            gradients = self._gradients(seeds, low, high).float()
-            for method in self.parts.methods:
-                if isinstance(method, CellMethod):
-                    maps.setdefault(method.name, []).append(method.maps(self.values, gradients))
-                elif isinstance(method, ChannelMethod):
-                    share = method.share(self.values, gradients, self.counts.to(device), self.total)
-                    shares.setdefault(method.name, []).append(share)
-        self.maps = {name: torch.cat(found) for name, found in maps.items()}
-        self.shares = {name: torch.cat(found, dim=-2) for name, found in shares.items()}
-
-    def _gradients(self, seeds: Tensor, low: int, high: int) -> Tensor:
-        """Gradients [labels, n, C, y, x] of the target; those of biases are summed up on the way."""
-        terms = self.parts.engine.bias_terms
-        parameters = [term.parameter for term in terms]
-        repeated = bool((self.counts != 1).any())
-        more = high < self.answer.shape[1]
-        first, *rest = torch.autograd.grad(
-            self.answer,
-            [self.activation, *([] if repeated else parameters)],
-            seeds,
-            retain_graph=more or repeated,
-            is_grads_batched=True,
-            allow_unused=True,
-        )
-        if repeated and parameters:
-            # A position that stands for several counts as often in what the biases add.
-            weighted = seeds * self.counts.to(seeds.device)[:, None]
-            rest = list(
-                torch.autograd.grad(
-                    self.answer,
-                    parameters,
-                    weighted,
-                    retain_graph=more,
-                    is_grads_batched=True,
-                    allow_unused=True,
-                )
-            )
-        if rest:
-            self.biases[low:high] = bias_part(terms, tuple(rest), high - low)
-        if first is None:
-            raise _without_gradient(self.parts.engine.target_layer)
-        return canonical(first, self.axes, leading=1)
+    def _weighted(
+        self, method: AblationMethod, activations: Tensor, logits: Tensor, without: Tensor
+    ) -> Tensor:
+        weights = method.weights(logits, without).to(activations.dtype).to(activations.device)
+        return weighted_sum(activations, weights)
 
 
-def _only(kept: list[Tensor], layer: str) -> Tensor:
+def only(kept: list[Tensor], layer: str) -> Tensor:
+    """The one activation that a pass gave. Raises ModelError for none or several."""
     if len(kept) != 1:
         times = "never" if not kept else f"{len(kept)} times"
         raise ModelError(
@@ -244,11 +232,3 @@ def _only(kept: list[Tensor], layer: str) -> Tensor:
             code="target-layer",
         )
     return kept[0]
-
-
-def _without_gradient(layer: str) -> ModelError:
-    return ModelError(
-        f"No logit depends on the layer {layer!r} by a gradient.",
-        hint="Name a layer on the way from the input to the logits (--target-layer).",
-        code="target-layer",
-    )

@@ -13,16 +13,19 @@ from torch import Tensor, nn
 def captured(layer: nn.Module, at: str, *, leaf: bool) -> Iterator[list[Tensor]]:
     """Collect the outputs, or with `at` "input" the first inputs, of `layer`.
 
-    As `leaf` each goes on as a copy from which gradients are recorded, and nothing before it is.
+    As `leaf` each is one from which gradients are recorded, and nothing before it is; what follows gets a copy,
+    which it may overwrite.
     """
     kept: list[Tensor] = []
 
     def keep(value: Tensor) -> Tensor | None:
-        kept.append(value.detach().requires_grad_() if leaf else value)
         if not leaf:
+            # What follows may overwrite it.
+            kept.append(value.clone() if isinstance(value, Tensor) else value)
             return None
+        kept.append(value.detach().requires_grad_())
         torch.set_grad_enabled(True)
-        return kept[-1]
+        return kept[-1].clone()
 
     def after(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
         return keep(output)

@@ -24,21 +24,31 @@ class BiasTerm:
 def bias_terms(module: nn.Module) -> list[BiasTerm]:
     """Every additive parameter of a module and those in it; they are made to require gradients.
 
-    A batch norm in evaluation mode adds bias - mean * weight / sqrt(variance + eps).
+    A batch norm in evaluation mode adds bias - mean * weight / sqrt(variance + eps); one without parameters is given
+    a weight of 1 and a bias of 0, so that what it subtracts is accounted for too.
     """
     terms = []
     for part in module.modules():
-        bias = getattr(part, "bias", None)
-        if not isinstance(bias, nn.Parameter):
+        if isinstance(part, _BatchNorm):
+            terms += _of_batch_norm(part)
             continue
-        shift = bias.detach()
-        if isinstance(part, _BatchNorm) and part.running_mean is not None and part.running_var is not None:
-            scale = torch.rsqrt(part.running_var + part.eps)
-            weight = part.weight if part.weight is not None else torch.ones_like(scale)
-            shift = shift - part.running_mean * weight.detach() * scale
-        bias.requires_grad_(True)
-        terms.append(BiasTerm(bias, shift))
+        for name, parameter in part.named_parameters(recurse=False):
+            if name == "bias" or name.endswith("_bias"):
+                parameter.requires_grad_(True)
+                terms.append(BiasTerm(parameter, parameter.detach()))
     return terms
+
+
+def _of_batch_norm(norm: _BatchNorm) -> list[BiasTerm]:
+    bias: Tensor | None = norm.bias
+    mean, variance = norm.running_mean, norm.running_var
+    if not norm.track_running_stats or mean is None or variance is None:
+        return [] if bias is None else [BiasTerm(bias.requires_grad_(True), bias.detach())]
+    if bias is None:
+        norm.weight = nn.Parameter(torch.ones_like(variance), requires_grad=False)
+        norm.bias = bias = nn.Parameter(torch.zeros_like(mean))
+    scale = norm.weight.detach() * torch.rsqrt(variance + norm.eps)
+    return [BiasTerm(bias.requires_grad_(True), bias.detach() - mean * scale)]
 
 
 def bias_part(terms: list[BiasTerm], gradients: tuple[Tensor | None, ...], labels: int) -> Tensor:

@@ -84,19 +84,23 @@ def resampled(grid: Grid, spacing_mm: Sequence[float]) -> Grid:
 
 
 Anchor = Literal["centre", "start", "end"]
+Centring = Literal["hirescam", "monai", "torchio"]
 
 
 @dataclass(frozen=True)
 class PadCrop:
     """Padding and cropping of one axis from `size` to `target` voxels; what lies at the `anchor` stays.
 
-    Result index r holds source index `r + shift`; source voxels lie at result indices [`start`, `stop`), the
-    rest is padding. About the centre as in RAD-ChestCT's pipeline: the odd voxel is added or cut at the end.
+    Result index r holds source index `r + shift`; source voxels lie at result indices [`start`, `stop`), the rest is
+    padding. `convention`, of an odd voxel about the centre: it is added or cut at the end ("hirescam", as in
+    RAD-ChestCT's pipeline), so that voxel n // 2 stays voxel n // 2 where it is cut ("monai"), or at the start
+    ("torchio").
     """
 
     size: int
     target: int
     anchor: Anchor = "centre"
+    convention: Centring = "hirescam"
 
     @property
     def shift(self) -> int:
@@ -104,6 +108,10 @@ class PadCrop:
         surplus = self.size - self.target
         if self.anchor != "centre":
             return 0 if self.anchor == "start" else surplus
+        if self.convention == "torchio":
+            return -(-surplus // 2) if surplus >= 0 else surplus // 2
+        if self.convention == "monai" and surplus >= 0:
+            return self.size // 2 - self.target // 2
         return surplus // 2 if surplus >= 0 else -((-surplus) // 2)
 
     @property
@@ -118,9 +126,14 @@ class PadCrop:
 
 
 def pad_crop(
-    grid: Grid, target: Sequence[int], anchors: Sequence[Anchor] = ("centre", "centre", "centre")
+    grid: Grid,
+    target: Sequence[int],
+    anchors: Sequence[Anchor] = ("centre", "centre", "centre"),
+    convention: Centring = "hirescam",
 ) -> tuple[tuple[PadCrop, PadCrop, PadCrop], Grid]:
     """The three axes' `PadCrop`s and the grid of shape `target`, which shares the anchors with `grid`."""
-    i, j, k = (PadCrop(n, t, anchor) for n, t, anchor in zip(grid.shape, target, anchors, strict=True))
+    i, j, k = (
+        PadCrop(n, t, anchor, convention) for n, t, anchor in zip(grid.shape, target, anchors, strict=True)
+    )
     offset = [float(axis.shift) for axis in (i, j, k)]
     return (i, j, k), grid.child(affines.scaling((1.0, 1.0, 1.0), offset), target)

@@ -43,6 +43,20 @@ def linear_matrix(size: int, positions: ArrayLike) -> Matrix:
     return weights
 
 
+def area_matrix(size: int, positions: ArrayLike, width: float) -> Matrix:
+    """Weights [len(positions), size] of the mean over windows `width` cells wide, cut off at the outer faces.
+
+    A window that lies beyond a face is the outer cell.
+    """
+    x = np.asarray(positions, dtype=np.float64)[:, None]
+    cells = np.arange(size)
+    overlap = np.minimum(x + width / 2, cells + 0.5) - np.maximum(x - width / 2, cells - 0.5)
+    weights = np.clip(overlap, 0.0, None)
+    weights[x[:, 0] - width / 2 >= size - 0.5, -1] = 1.0
+    weights[x[:, 0] + width / 2 <= -0.5, 0] = 1.0
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
+
 def bspline_matrix(size: int, positions: ArrayLike) -> Matrix:
     """Weights [len(positions), size] of cubic B-spline interpolation with a mirror boundary.
 

@@ -5,13 +5,14 @@ Every refusal is one sentence that names the file and the first offending entry.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import io
 import json
 import pickle
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 
 import safetensors
@@ -20,9 +21,11 @@ import torch
 from torch import Tensor
 
 from hirescam_cli.errors import ModelError, UnavailableError
+from hirescam_cli.model.archives import NotWeights, exported_weights, is_exported, refuse_programs
 from hirescam_cli.model.contract import Network
 
 _COUNTER = "num_batches_tracked"
+_PREFIXES = ("module.", "model.", "_orig_mod.")
 # What torch.load and the unpickler below it answer to bytes that are not a checkpoint.
 _DAMAGED = (
     RuntimeError,
@@ -41,9 +44,10 @@ _DAMAGED = (
 def read_weights(path: Path, expected_sha256: str | None = None) -> tuple[dict[str, Tensor], str]:
     """Tensors by name and the SHA-256 of the file.
 
-    Reads `.safetensors` and PyTorch files (a state_dict, or the authors' {'params': state_dict}), the latter
-    with `weights_only=True` and nothing else. Raises UnavailableError if the file is not there, ModelError if
-    it is not a checkpoint or its SHA-256 is not the expected one.
+    Reads `.safetensors`, PyTorch files (a state_dict, the authors' {'params': state_dict}, Lightning's
+    {'state_dict': ...}) with `weights_only=True` and nothing else, and the tensors of `.pt2` programs. Raises
+    UnavailableError if the file is not there, ModelError if it is not a checkpoint or its SHA-256 is not the expected
+    one.
     """
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):
@@ -62,14 +66,21 @@ def read_weights(path: Path, expected_sha256: str | None = None) -> tuple[dict[s
             hint="Use the weights that belong to this model, or correct weights.sha256 in its description.",
             code="weights-sha256",
         )
-    tensors = _safetensors(path, data) if _is_safetensors(data) else _pytorch(path, data)
+    if _is_safetensors(data):
+        return _safetensors(path, data), sha256
+    try:
+        refuse_programs(data, path.suffix.lower())
+        tensors = exported_weights(data) if is_exported(data) else _pytorch(path, data)
+    except NotWeights as error:
+        raise _refuse(path, str(error), error.hint) from error
     return tensors, sha256
 
 
-def _refuse(path: Path, why: str) -> ModelError:
+def _refuse(path: Path, why: str, hint: str | None = None) -> ModelError:
     return ModelError(
         f"{path.name} is not a usable checkpoint: {why}.",
-        hint="Expected are .safetensors, a PyTorch state_dict, or {'params': state_dict}.",
+        hint=hint
+        or "Expected are .safetensors, a PyTorch state_dict, {'params': ...}, {'state_dict': ...} or .pt2.",
         code="weights-format",
     )
 
@@ -89,7 +100,9 @@ def _pytorch(path: Path, data: bytes) -> dict[str, Tensor]:
     if not data:
         raise _refuse(path, "it is empty")
     try:
-        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        # Lightning keeps the options of a training beside the weights; a Namespace is nothing but attributes.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "unsupported global" in str(error).lower():
             raise _refuse(
@@ -98,8 +111,10 @@ def _pytorch(path: Path, data: bytes) -> dict[str, Tensor]:
         raise _refuse(path, "it is not a PyTorch file") from error
     except _DAMAGED as error:
         raise _refuse(path, "it is truncated or not a PyTorch file") from error
-    if isinstance(content, Mapping) and isinstance(content.get("params"), Mapping):
-        content = content["params"]
+    for key in ("params", "state_dict", "model_state_dict"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
     if not isinstance(content, Mapping) or not content:
         raise _refuse(path, f"it holds a {type(content).__name__}, not named tensors")
     for name, value in content.items():
@@ -108,29 +123,45 @@ def _pytorch(path: Path, data: bytes) -> dict[str, Tensor]:
     return dict(content)
 
 
+def without_prefix(tensors: Mapping[str, Tensor], wanted: Container[str]) -> dict[str, Tensor]:
+    """Tensors by the names that a network knows: `module.` and `model.` are taken off where all names have them."""
+    found = dict(tensors)
+    while not all(name in wanted for name in found):
+        prefix = next((p for p in _PREFIXES if all(name.startswith(p) for name in found)), None)
+        if prefix is None or any(name in wanted for name in found):
+            break
+        found = {name.removeprefix(prefix): value for name, value in found.items()}
+    return found
+
+
 def fit(network: Network, tensors: Mapping[str, Tensor], file: str, labels: int) -> None:
     """Load `tensors` into the module of `network` in place, as float32; ModelError unless every entry fits exactly."""
     module = network.module
     wanted = {name: value for name, value in module.state_dict().items() if not name.endswith(_COUNTER)}
-    given = {name: value for name, value in tensors.items() if not name.endswith(_COUNTER)}
-    if missing := [name for name in wanted if name not in given]:
-        raise _mismatch(file, f"{len(missing)} entries are missing, the first is {missing[0]}")
-    if extra := [name for name in given if name not in wanted]:
-        raise _mismatch(
-            file, f"{len(extra)} entries are unknown to the architecture, the first is {extra[0]}"
-        )
+    counted = {name: value for name, value in _own(network, tensors).items() if not name.endswith(_COUNTER)}
+    given = without_prefix(counted, wanted)
     head = given.get(f"{network.linear_head}.weight")
-    if head is not None and (found := head.shape[0] if head.ndim else 0) != labels:
+    faults = []
+    if missing := [name for name in wanted if name not in given]:
+        faults.append(f"{len(missing)} entries are missing, the first is {missing[0]}")
+    if extra := [name for name in given if name not in wanted]:
+        faults.append(f"{len(extra)} entries are unknown to the architecture, the first is {extra[0]}")
+    if not faults and head is not None and (found := head.shape[0] if head.ndim else 0) != labels:
         raise ModelError(
             f"{file} is a network of {found} labels, the model lists {labels}.",
             hint="Choose the model whose label list belongs to these weights (--model).",
             code="weights-labels",
         )
+    other = [name for name in given if name in wanted and given[name].shape != wanted[name].shape]
+    if other:
+        name = other[0]
+        more = f" (and {len(other) - 1} more)" if len(other) > 1 else ""
+        faults.append(
+            f"{name} has shape {list(given[name].shape)}, expected {list(wanted[name].shape)}{more}"
+        )
+    if faults:
+        raise _mismatch(file, "; ".join(faults))
     for name, value in given.items():
-        if value.shape != wanted[name].shape:
-            raise _mismatch(
-                file, f"{name} has shape {list(value.shape)}, expected {list(wanted[name].shape)}"
-            )
         if not value.is_floating_point():
             raise _mismatch(file, f"{name} has type {value.dtype}, expected floating point")
         if name.endswith("running_var") and (value < 0).any():
@@ -146,6 +177,15 @@ def fit(network: Network, tensors: Mapping[str, Tensor], file: str, labels: int)
                 code="weights-nan",
             )
     module.load_state_dict({name: value.to(torch.float32) for name, value in given.items()}, strict=False)
+
+
+def _own(network: Network, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The tensors of the network, where a file holds it below a name among others."""
+    for above in network.published_below:
+        own = {name.removeprefix(above): value for name, value in tensors.items() if name.startswith(above)}
+        if own:
+            return own
+    return tensors
 
 
 def _mismatch(file: str, why: str) -> ModelError:

@@ -58,7 +58,8 @@ class Network:
     `linear_head`: name of the module that makes the answer from the target layer and is linear in it: one convolution
     that covers a position's whole map, or a linear layer (or 1 x 1 convolution) behind a mean over all cells; it gives
     maps in closed form. `trunk`: name of the module that may run in half precision. `norms_follow`: each batch norm
-    registered right after a convolution is applied right after it, so that the two may be one.
+    registered right after a convolution is applied right after it, so that the two may be one. `published_below`: where
+    a published file may hold more than this network, what then stands before the names of its own parameters.
     """
 
     module: nn.Module
@@ -72,6 +73,7 @@ class Network:
     linear_head: str | None = None
     trunk: str | None = None
     norms_follow: bool = False
+    published_below: tuple[str, ...] = ()
 
     @property
     def by_slices(self) -> bool:

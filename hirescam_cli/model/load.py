@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hirescam_cli.errors import UnavailableError
+from hirescam_cli.errors import ModelError, UnavailableError
 from hirescam_cli.geometry import Affine
 from hirescam_cli.geometry.grid import Shape3
 from hirescam_cli.model.checkpoint import fit, read_weights
@@ -17,12 +19,17 @@ from hirescam_cli.registries import ARCHITECTURES
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """`network`: its module in evaluation mode, float32, on the CPU. `weights_sha256`: of the file it came from."""
+    """`network`: its module in evaluation mode, float32, on the CPU. `weights_sha256`: of the file it came from.
+
+    Of an ensemble `members` are all networks, `network` is the first of them, and `member_sha256` are their files'.
+    """
 
     spec: ModelSpec
     architecture: Architecture
     network: Network
     weights_sha256: str
+    members: tuple[Network, ...] = ()
+    member_sha256: tuple[str, ...] = ()
 
     @property
     def placement(self) -> Placement:
@@ -48,27 +55,51 @@ class LoadedModel:
         return {name: input_ras @ self.cell_affine(layer, name, cells, shape) for name in PLACEMENTS}
 
 
-def load_model(spec: ModelSpec, weights: Path | None = None) -> LoadedModel:
-    """Build the network of `spec` and load its weights, or those of the file `weights`.
+def load_model(spec: ModelSpec, weights: Sequence[Path] = ()) -> LoadedModel:
+    """Build the network of `spec` and load its weights, or those of the files `weights`; several are an ensemble.
 
-    The SHA-256 in the description holds for the file that it names, or, if it names none, for `weights`.
+    The SHA-256 in the description holds for the files that it names, or, if it names none, for `weights`.
     Raises ModelError for anything about them that does not fit, UnavailableError if there are none.
     """
-    path = weights or spec.weights_file
-    if path is None:
+    paths = tuple(weights) or spec.weights_files
+    if not paths:
         raise UnavailableError(
             f"The model {spec.name} comes without weights.",
             hint="Give a checkpoint with --weights FILE.",
             code="weights-unavailable",
         )
+    replaced = bool(weights) and bool(spec.weights_files)
+    expected = () if replaced else spec.weights_sha256
+    if expected and len(expected) != len(paths):
+        raise ModelError(
+            f"The model {spec.name} names {len(expected)} SHA-256, and there are {len(paths)} files of weights.",
+            hint="Give as many files with --weights, or correct weights.sha256 in its description.",
+            code="weights-sha256",
+        )
     architecture = ARCHITECTURES.find(spec.architecture)
-    network = architecture.build(spec.parameters, len(spec.labels))
-    _check_input(spec, network)
-    replaced = weights is not None and spec.weights_file is not None
-    tensors, sha256 = read_weights(path, None if replaced else spec.weights_sha256)
-    fit(network, tensors, path.name, len(spec.labels))
-    network.module.eval()
-    return LoadedModel(spec, architecture, network, sha256)
+    members, digests = [], []
+    for number, path in enumerate(paths):
+        network = architecture.build(spec.parameters, len(spec.labels))
+        _check_input(spec, network)
+        tensors, sha256 = read_weights(path, expected[number] if expected else None)
+        if sha256 in digests:
+            raise ModelError(
+                f"The weights {path.name} are given twice.",
+                hint="Each member of an ensemble counts once.",
+                code="weights-twice",
+            )
+        fit(network, tensors, path.name, len(spec.labels))
+        network.module.eval()
+        members.append(network)
+        digests.append(sha256)
+    return LoadedModel(spec, architecture, members[0], _together(digests), tuple(members), tuple(digests))
+
+
+def _together(digests: Sequence[str]) -> str:
+    """The SHA-256 of the weights: the file's, or for an ensemble that of the members' in their order, one a line."""
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()
 
 
 def _check_input(spec: ModelSpec, network: Network) -> None:

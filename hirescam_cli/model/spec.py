@@ -7,36 +7,40 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tomllib
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from hirescam_cli.errors import ModelError
-from hirescam_cli.label_choice import is_label_name
+from hirescam_cli.model.labels import Code, read_codes, read_labels
 from hirescam_cli.placement import PLACEMENTS, Placement
+from hirescam_cli.registries import ARCHITECTURES
 from hirescam_cli.resources import config_names, config_path, resource_root
-from hirescam_cli.toml_table import Table, is_number
+from hirescam_cli.toml_table import Faults, Table
 
 if TYPE_CHECKING:
     from hirescam_cli.prepare import Preparation
 
 At = Literal["output", "input"]
+NORMALISERS = ("softmax", "layer-norm", "group-norm", "instance-norm", "rms-norm", "l2-norm")
 
-_CONTROL = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, invisible and bidirectional marks, line breaks
 _TOP_KEYS = (
     "name", "description", "intended_use", "architecture", "demonstration", "parameters", "weights", "labels",
-    "input", "preparation", "explanation",
+    "input", "preparation", "explanation", "training",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model's description. `thresholds` holds one probability per label, in the order of `labels`.
+    """A model's description. `thresholds` holds one probability per label, in the order of `labels`; `codes` the code
+    of those labels that have one.
 
-    `target_layer`, `at`, `placement`: None leaves them to the architecture. `file_sha256`: of the description itself.
+    `target_layer`, `at`, `placement`: None leaves them to the architecture. `freeze`: kinds of normalisers that are
+    held constant. `weights_files`: one, or the members of an ensemble. `file_sha256`: of the description itself.
+    `training`: what it was trained on and how well it does, for people; empty where the file does not say.
     """
 
     name: str
@@ -50,10 +54,13 @@ class ModelSpec:
     target_layer: str | None = None
     at: At | None = None
     placement: Placement | None = None
-    weights_file: Path | None = None
-    weights_sha256: str | None = None
+    freeze: tuple[str, ...] = ()
+    weights_files: tuple[Path, ...] = ()
+    weights_sha256: tuple[str, ...] = ()
     demonstration: bool = False
+    training: Mapping[str, object] = field(default_factory=dict)
     file_sha256: str | None = None
+    codes: Mapping[str, Code] = field(default_factory=dict)
     source: Path | None = field(default=None, compare=False)
 
     def described(self) -> dict[str, object]:
@@ -68,7 +75,9 @@ class ModelSpec:
             "target_layer": self.target_layer,
             "at": self.at,
             "placement": self.placement,
+            "freeze": list(self.freeze),
             "demonstration": self.demonstration,
+            "codes": {name: [c.scheme, c.value, c.meaning] for name, c in sorted(self.codes.items())},
         }
 
 
@@ -87,17 +96,45 @@ def list_models() -> list[Entry]:
     entries = []
     for name in config_names():
         path, file, _ = _read(name)
-        labels, _ = _labels(path, file.table("labels"))
+        labels, _ = read_labels(path, file.table("labels"))
         weights, _ = _weights(path, file.table("weights", required=False))
         entries.append(
-            Entry(file.text("name"), file.text("description", default=""), len(labels), weights is not None)
+            Entry(file.text("name"), file.text("description", default=""), len(labels), bool(weights))
         )
     return entries
+
+
+def labels_of(name_or_file: str) -> tuple[str, ...]:
+    """The labels of a model, without NumPy."""
+    path, file, _ = _read(name_or_file)
+    return read_labels(path, file.table("labels"))[0]
 
 
 def load_spec(name_or_file: str) -> ModelSpec:
     """Read and check a description by embedded name or by the path of a `.toml` file."""
     return _spec(*_read(name_or_file))
+
+
+def standalone(spec: ModelSpec) -> str:
+    """The text of a description that works wherever it is saved: labels written out, weights by their whole path."""
+    assert spec.source is not None
+    lines, table = [], ""
+    for line in spec.source.read_text(encoding="utf-8").splitlines():
+        if line.startswith("["):
+            table = line.strip("[] ")
+        key = line.partition("=")[0].strip()
+        if (table, key) == ("labels", "file"):
+            lines += [
+                "names = [",
+                *(f"  {json.dumps(name, ensure_ascii=False)}," for name in spec.labels),
+                "]",
+            ]
+        elif (table, key) == ("weights", "file"):
+            paths = [json.dumps(str(path.absolute()), ensure_ascii=False) for path in spec.weights_files]
+            lines.append(f"file = {paths[0] if len(paths) == 1 else '[' + ', '.join(paths) + ']'}")
+        else:
+            lines.append(line)
+    return "\n".join(lines) + "\n"
 
 
 def _read(name_or_file: str) -> tuple[Path, Table, str]:
@@ -114,7 +151,7 @@ def _read(name_or_file: str) -> tuple[Path, Table, str]:
         ) from error
     except OSError as error:
         raise ModelError(f"{path.name} cannot be read: {error.strerror}.", code="model-toml") from error
-    return path, Table(path.name, "", data), hashlib.sha256(text).hexdigest()
+    return path, Table(path.name, "", data, Faults(path.name)), hashlib.sha256(text).hexdigest()
 
 
 def _locate(name_or_file: str) -> Path:
@@ -136,86 +173,89 @@ def _locate(name_or_file: str) -> Path:
 
 def _spec(path: Path, file: Table, sha256: str) -> ModelSpec:
     # Steps need NumPy, which the list of models can do without.
+    from hirescam_cli.prepare import Preparation
     from hirescam_cli.prepare.reading import read_preparation
 
+    faults = file.faults or Faults(path.name)
+    labels: tuple[str, ...] = ()
+    thresholds: tuple[float, ...] = ()
+    weights: tuple[tuple[Path, ...], tuple[str, ...]] = ((), ())
+    freeze: tuple[str, ...] = ()
     file.only(_TOP_KEYS)
-    labels, thresholds = _labels(path, file.table("labels"))
-    weights_file, weights_sha256 = _weights(path, file.table("weights", required=False))
+    name, intended_use = file.text("name"), file.text("intended_use")
+    architecture = file.text("architecture", "the name of an architecture")
+    listed = file.table("labels")
+    codes: dict[str, Code] = {}
+    if "labels" in file:
+        with faults.collecting():
+            labels, thresholds = read_labels(path, listed)
+        with faults.collecting():
+            codes = read_codes(listed, labels)
+    with faults.collecting():
+        weights = _weights(path, file.table("weights", required=False))
+    preparation = Preparation("RAS", "one", ())
+    with faults.collecting():
+        preparation = read_preparation(file)
     explanation = file.table("explanation", required=False)
-    explanation.only(("target_layer", "at", "placement"))
+    explanation.only(("target_layer", "at", "placement", "freeze"))
     placement = explanation.choice("placement", PLACEMENTS) if "placement" in explanation else None
     at = explanation.choice("at", ("output", "input")) if "at" in explanation else None
-    return ModelSpec(
-        name=file.text("name"),
+    with faults.collecting():
+        freeze = _freeze(explanation)
+    spec = ModelSpec(
+        name=name,
         description=file.text("description", default=""),
-        intended_use=file.text("intended_use"),
-        architecture=file.text("architecture", "the name of an architecture"),
+        intended_use=intended_use,
+        architecture=architecture,
         parameters=file.table("parameters", required=False).values,
         labels=labels,
         thresholds=thresholds,
-        preparation=read_preparation(file),
+        preparation=preparation,
         target_layer=explanation.text("target_layer") if "target_layer" in explanation else None,
         at=cast(At | None, at),
         placement=cast(Placement | None, placement),
-        weights_file=weights_file,
-        weights_sha256=weights_sha256,
+        freeze=freeze,
+        weights_files=weights[0],
+        weights_sha256=weights[1],
         demonstration=file.flag("demonstration", False),
+        training=dict(file.table("training", required=False).values),
         file_sha256=sha256,
+        codes=codes,
         source=path,
     )
+    if architecture:
+        with faults.collecting():
+            ARCHITECTURES.check(architecture)
+    faults.refuse()
+    return spec
 
 
-def _labels(path: Path, table: Table) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    table.only(("names", "file", "threshold", "thresholds"))
-    if ("names" in table) == ("file" in table):
-        raise ModelError(
-            f"{path.name}: [labels] needs either names or file.", code="model-toml", hint="Give one of them."
-        )
-    names = _label_file(path, table) if "file" in table else table.words("names", "a list of strings")
-    for name in names:
-        if not name.strip() or "/" in name:
-            raise table.fail("names", name, "non-empty strings without slashes")
-        if any(unicodedata.category(c) in _CONTROL for c in name):
-            raise table.fail("names", name, "a name without control characters")
-        if not is_label_name(name):
-            raise table.fail("names", name, "a name that --labels cannot take for something else")
-    if not names or len(set(names)) != len(names):
-        raise ModelError(
-            f"{path.name}: [labels] holds {len(names)} names, {len(set(names))} of them different.",
-            hint="Labels are in the order of the network's outputs, each once.",
-            code="model-toml",
-        )
-    default = _probability(table, "threshold", 0.5)
-    own = table.table("thresholds", required=False)
-    own.only(names)
-    return names, tuple(_probability(own, name, default) for name in names)
+def _freeze(explanation: Table) -> tuple[str, ...]:
+    kinds = explanation.words("freeze", f"a list of {', '.join(NORMALISERS)}", ())
+    for kind in kinds:
+        if kind not in NORMALISERS:
+            raise explanation.fail("freeze", kind, " or ".join(NORMALISERS), f'freeze = ["{NORMALISERS[0]}"]')
+    return tuple(dict.fromkeys(kinds))
 
 
-def _label_file(path: Path, table: Table) -> tuple[str, ...]:
-    name = table.text("file", "a path")
-    try:
-        text = (path.parent / name).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise table.fail("file", name, "a readable UTF-8 file with one label a line") from error
-    return tuple(line.strip() for line in text.split("\n") if line.strip())
-
-
-def _probability(table: Table, key: str, default: float) -> float:
-    value = table.values.get(key, default)
-    if not is_number(value) or not 0.0 <= float(value) <= 1.0:  # type: ignore[arg-type]
-        raise table.fail(key, value, "a probability from 0 to 1")
-    return float(value)  # type: ignore[arg-type]
-
-
-def _weights(path: Path, table: Table) -> tuple[Path | None, str | None]:
+def _weights(path: Path, table: Table) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    """Files and their SHA-256: one of each, or a list for the members of an ensemble."""
     table.only(("file", "sha256"))
-    expected = "64 hexadecimal digits"
-    sha256 = table.text("sha256", expected) if "sha256" in table else None
-    if sha256 is not None and (len(sha256) != 64 or set(sha256.lower()) - set("0123456789abcdef")):
-        raise table.fail("sha256", sha256, expected)
-    if "file" not in table:
-        return None, sha256
-    file = table.text("file", "a path")
-    if file.startswith("sample_data/") and path.parent == config_path("demo").parent:
-        return resource_root() / file, sha256
-    return path.parent / file, sha256
+    digests = _one_or_several(table, "sha256", "64 hexadecimal digits")
+    for digest in digests:
+        if len(digest) != 64 or set(digest.lower()) - set("0123456789abcdef"):
+            raise table.fail("sha256", digest, "64 hexadecimal digits")
+    names = _one_or_several(table, "file", "a path, or a list of paths")
+    if digests and names and len(digests) != len(names):
+        raise table.fail("sha256", list(digests), f"one for each of the {len(names)} files")
+    files = []
+    for name in names:
+        embedded = name.startswith("sample_data/") and path.parent == config_path("demo").parent
+        files.append(resource_root() / name if embedded else path.parent / name)
+    return tuple(files), digests
+
+
+def _one_or_several(table: Table, key: str, expected: str) -> tuple[str, ...]:
+    if key not in table:
+        return ()
+    return table.words(key, expected) if isinstance(table.values[key], list) else (table.text(key, expected),)

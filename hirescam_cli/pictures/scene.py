@@ -12,8 +12,10 @@ from hirescam_cli.case.record import Case, Label
 from hirescam_cli.case.view import CaseView
 from hirescam_cli.geometry import Affine
 from hirescam_cli.geometry import affine as affines
+from hirescam_cli.masks.mask import Mask
 from hirescam_cli.pictures.canvas import number
 from hirescam_cli.pictures.colour import RGB, Scale, compose
+from hirescam_cli.pictures.outlines import outlines_of
 from hirescam_cli.pictures.planes import (
     PLANES,
     Box,
@@ -104,6 +106,11 @@ class Scene:
     def unit(self) -> str:
         """The unit of the map's cells."""
         return self.view.unit(self.method)
+
+    @property
+    def masks(self) -> list[tuple[Mask, str]]:
+        """The masks that are outlined, the label's own first, each with its colour."""
+        return outlines_of(self.view, self.label)
 
     def plane(
         self, name: PlaneName, step_mm: float, through_mm: tuple[float, float, float] | None = None

@@ -9,7 +9,14 @@ from __future__ import annotations
 
 from hirescam_cli.model.spec import ModelSpec
 from hirescam_cli.pipeline.records import Explained, Prepared, RunFacts, Session
-from hirescam_cli.pipeline.stages import explain_prepared, now, read_case, write_case, write_failure
+from hirescam_cli.pipeline.stages import (
+    check_scans,
+    explain_prepared,
+    now,
+    read_case,
+    write_case,
+    write_failure,
+)
 from hirescam_cli.pipeline.warnings import case_warnings, drift_warnings, model_warnings
 from hirescam_cli.settings import Settings
 
@@ -19,6 +26,7 @@ __all__ = [
     "RunFacts",
     "Session",
     "case_warnings",
+    "check_scans",
     "drift_warnings",
     "explain_prepared",
     "model_warnings",

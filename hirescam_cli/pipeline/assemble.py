@@ -14,9 +14,11 @@ from hirescam_cli.case import evidence
 from hirescam_cli.case.names import label_slugs
 from hirescam_cli.case.record import (
     Case,
+    Certificate,
     Coverage,
     Input,
     Label,
+    LabelCode,
     MapEvidence,
     Matrix,
     MethodFacts,
@@ -35,6 +37,7 @@ from hirescam_cli.model.spec import ModelSpec
 from hirescam_cli.pipeline.records import Explained, Prepared, RunFacts
 from hirescam_cli.pipeline.warnings import case_warnings, drift_warnings
 from hirescam_cli.placement import Placement
+from hirescam_cli.registries import METHODS
 from hirescam_cli.settings import Settings
 from hirescam_cli.volume import Volume
 
@@ -64,7 +67,7 @@ def case(facts: RunFacts, prepared: Prepared, explained: Explained, settings: Se
             *drift_warnings(facts),
         ),
         input=input_of(prepared.volume, settings.identifiers, prepared.scan.volume),
-        model=model(facts.spec, facts.weights_sha256),
+        model=model(facts.spec, facts.weights_sha256, facts.members),
         run=msgspec.structs.replace(about, peak_memory_mib=explained.peak_memory_mib),
         coverage=Coverage(
             scan_seen_fraction=model_input.coverage.scan_seen_fraction,
@@ -82,7 +85,9 @@ def case(facts: RunFacts, prepared: Prepared, explained: Explained, settings: Se
             affines=_matrices(explained.affines_ras),
         ),
         placement=facts.placement,
-        methods={name: _certified(about, name, found) for name, about in facts.methods.items()},
+        methods={
+            name: _certified(about, name, found, explanation.frozen) for name, about in facts.methods.items()
+        },
         labels=found,
         outputs=(),
     )
@@ -92,10 +97,20 @@ def _matrices(affines_ras: Mapping[str, Affine]) -> dict[Placement, Matrix]:
     return {cast(Placement, name): matrix(affine) for name, affine in affines_ras.items()}
 
 
-def _certified(about: MethodFacts, name: str, found: tuple[Label, ...]) -> MethodFacts:
-    """A method with the certificate that its maps of this case bear out: exact if all of them are complete."""
-    exact = all(label.maps[name].complete for label in found)
-    return msgspec.structs.replace(about, certificate="exact" if exact else "none")
+def _certified(
+    about: MethodFacts, name: str, found: tuple[Label, ...], frozen: tuple[str, ...]
+) -> MethodFacts:
+    """A method with the certificate that its maps of this case bear out, if all of them are complete: "frozen" where
+    its gradients take normalisers as constants, else "exact"."""
+    # Whoever has explained has torch; who only reads and writes needs none.
+    from hirescam_cli.explain.freezing import title as given
+
+    held = frozen if METHODS.find(name).follows_gradients else ()
+    complete = all(label.maps[name].complete for label in found)
+    certificate: Certificate = ("frozen" if held else "exact") if complete else "none"
+    return msgspec.structs.replace(
+        about, title=given(about.title, held), certificate=certificate, frozen=held
+    )
 
 
 def input_of(volume: Volume, identifiers: Identifiers, number: int = 0) -> Input:
@@ -118,8 +133,8 @@ def input_of(volume: Volume, identifiers: Identifiers, number: int = 0) -> Input
     )
 
 
-def model(spec: ModelSpec, weights_sha256: str | None) -> Model:
-    """Which network answered."""
+def model(spec: ModelSpec, weights_sha256: str | None, members: tuple[str, ...] = ()) -> Model:
+    """Which network answered; `members`: SHA-256 of each file of weights."""
     return Model(
         name=spec.name,
         architecture=spec.architecture,
@@ -127,6 +142,7 @@ def model(spec: ModelSpec, weights_sha256: str | None) -> Model:
         file_sha256=spec.file_sha256,
         labels=len(spec.labels),
         demonstration=spec.demonstration,
+        members=members if len(members) > 1 else (),
     )
 
 
@@ -154,6 +170,11 @@ def with_total(seconds: Seconds) -> Seconds:
     return msgspec.structs.replace(seconds, total=sum(part for part in parts if part is not None))
 
 
+def _code(spec: ModelSpec, name: str) -> LabelCode | None:
+    code = spec.codes.get(name)
+    return None if code is None else LabelCode(scheme=code.scheme, value=code.value, meaning=code.meaning)
+
+
 def labels(
     explanation: Explanation,
     spec: ModelSpec,
@@ -171,7 +192,7 @@ def labels(
     probabilities, slugs = explanation.probabilities, label_slugs(spec.labels)
     for index, name in enumerate(spec.labels):
         limit = spec.thresholds[index] if threshold is None else threshold
-        logit, bias = float(explanation.logits[index]), float(explanation.biases[index])
+        logit = float(explanation.logits[index])
         cams = {method: maps[index] for method, maps in explanation.cams.items()}
         scores = explanation.slice_scores
         pair = list(cams.values())[:2]
@@ -184,16 +205,22 @@ def labels(
                 probability=float(probabilities[index]),
                 threshold=limit,
                 positive=bool(probabilities[index] >= limit),
+                member_logits=None
+                if explanation.members is None
+                else tuple(float(value) for value in explanation.members[:, index]),
                 slice_scores=None if scores is None else tuple(float(value) for value in scores[index]),
                 maps={
                     method: MapEvidence(
-                        **evidence.certificate(cam, bias, logit)._asdict(),
+                        **evidence.certificate(
+                            cam, float(explanation.biases_of(method)[index]), logit
+                        )._asdict(),
                         padding_share=evidence.padding_share(cam, padding),
                         peak=evidence.peak(cam, map_affine_ras, scan),
                     )
                     for method, cam in cams.items()
                 },
                 agreement=evidence.agreement(pair[0], pair[1], map_affine_ras) if len(pair) == 2 else None,
+                code=_code(spec, name),
             )
         )
     return tuple(found)

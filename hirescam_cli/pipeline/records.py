@@ -19,7 +19,7 @@ from hirescam_cli.volume import Volume
 
 if TYPE_CHECKING:
     from hirescam_cli.case.record import DriftFound, MethodFacts
-    from hirescam_cli.explain.engine import Engine
+    from hirescam_cli.explain.ensemble import Explainer
     from hirescam_cli.explain.explanation import Explanation
     from hirescam_cli.model.load import LoadedModel
 
@@ -39,7 +39,7 @@ class Prepared:
 class RunFacts:
     """What every case of a run shares and its record says; it travels to writers. `drift`: None in fp32.
 
-    `methods`: titles and units of the methods that were asked for.
+    `methods`: titles and units of the methods that were asked for. `members`: SHA-256 of each file of weights.
     """
 
     spec: ModelSpec
@@ -53,6 +53,7 @@ class RunFacts:
     target_layer: str
     methods: Mapping[str, MethodFacts]
     drift: DriftFound | None = None
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +63,7 @@ class Session:
     settings: Settings
     facts: RunFacts
     model: LoadedModel
-    engine: Engine
+    engine: Explainer
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,26 +9,27 @@ from hirescam_cli.case.identity import params_hash
 from hirescam_cli.case.record import DriftFound, MethodFacts
 from hirescam_cli.device import resolve_device, resolve_precision
 from hirescam_cli.errors import ModelError
+from hirescam_cli.explain import trial
 from hirescam_cli.explain.drift import REFUSAL_LOGITS, Drift, measure
 from hirescam_cli.explain.engine import Engine
+from hirescam_cli.explain.ensemble import Ensemble, Explainer
 from hirescam_cli.explain.feed import Feed
 from hirescam_cli.explain.shortage import memory_needed
+from hirescam_cli.explain.straight import refuse_cut
 from hirescam_cli.label_choice import LabelChoice
 from hirescam_cli.model.load import LoadedModel, load_model
 from hirescam_cli.model.spec import ModelSpec
 from hirescam_cli.pipeline.records import RunFacts, Session
 from hirescam_cli.registries import METHODS
-from hirescam_cli.results.write import formats_of
+from hirescam_cli.results.write import check_identifiers, formats_of
 from hirescam_cli.settings import Settings
-
-# What a precision is measured on where the preparation does not fix the size of the input.
-_USUAL_SHAPE = (96, 192, 192)
 
 
 def open_session(settings: Settings, spec: ModelSpec) -> Session:
     """Load the model and put it on its device. Raises ModelError, UnavailableError or UsageError."""
     LabelChoice.parse(settings.labels, spec.labels)
     formats_of(settings.formats)
+    check_identifiers(settings.formats, settings.identifiers)
     methods = {name: METHODS.find(name) for name in settings.methods}
     device, fallbacks = resolve_device(settings.device)
     precision = resolve_precision(settings.precision, device)
@@ -37,11 +38,13 @@ def open_session(settings: Settings, spec: ModelSpec) -> Session:
     if spec.preparation.shape is not None:
         model.network.cells(layer, spec.preparation.shape)
     with memory_needed(device, f"the model {spec.name}"):
-        engine, drift, precision_fallbacks = _engine_for(settings, model, layer, device, precision)
-    engine.check(settings.methods)
+        engines, drift, precision_fallbacks = _engines_for(settings, model, layer, device, precision)
+        _try_out(engines[0], settings, spec)
+    engine: Explainer = engines[0] if len(engines) == 1 else Ensemble(engines)
     facts = RunFacts(
         spec=spec,
         weights_sha256=model.weights_sha256,
+        members=model.member_sha256,
         params_hash=params_hash(
             settings.identity(), spec.described(), model.weights_sha256, engine.precision
         ),
@@ -60,40 +63,60 @@ def open_session(settings: Settings, spec: ModelSpec) -> Session:
     return Session(settings, facts, model, engine)
 
 
-def _engine_for(
+def _try_out(engine: Engine, settings: Settings, spec: ModelSpec) -> None:
+    """Refuse, before any scan is read, a network that does not fit its description or cannot be explained so."""
+    engine.check(settings.methods)
+    shape, labels = spec.preparation.shape, len(spec.labels)
+    known = trial.dry_run(engine, shape, labels)
+    if known is not None and engine.closed_form:
+        return
+    _, gradients = trial.run(engine, shape, labels)
+    if gradients is not None:
+        refuse_cut(gradients, engine.target_layer)
+
+
+def _engines_for(
     settings: Settings, model: LoadedModel, layer: str, device: torch.device, precision: str
-) -> tuple[Engine, Drift | None, tuple[str, ...]]:
-    """The engine in the precision that takes effect, its measured drift, and what it departs from.
+) -> tuple[tuple[Engine, ...], Drift | None, tuple[str, ...]]:
+    """An engine for each member in the precision that takes effect, the largest measured drift, and what they depart
+    from.
 
     ModelError if the precision was asked for by name and moves the logits too far.
     """
     preparation = model.spec.preparation
+    freeze = model.spec.freeze if settings.freeze == "default" else ()
 
-    def build(precision: str) -> Engine:
-        return Engine(
-            model.network,
-            Feed.of(preparation, model.network.inputs),
-            target_layer=layer,
-            at=model.spec.at,
-            device=device,
-            precision=precision,
-            chunk=settings.chunk,
+    def build(precision: str) -> tuple[Engine, ...]:
+        return tuple(
+            Engine(
+                network,
+                Feed.of(preparation, network.inputs),
+                target_layer=layer,
+                at=model.spec.at,
+                device=device,
+                precision=precision,
+                chunk=settings.chunk,
+                freeze=freeze,
+            )
+            for network in model.members
         )
 
-    engine = build(precision)
-    if engine.precision == "fp32":
-        return engine, None, engine.fallbacks
-    reference = build("fp32")
-    drift = measure(engine, reference, preparation.shape or _USUAL_SHAPE)
+    engines = build(precision)
+    if engines[0].precision == "fp32":
+        return engines, None, engines[0].fallbacks
+    references = build("fp32")
+    shape = preparation.shape or trial.USUAL_SHAPE
+    drifts = [measure(engine, exact, shape) for engine, exact in zip(engines, references, strict=True)]
+    drift = Drift(max(one.logits for one in drifts), max(one.maps for one in drifts))
     if not drift.refused:
-        return engine, drift, engine.fallbacks
+        return engines, drift, engines[0].fallbacks
     moved = (
         f"in {precision} the logits are off by {drift.logits:.2g}"
         if np.isfinite(drift.logits)
         else f"in {precision} the network's values overflow"
     )
     if settings.precision == "auto":
-        return reference, None, (f"precision auto: {moved} on a test input, so fp32 is used",)
+        return references, None, (f"precision auto: {moved} on a test input, so fp32 is used",)
     raise ModelError(
         f"The model {model.spec.name} cannot be run in {precision}: {moved} on a test input, "
         f"and {REFUSAL_LOGITS} is the most that is accepted.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from hirescam_cli.pipeline.records import Explained, Prepared, RunFacts, Session
 from hirescam_cli.prepare import prepare
 from hirescam_cli.results.format import Request, Style
 from hirescam_cli.results.nifti import write_exact_maps
-from hirescam_cli.results.write import told, write_results
+from hirescam_cli.results.write import check_kinds, check_volume, told, write_results
 from hirescam_cli.settings import Settings
 
 
@@ -34,10 +35,16 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def check_scans(scans: Sequence[Scan], settings: Settings) -> None:
+    """Raise UsageError where a format that is asked for can be written of none of the scans."""
+    check_kinds(settings.formats, [scan.kind for scan in scans])
+
+
 def read_case(scan: Scan, spec: ModelSpec, settings: Settings) -> Prepared:
     """Read a scan and prepare it for the network of `spec`. Raises ScanError. Imports no torch."""
     started, begin = now(), time.perf_counter()
     volume = read(scan, settings.read)
+    check_volume(settings.formats, volume)
     middle = time.perf_counter()
     model_input = prepare(volume, spec.preparation)
     seconds = {"read": middle - begin, "prepare": time.perf_counter() - middle}
@@ -77,7 +84,7 @@ def write_case(
     native = {method: np.moveaxis(maps, 0, -1) for method, maps in cams.items()}
     view = CaseView(prepared.volume, case, native)
     chosen = LabelChoice.parse(settings.labels, facts.spec.labels).choose(case.labels)
-    style = Style(settings.grid, None, settings.compress, settings.signed)
+    style = Style(settings.grid, None, settings.compress, settings.signed, seg_fraction=settings.seg_fraction)
     outputs += write_results(settings.formats, Request(folder, view, view, chosen, style))
     seconds = msgspec.structs.replace(case.run.seconds, write=time.perf_counter() - begin)
     run = msgspec.structs.replace(case.run, seconds=assemble.with_total(seconds))

@@ -27,6 +27,8 @@ def fused(image: Image, steps: Sequence[Step]) -> Image | None:
     fine, window, fit = steps[:3]
     if not (isinstance(fine, Resample) and isinstance(window, Window) and isinstance(fit, PadAndCrop)):
         return None
+    if not fine.inside:
+        return None
     low, high = window.hu[0]
     if not (window.whole_hu and _INT16.min <= low and high <= _INT16.max):
         return None
@@ -34,10 +36,10 @@ def fused(image: Image, steps: Sequence[Step]) -> Image | None:
         return None
     middle = fine.place(image.place)
     axes, after = fit.axes(middle), fit.place(middle)
-    ratios = fine.ratios(image.place)
+    lines = fine.lines(image.place)
 
     def voxels(kept: Sequence[NDArray[np.intp]]) -> NDArray[np.float32 | np.int16]:
-        return take(image.array, ratios, kept, fine.interpolation, window.on_array, np.int16)
+        return take(image.array, lines, kept, fine.interpolation, window.on_array, np.int16)
 
     content = voxels([np.arange(a.start + a.shift, a.stop + a.shift) for a in axes])
     if content.shape == fit.shape:
@@ -49,5 +51,26 @@ def fused(image: Image, steps: Sequence[Step]) -> Image | None:
             # What is cropped away may hold the minimum.
             value = int(voxels([np.arange(size) for size in middle.grid.shape]).min())
     result = np.full(fit.shape, value, dtype=np.int16)
+    result[tuple(slice(a.start, a.stop) for a in axes)] = content
+    return Image(result, after)
+
+
+def cut_out(image: Image, steps: Sequence[Step]) -> Image | None:
+    """The image after the first two steps, if they are a resampling and then padding or cropping, in float32.
+
+    Of what is cropped away nothing is computed. None for other steps, and for padding with the minimum.
+    """
+    if len(steps) < 2:
+        return None
+    fine, fit = steps[:2]
+    if not (isinstance(fine, Resample) and isinstance(fit, PadAndCrop)) or fit.value == "minimum":
+        return None
+    middle = fine.place(image.place)
+    axes, after = fit.axes(middle), fit.place(middle)
+    kept = [np.arange(a.start + a.shift, a.stop + a.shift) for a in axes]
+    content = take(image.array, fine.lines(image.place), kept, fine.interpolation)
+    if content.shape == fit.shape:
+        return Image(content, after)
+    result = np.full(fit.shape, fit.value, dtype=np.float32)
     result[tuple(slice(a.start, a.stop) for a in axes)] = content
     return Image(result, after)

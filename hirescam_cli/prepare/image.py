@@ -19,17 +19,19 @@ Edges: TypeAlias = tuple[tuple[float, float], tuple[float, float], tuple[float, 
 class Place:
     """Where the voxels of a step lie: its `grid`, and per axis between which index `edges` there is scan.
 
-    Beyond the edges is padding. Voxel n reaches from n - 0.5 to n + 0.5.
+    Beyond the edges is padding. Voxel n reaches from n - 0.5 to n + 0.5. `header_mm`: the size of the scan's own voxels
+    along the axes as its header says, whatever became of them since.
     """
 
     grid: Grid
     edges: Edges
+    header_mm: tuple[float, float, float]
 
     @staticmethod
-    def whole(grid: Grid) -> Place:
+    def whole(grid: Grid, header_mm: tuple[float, float, float] | None = None) -> Place:
         """A scan on its own grid: all of it is scan."""
         i, j, k = ((-0.5, n - 0.5) for n in grid.shape)
-        return Place(grid, (i, j, k))
+        return Place(grid, (i, j, k), header_mm or grid.spacing_mm)
 
     def moved(self, grid: Grid, scale: Sequence[float], shift: Sequence[float]) -> Place:
         """On another grid, whose index n lies at index `scale * n + shift` of this one."""
@@ -38,7 +40,7 @@ class Place:
             ends = ((low - offset) / factor, (high - offset) / factor)
             found.append((max(ends[0], -0.5), min(ends[1], size - 0.5)))
         i, j, k = found
-        return Place(grid, (i, j, k))
+        return Place(grid, (i, j, k), self.header_mm)
 
     def resampled(self, grid: Grid, scale: Sequence[float], shift: Sequence[float]) -> Place:
         """As `moved`, to voxels of another size: one that the scan's face cuts has the scan's values, so it is scan."""
@@ -49,7 +51,7 @@ class Place:
             high = new - 0.5 if before[1] == old - 0.5 else ends[1]
             found.append((low, high))
         i, j, k = found
-        return Place(grid, (i, j, k))
+        return Place(grid, (i, j, k), self.header_mm)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from hirescam_cli.geometry import Affine, AxisOrder, Grid, reorient
 from hirescam_cli.geometry import affine as affines
 from hirescam_cli.geometry.grid import Shape3
 from hirescam_cli.geometry.types import Voxels
-from hirescam_cli.prepare.fused import fused
+from hirescam_cli.prepare.fused import cut_out, fused
 from hirescam_cli.prepare.image import Edges, Image, Place
 from hirescam_cli.prepare.step import Step
 from hirescam_cli.prepare.steps.normalise import Normalise
@@ -64,7 +64,7 @@ class Preparation:
     def shape(self) -> Shape3 | None:
         """Voxels of the network's input along its axes; None where that depends on the scan."""
         for step in reversed(self.steps):
-            if isinstance(step, PadAndCrop | Resize):
+            if isinstance(step, PadAndCrop) or (isinstance(step, Resize) and step.whole):
                 return step.shape
             if not step.pointwise and not isinstance(step, Normalise):
                 return None
@@ -78,9 +78,9 @@ class Preparation:
             return _WITHOUT_WINDOW
         return min(low for low, _ in windows[-1].hu), max(high for _, high in windows[-1].hu)
 
-    def place(self, grid: Grid) -> Place | None:
+    def place(self, grid: Grid, slice_thickness_mm: float | None = None) -> Place | None:
         """Where the input of a scan on `grid` lies; None where that depends on its voxels."""
-        place: Place | None = Place.whole(reorient(grid, self.axes)[1])
+        place: Place | None = _whole(*reorient(grid, self.axes), slice_thickness_mm)
         for step in self.steps:
             place = None if place is None else step.place(place)
         return place
@@ -157,7 +157,7 @@ class ModelInput:
 
 def coverage(volume: Volume, preparation: Preparation) -> Coverage:
     """What the network would see of a scan; its voxels are looked at only where that depends on them."""
-    place = preparation.place(volume.grid)
+    place = preparation.place(volume.grid, volume.slice_thickness_mm)
     if place is None:
         return prepare(volume, preparation).coverage
     return _coverage(reorient(volume.grid, preparation.axes)[1], place)
@@ -180,7 +180,8 @@ def prepare(volume: Volume, preparation: Preparation) -> ModelInput:
     Raises ScanError for an affine that is singular, and what the steps raise.
     """
     order, grid = _oriented(volume, preparation.axes)
-    image = after(Image(order.apply(volume.array_ijk), Place.whole(grid)), preparation.early)
+    place = _whole(order, grid, volume.slice_thickness_mm)
+    image = after(Image(order.apply(volume.array_ijk), place), preparation.early)
     return ModelInput(
         array_ijk=np.ascontiguousarray(image.array),
         affine_ras=image.affine_ras,
@@ -190,13 +191,25 @@ def prepare(volume: Volume, preparation: Preparation) -> ModelInput:
     )
 
 
+def _whole(order: AxisOrder, grid: Grid, slice_thickness_mm: float | None) -> Place:
+    """A reordered scan; the thickness is that of slices along its own last axis."""
+    sizes = list(grid.spacing_mm)
+    if slice_thickness_mm is not None:
+        sizes[order.source.index(2)] = slice_thickness_mm
+    i, j, k = sizes
+    return Place.whole(grid, (i, j, k))
+
+
 def after(image: Image, steps: Sequence[Step]) -> Image:
     """The image after some steps."""
     quick = fused(image, steps)
     if quick is not None:
         image, steps = quick, steps[3:]
-    for step in steps:
-        image = step.apply(image)
+    steps = list(steps)
+    while steps:
+        cut = cut_out(image, steps)
+        image = steps[0].apply(image) if cut is None else cut
+        del steps[: 1 if cut is None else 2]
     return image
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from hirescam_cli.errors import ModelError
 from hirescam_cli.prepare.preparation import Preparation
 from hirescam_cli.prepare.steps.window import Window
 from hirescam_cli.registries import STEPS
@@ -15,23 +16,35 @@ _CHANNELS = re.compile(r"one|windows|(repeat|slab):[1-9][0-9]*")
 
 def read_preparation(file: Table) -> Preparation:
     """The preparation of a model file. Raises ModelError for what cannot be."""
+    before = file.doubtful
     table = file.table("input")
     table.only(("axes", "channels"))
+    axes, channels = _axes(table), table.text("channels", default="one")
+    if not _CHANNELS.fullmatch(channels):
+        table.refuse(table.fail("channels", channels, "one, repeat:N, slab:N or windows", 'channels = "one"'))
+    tables = file.tables("preparation")
+    steps = []
+    for step in tables:
+        name = step.choice("step", STEPS.names())
+        if name != step.values.get("step"):
+            continue
+        try:
+            steps.append(STEPS.find(name).read(step))
+        except ModelError as fault:
+            step.refuse(fault)
+    preparation = Preparation(axes, channels, tuple(steps))
+    if file.doubtful == before:
+        _check_windows(file, tables, preparation)
+        _check_slab(table, preparation)
+    return preparation
+
+
+def _axes(table: Table) -> str:
     expected = 'three letters, one of L and R, one of P and A, one of I and S, such as "RAS"'
     axes = table.text("axes", expected)
-    if sorted(axes) != sorted({letter for pair in _AXES for letter in pair if letter in axes}) or any(
-        sum(letter in axes for letter in pair) != 1 for pair in _AXES
-    ):
-        raise table.fail("axes", axes, expected)
-    channels = table.text("channels", default="one")
-    if not _CHANNELS.fullmatch(channels):
-        raise table.fail("channels", channels, "one, repeat:N, slab:N or windows")
-    tables = file.tables("preparation")
-    steps = tuple(STEPS.find(step.choice("step", STEPS.names())).read(step) for step in tables)
-    preparation = Preparation(axes, channels, steps)
-    _check_windows(file, tables, preparation)
-    _check_slab(table, preparation)
-    return preparation
+    if axes and (len(axes) != 3 or any(sum(axes.count(letter) for letter in pair) != 1 for pair in _AXES)):
+        table.refuse(table.fail("axes", axes, expected, 'axes = "RAS"'))
+    return axes or "RAS"
 
 
 def _check_windows(file: Table, tables: list[Table], preparation: Preparation) -> None:

@@ -6,13 +6,16 @@ Only the voxels that are wanted are computed, so resampling, rounding and croppi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hirescam_cli.geometry.resample import (
     Banded,
+    Matrix,
     apply_along,
+    area_matrix,
     banded,
     bspline_matrix,
     linear_matrix,
@@ -28,24 +31,37 @@ _DEPTH = 96
 Finish = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
+@dataclass(frozen=True)
+class Line:
+    """One axis of a resampled scan: its voxel n is centred at `ratio` * n + `shift` of the scan's own.
+
+    `held`: beyond the outer voxels their values hold; else there is 0 beyond their outer faces.
+    """
+
+    ratio: float
+    shift: float = 0.0
+    held: bool = True
+
+
 def take(
     array: Voxels,
-    ratios: Sequence[float],
+    lines: Sequence[Line],
     kept: Sequence[NDArray[np.intp]],
     interpolation: str,
     finish: Finish | None = None,
     dtype: type[np.float32 | np.int16] = np.float32,
 ) -> NDArray[np.float32 | np.int16]:
-    """The voxels `kept` (index per axis) of `array` [i, j, k] resampled to voxels `ratios` times as large.
+    """The voxels `kept` (index per axis) of `array` [i, j, k] resampled along `lines`.
 
-    `interpolation`: "bspline", "linear" or "nearest"; the first voxel's centre stays. `finish`: what is done to the
-    values, slab by slab and in place, before they are stored as `dtype`.
+    `interpolation`: "bspline", "linear", "nearest" or "area". `finish`: what is done to the values, slab by slab and in
+    place, before they are stored as `dtype`; it does not see what lies beyond a line that is not held.
     """
     z, y, x = (
-        _matrix(size, ratio, rows, interpolation)
-        for size, ratio, rows in zip(array.shape, ratios, kept, strict=True)
+        _matrix(size, line, rows, interpolation)
+        for size, line, rows in zip(array.shape, lines, kept, strict=True)
     )
-    result = np.empty([len(rows) for rows in kept], dtype=dtype)
+    made = np.empty if all(line.held for line in lines) else np.zeros
+    result = made([len(rows) for rows in kept], dtype=dtype)
     steps = _steps(len(array), z)
     planes = _Planes(array, y, x, (max(c.stop - c.start for _, c, _ in steps), *result.shape[1:]))
     for rows, columns, weights in steps:
@@ -66,16 +82,26 @@ def take(
     return result
 
 
-def _matrix(size: int, ratio: float, rows: NDArray[np.intp], interpolation: str) -> Banded | None:
+def _matrix(size: int, line: Line, rows: NDArray[np.intp], interpolation: str) -> Banded | None:
     """Weights that give resampled voxels `rows` of an axis of `size` voxels; None where nothing changes."""
-    if abs(ratio - 1.0) < 1e-6 and rows.size == size and rows[0] == 0:
+    if abs(line.ratio - 1.0) < 1e-6 and line.shift == 0 and rows.size == size and rows[0] == 0:
         return None
+    positions: NDArray[np.float64] = rows.astype(np.float64) * line.ratio + line.shift
+    weights = _weights(size, positions, line.ratio, interpolation)
+    if not line.held:
+        # A centre on the last face is beyond it, as ITK counts.
+        weights[(positions < -0.5 - 1e-9) | (positions > size - 0.5 - 1e-9)] = 0.0
+    return banded(weights)
+
+
+def _weights(size: int, positions: NDArray[np.float64], width: float, interpolation: str) -> Matrix:
     if interpolation == "nearest":
-        nearest = np.minimum(np.rint(rows * ratio).astype(np.intp), size - 1)
-        return banded(np.eye(size)[nearest])
+        return np.eye(size)[np.clip(np.rint(positions).astype(np.intp), 0, size - 1)]
     if interpolation == "bspline":
-        return banded(bspline_matrix(size, rows * ratio))
-    return banded(linear_matrix(size, np.minimum(rows * ratio, size - 1.0)))
+        return bspline_matrix(size, positions)
+    if interpolation == "area":
+        return area_matrix(size, positions, width)
+    return linear_matrix(size, np.clip(positions, 0.0, size - 1.0))
 
 
 def _steps(size: int, z: Banded | None) -> list[tuple[slice, slice, Banded | None]]:

@@ -10,20 +10,24 @@ from hirescam_cli.case.record import Role
 from hirescam_cli.case.view import CaseView
 from hirescam_cli.choices import Grid
 from hirescam_cli.durable import Written
+from hirescam_cli.volume import Volume
 
 
 @dataclass(frozen=True)
 class Style:
-    """How maps are shown. `grid`: of overlays. `placement`: None takes the case's own. `compress`: gzip level 0 to 3.
+    """How maps are shown. `placement`: None takes the case's own. `compress`: gzip level 0 to 3.
 
-    `signed`: pictures show negative evidence too. `smooth` False: the cells as they are.
+    `grid`: of overlays and Parametric Maps; None takes the scan's for those and the cells' own for these.
+    `signed`: pictures show negative evidence too. `smooth` False: the cells as they are. `seg_fraction`: share of its
+    maximum from which a map counts as segmented.
     """
 
-    grid: Grid = "scan"
+    grid: Grid | None = None
     placement: str | None = None
     compress: int = 1
     signed: bool = False
     smooth: bool = True
+    seg_fraction: float = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,9 +80,15 @@ class ResultFormat:
     """`name`: in --format; `title`: for people; `needs`: modules that `write` imports beyond hirescam's own needs.
 
     `write(request)`: writes the files and returns what it made. Raises OutputCreateError or OutputIOError.
+    `extra`: the extra of hirescam-cli that brings what it needs.
+    `check(volume)`: raises ScanError for a scan of which it cannot be written, before any network runs; a format that
+    needs the DICOM series of the scan is `dicom`.
     """
 
     name: str
     title: str
     write: Callable[[Request], list[Made]]
     needs: tuple[str, ...] = ()
+    extra: str | None = None
+    check: Callable[[Volume], object] | None = None
+    dicom: bool = False

@@ -67,7 +67,7 @@ def _tasks(request: Request, method: str, label: str) -> list[Task]:
         path = f"{stem}.cam.nii.gz"
         work = partial(write_map, request.folder / path, cam, affine_ras, compress=compress)
         tasks.append((Made(path, "overlay", method, label, placement, "cam"), work))
-    if style.grid in ("scan", "both"):
+    if style.grid in (None, "scan", "both"):
         path = f"{stem}.nii.gz"
         target = view.volume.grid
         write_it = partial(write_overlay, request.folder / path, cam, affine_ras, target, compress=compress)

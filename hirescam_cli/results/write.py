@@ -14,6 +14,9 @@ from hirescam_cli.placement import Placement
 from hirescam_cli.registries import RESULT_FORMATS
 from hirescam_cli.results.format import Made, Request, ResultFormat
 from hirescam_cli.threads import in_threads
+from hirescam_cli.volume import Volume
+
+INSTALL = "'hirescam-cli[{}]'"
 
 
 def formats_of(names: Sequence[str]) -> list[ResultFormat]:
@@ -24,10 +27,44 @@ def formats_of(names: Sequence[str]) -> list[ResultFormat]:
             if find_spec(module) is None:
                 raise UsageError(
                     f"--format {entry.name} needs {module}, which is not installed.",
-                    hint=f"pip install {module}",
+                    hint=f"pip install {module if entry.extra is None else INSTALL.format(entry.extra)}",
                     code="format-unavailable",
                 )
     return found
+
+
+def check_identifiers(formats: Sequence[str], identifiers: object) -> None:
+    """Raise UsageError where results that name the scan's series and patient are asked for, and no identifiers."""
+    for entry in formats_of(formats):
+        if entry.dicom and identifiers == "none":
+            raise UsageError(
+                f"--format {entry.name} makes objects of the patient's study, and --identifiers none tells nothing of "
+                "it.",
+                hint="Explain without --identifiers none, or leave the format out.",
+                code="dicom-identifiers",
+            )
+
+
+def check_kinds(formats: Sequence[str], kinds: Sequence[str]) -> None:
+    """Raise UsageError where results need DICOM series and none of the scans, of these `kinds`, is one."""
+    known = sorted({kind for kind in kinds if kind not in ("unknown", "refused")})
+    if not known or any(kind.startswith("dicom") for kind in known):
+        return
+    for entry in formats_of(formats):
+        if entry.dicom:
+            raise UsageError(
+                f"--format {entry.name} refers to the DICOM series of a scan, and no scan given is DICOM: "
+                f"{', '.join(known)}.",
+                hint="Give the DICOM series, or leave the format out.",
+                code="dicom-no-source",
+            )
+
+
+def check_volume(formats: Sequence[str], volume: Volume) -> None:
+    """Raise ScanError where one of the formats cannot be written of this scan."""
+    for entry in formats_of(formats):
+        if entry.check is not None:
+            entry.check(volume)
 
 
 def write_results(formats: Sequence[str], request: Request) -> list[Output]:

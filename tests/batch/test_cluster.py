@@ -153,7 +153,7 @@ def test_what_is_refused_ends_the_run_before_any_scan(tmp_path: Path, model: Pat
     with pytest.raises(ModelError):
         go(
             inputs, tmp_path / "out", model, scheduler="local", jobs=1,
-            settings=tiny_settings(model, weights=inputs / "scan000.nii.gz"),
+            settings=tiny_settings(model, weights=(inputs / "scan000.nii.gz",)),
         )  # fmt: skip
     assert [path for path in (tmp_path / "out").rglob("*") if path.is_dir()] == []
 

@@ -87,7 +87,7 @@ def test_existing_cases_can_be_an_error(tmp_path: Path, model: Path) -> None:
 
 def test_a_refused_model_leaves_no_trace(tmp_path: Path, model: Path) -> None:
     inputs = make_scans(tmp_path / "in", 1)
-    settings = tiny_settings(model, weights=tmp_path / "in" / "scan000.nii.gz")
+    settings = tiny_settings(model, weights=(tmp_path / "in" / "scan000.nii.gz",))
     with pytest.raises(ModelError):
         explain(inputs, tmp_path / "out", settings=settings)
     assert not (tmp_path / "out").exists()

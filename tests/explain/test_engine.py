@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from hirescam_cli.case.evidence import certificate
+from hirescam_cli.explain import gradients as gradients_module
 from hirescam_cli.explain import own_copy
-from hirescam_cli.explain import parts as parts_module
 from hirescam_cli.explain.own_copy import InPieces
 from hirescam_cli.model.architectures.axialnet import AxialNet
 from tests.explain.networks import (
@@ -185,7 +185,7 @@ def test_gradients_are_taken_for_few_labels_at_a_time_and_never_below_the_layer(
 
     monkeypatch.setattr(torch.autograd, "grad", spy)
     explanation = run(network, hu, "conv2d.3", chunk=2)
-    limit = parts_module.LABELS_A_CHUNK
+    limit = gradients_module.LABELS_A_CHUNK
     assert max(labels for labels, _, _ in calls) == limit
     assert len(calls) == 3 * -(-37 // limit)  # three chunks of groups
     monkeypatch.undo()

@@ -40,7 +40,7 @@ def test_a_chunk_that_ran_out_of_memory_is_computed_again_in_halves(
     engine = engine_of(network, layer, chunk=4)
     calls = 0
     name = "_gradients" if layer == "conv2d.3" else "scores"
-    owner = parts_module._Gradients if layer == "conv2d.3" else engine.network
+    owner = parts_module.Gradients if layer == "conv2d.3" else engine.network
     original = getattr(owner, name)
 
     def exhausted(*arguments: Any) -> Tensor:

@@ -41,7 +41,7 @@ def save(path: Path, content: Any) -> Path:
 def refusal(path: Path, code: str, spec: ModelSpec | None = None) -> str:
     """The sentence with which `path` is refused."""
     with pytest.raises(ModelError) as caught:
-        load_model(spec or spec_of(), path)
+        load_model(spec or spec_of(), (path,))
     assert (caught.value.code, caught.value.exit_code) == (code, 2)
     assert path.name in caught.value.message
     assert str(path.parent) not in str(caught.value)

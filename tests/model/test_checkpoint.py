@@ -18,7 +18,7 @@ from tests.model.checkpoint_world import refusal, save, spec_of
 
 
 def check_loaded(path: Path, state: dict[str, Tensor], tolerance: float = 0.0) -> None:
-    model = load_model(spec_of(), path)
+    model = load_model(spec_of(), (path,))
     assert model.weights_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert not model.network.module.training
     for name, value in model.network.module.state_dict().items():
@@ -114,20 +114,23 @@ def test_another_number_of_labels_is_told_as_such(tmp_path: Path, state: dict[st
 def test_the_wrong_sha256_is_refused_with_both(tmp_path: Path, state: dict[str, Tensor]) -> None:
     path = save(tmp_path / "w.pt", state)
     right = hashlib.sha256(path.read_bytes()).hexdigest()
-    for named in (spec_of(weights_file=path, weights_sha256="0" * 64), spec_of(weights_sha256="0" * 64)):
+    for named in (
+        spec_of(weights_files=(path,), weights_sha256=("0" * 64,)),
+        spec_of(weights_sha256=("0" * 64,)),
+    ):
         with pytest.raises(ModelError) as caught:
-            load_model(named, None if named.weights_file else path)
+            load_model(named, () if named.weights_files else (path,))
         assert caught.value.code == "weights-sha256"
         assert right in caught.value.message
         assert "0" * 64 in caught.value.message
-    assert load_model(spec_of(weights_file=path, weights_sha256=right.upper())).weights_sha256 == right
+    assert load_model(spec_of(weights_files=(path,), weights_sha256=(right.upper(),))).weights_sha256 == right
 
 
 def test_weights_given_instead_of_the_models_own_need_not_have_their_sha256(
     tmp_path: Path, state: dict[str, Tensor]
 ) -> None:
-    own = spec_of(weights_file=tmp_path / "own.pt", weights_sha256="0" * 64)
-    assert load_model(own, save(tmp_path / "w.pt", state)).spec is own
+    own = spec_of(weights_files=(tmp_path / "own.pt",), weights_sha256=("0" * 64,))
+    assert load_model(own, (save(tmp_path / "w.pt", state),)).spec is own
 
 
 BROKEN = {

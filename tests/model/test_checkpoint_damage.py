@@ -115,7 +115,7 @@ def test_an_input_that_the_last_layer_does_not_cover_is_refused(
     tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     with pytest.raises(ModelError, match="reads 6 x 6") as caught:
-        load_model(spec_of(**changes), tmp_path / "never-read.pt")
+        load_model(spec_of(**changes), (tmp_path / "never-read.pt",))
     assert caught.value.code == "model-parameters"
 
 

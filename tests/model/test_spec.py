@@ -82,8 +82,8 @@ def test_every_value_of_a_description_arrives(tmp_path: Path) -> None:
     assert (spec.name, spec.description, spec.intended_use) == ("mine", "of a test", "tests")
     assert (spec.architecture, dict(spec.parameters)) == ("axialnet", {"trunk_width": 4})
     assert (spec.labels, spec.thresholds) == (("nodule", "mass"), (0.4, 0.7))
-    assert spec.weights_file == tmp_path / "mine.safetensors"
-    assert spec.weights_sha256 == "AB" * 32
+    assert spec.weights_files == (tmp_path / "mine.safetensors",)
+    assert spec.weights_sha256 == ("AB" * 32,)
     assert spec.preparation == Preparation(
         "IPL",
         "slab:3",
@@ -123,7 +123,7 @@ step = "normalise"
     spec = load_spec(write(tmp_path, text))
     assert spec.labels == ("nodule", "mass", "lung höhle")
     assert spec.thresholds == (0.5, 0.5, 0.5)
-    assert (spec.weights_file, spec.weights_sha256, spec.demonstration) == (None, None, False)
+    assert (spec.weights_files, spec.weights_sha256, spec.demonstration) == ((), (), False)
     assert (spec.target_layer, spec.at, spec.placement) == (None, None, None)
     assert spec.preparation == Preparation(
         "RAS",
@@ -264,7 +264,7 @@ def test_embedded_models_have_the_numbers_of_the_authors(name: str) -> None:
     assert len(spec.labels) == labels
     assert spec.preparation == radchest((0.8, 0.8, 0.8), (slices, 420, 420), window)
     assert (spec.target_layer, spec.placement) == ("conv2d.7", "stretch")
-    assert (spec.weights_file, spec.demonstration) == (None, False)
+    assert (spec.weights_files, spec.demonstration) == ((), False)
     assert dict(spec.parameters) == {"trunk_width": 64, "head_channels": [64, 32, 16, 16]}
 
 
@@ -290,3 +290,43 @@ def test_the_list_holds_every_embedded_model_once() -> None:
     names = [entry.name for entry in list_models()]
     assert {"axialnet-83", "axialnet-80"} <= set(names)
     assert len(names) == len(set(names))
+
+
+def test_all_faults_are_told_at_once_each_with_a_line_to_write(tmp_path: Path) -> None:
+    text = """
+name = 7
+architecture = "resnet19"
+colour = "red"
+[weights]
+sha256 = "abc"
+[input]
+axes = "RAL"
+channels = "slab"
+[[preparation]]
+step = "whiten"
+[[preparation]]
+step = "resample"
+spacing_mm = [1.0]
+[explanation]
+freeze = ["attention"]
+placement = "middle"
+"""
+    with pytest.raises(ModelError) as caught:
+        load_spec(write(tmp_path, text))
+    message = caught.value.message
+    for part in (
+        "name is 7", "intended_use is missing", "'resnet19'", "'colour'", "labels is missing", "sha256 is 'abc'",
+        "axes is 'RAL'", "channels is 'slab'", "step is 'whiten'", "spacing_mm is [1.0]", "freeze is 'attention'",
+        "placement is 'middle'",
+    ):  # fmt: skip
+        assert part in message
+    assert message.startswith("mine.toml has 12 faults:")
+    for line in (
+        'name = "..."',
+        "[labels]",
+        'axes = "RAS"',
+        "spacing_mm = [1.0, 2.0, 3.0]",
+        'freeze = ["softmax"]',
+    ):
+        assert line in message
+    assert (caught.value.code, caught.value.exit_code) == ("model-toml", 2)

@@ -46,7 +46,7 @@ def filled(module: nn.Module, keys: NDArray[Any]) -> nn.Module:
         elif name.endswith("running_mean"):
             values = 0.2 * u - 0.1
         elif name.endswith(".weight"):
-            values = 0.8 + 0.4 * u
+            values = (0.8 + 0.4 * u) * (0.1 if name.endswith("bn3.weight") else 1.0)
         else:
             values = 0.2 * u - 0.1
         tensor.copy_(torch.from_numpy(values.astype(np.float32)).reshape(tensor.shape))

@@ -35,8 +35,8 @@ def outcomes(examiner: Examiner) -> list[Outcome]:
 def test_the_weights_are_those_that_the_description_names() -> None:
     spec = load_spec("demo")
     assert spec.demonstration
-    assert spec.weights_file == sample_path("demo.safetensors")
-    assert hashlib.sha256(spec.weights_file.read_bytes()).hexdigest() == spec.weights_sha256
+    assert spec.weights_files == (sample_path("demo.safetensors"),)
+    assert hashlib.sha256(spec.weights_files[0].read_bytes()).hexdigest() == spec.weights_sha256[0]
 
 
 def test_the_weights_are_float32_under_the_authors_names() -> None:
@@ -57,7 +57,7 @@ def test_the_held_out_phantoms_are_not_those_of_the_training() -> None:
 
 def test_the_published_figures_are_of_the_shipped_weights() -> None:
     figures = json.loads(sample_path("demo-heldout.json").read_text())
-    assert figures["weights_sha256"] == load_spec("demo").weights_sha256
+    assert (figures["weights_sha256"],) == load_spec("demo").weights_sha256
     assert [row["label"] for row in figures["labels"]] == list(FINDINGS)
     auroc = {row["label"]: row["auroc"] for row in figures["labels"]}
     assert min(auroc.values()) >= 0.95

@@ -169,13 +169,14 @@ def test_a_failed_case_says_why_and_satisfies_the_schema(session: Session, tmp_p
         ({"device": "cuda:\u00b2"}, UsageError, "device-unknown"),
         ({"device": "mps:0"}, UsageError, "device-unknown"),
         ({"labels": ","}, UsageError, "usage"),
-        ({"methods": ("cam",)}, UsageError, "usage"),
+        ({"methods": ("lime",)}, UsageError, "usage"),
+        ({"methods": ("cam",)}, ModelError, "method-unavailable"),
         ({"methods": ()}, UsageError, "usage"),
         ({"threshold": 1.5}, UsageError, "usage"),
         ({"placement": "rf"}, UsageError, "usage"),
         ({"device": "tpu"}, UsageError, "device-unknown"),
         ({"device": "cpu:1"}, UsageError, "device-unknown"),
-        ({"weights": Path("absent.pt")}, UnavailableError, "weights-unavailable"),
+        ({"weights": (Path("absent.pt"),)}, UnavailableError, "weights-unavailable"),
     ],
 )
 def test_what_cannot_be_is_refused_before_any_scan(
@@ -212,7 +213,7 @@ def test_the_hash_of_a_run_changes_with_what_changes_the_result(settings: Settin
         replace(settings, device="cuda:1"),
         replace(settings, chunk=7),
         replace(settings, precision="bf16"),
-        replace(settings, model="x", weights=Path("y")),
+        replace(settings, model="x", weights=(Path("y"),)),
         replace(settings, read=ReadOptions(max_voxels=7, series="largest")),
     ]
     assert {hashed(changed) for changed in same} == {base}

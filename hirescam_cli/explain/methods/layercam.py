@@ -1,7 +1,7 @@
 """LayerCAM: activation times the positive part of its own gradient, summed over channels.
 
-Jiang et al., "LayerCAM: Exploring hierarchical class activation maps for localization" (IEEE TIP 2021), without its final
-ReLU: maps are signed where activations are.
+Jiang et al., "LayerCAM: Exploring hierarchical class activation maps for localization" (IEEE TIP 2021), without its
+final ReLU: maps are signed where activations are.
 """
 
 from __future__ import annotations

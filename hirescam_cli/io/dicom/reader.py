@@ -15,6 +15,7 @@ from hirescam_cli.io.dicom.geometry import Stack, stack_of
 from hirescam_cli.io.dicom.grouping import Plane
 from hirescam_cli.io.dicom.headers import Header
 from hirescam_cli.io.dicom.hounsfield import Tally, hounsfield, is_whole, linear_rescale
+from hirescam_cli.io.dicom.origin import source_of
 from hirescam_cli.io.dicom.pixels import check_format, is_native, opened_instance, stored_frames
 from hirescam_cli.io.dicom.resampling import resample_stack
 from hirescam_cli.io.dicom.silence import quiet
@@ -54,7 +55,16 @@ def read_series(scan: Scan, options: ReadOptions) -> Volume:
         )
     warnings = (*stack.warnings, *notes)
     provenance = Provenance(scan.kind, combine(digests), scan.series_uid, warnings, _slice_numbers(stack))
-    return Volume(array_kji.transpose(2, 1, 0), stack.affine_ras, provenance)
+    return Volume(
+        array_kji.transpose(2, 1, 0), stack.affine_ras, provenance, _thickness(planes), source_of(stack)
+    )
+
+
+def _thickness(planes: Sequence[Plane]) -> float | None:
+    """The slice thickness that all planes declare, if they agree on one."""
+    found = {plane.frame.thickness for plane in planes}
+    only = found.pop() if len(found) == 1 else None
+    return only if only is not None and only > 0 else None
 
 
 def _slice_numbers(stack: Stack) -> tuple[int | None, ...]:

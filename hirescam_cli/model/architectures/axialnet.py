@@ -45,7 +45,9 @@ class BasicBlock(nn.Module):
         return result
 
 
-def _trunk(width: int) -> nn.Sequential:
+def trunk(width: int) -> nn.Sequential:
+    """ResNet-18 without its pooling and last layer: [n, 3, side, side] to [n, 8 width, side / 32, side / 32]."""
+
     def stage(in_channels: int, channels: int, stride: int) -> nn.Sequential:
         return nn.Sequential(BasicBlock(in_channels, channels, stride), BasicBlock(channels, channels, 1))
 
@@ -68,7 +70,7 @@ class AxialNet(nn.Module):
         self, labels: int, trunk_width: int = 64, head_channels: tuple[int, ...] = (64, 32, 16, 16)
     ) -> None:
         super().__init__()
-        self.features = _trunk(trunk_width)
+        self.features = trunk(trunk_width)
         head: list[nn.Module] = []
         for before, after in zip((8 * trunk_width, *head_channels[:-1]), head_channels, strict=True):
             head += [nn.Conv2d(before, after, 3), nn.ReLU(inplace=True)]

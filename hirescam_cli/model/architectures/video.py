@@ -18,12 +18,12 @@ from hirescam_cli.model.contract import Architecture, Cells, Network
 _WIDTHS = (64, 128, 256, 512)
 
 
-def _spatial_and_temporal(before: int, after: int, middle: int, stride: int) -> nn.Module:
+def _spatial_and_temporal(before: int, after: int, _middle: int, stride: int) -> nn.Module:
     """One 3 x 3 x 3 convolution."""
     return nn.Conv3d(before, after, 3, stride, padding=1, bias=False)
 
 
-def _spatial(before: int, after: int, middle: int, stride: int) -> nn.Module:
+def _spatial(before: int, after: int, _middle: int, stride: int) -> nn.Module:
     """One 1 x 3 x 3 convolution: slices stay apart."""
     return nn.Conv3d(before, after, (1, 3, 3), (1, stride, stride), padding=(0, 1, 1), bias=False)
 
@@ -66,20 +66,23 @@ class Block(nn.Module):
         return found
 
 
+def _layer(number: int, convolution: Convolution) -> nn.Sequential:
+    """The layer of that number, from 1: two blocks, the first of which halves the grid from layer 2 on."""
+    before, after = _WIDTHS[max(number - 2, 0)], _WIDTHS[number - 1]
+    stride = 1 if number == 1 else 2
+    return nn.Sequential(Block(before, after, stride, convolution), Block(after, after, 1, convolution))
+
+
 class VideoResNet(nn.Module):
     """Logits [n, labels] of [n, 3, t, h, w]; `convolutions`: of the four layers."""
 
     def __init__(self, labels: int, convolutions: tuple[Convolution, ...], *, split_stem: bool) -> None:
         super().__init__()
         self.stem = _split_stem() if split_stem else _stem()
-        before = _WIDTHS[0]
-        for number, (after, convolution) in enumerate(zip(_WIDTHS, convolutions, strict=True), 1):
-            stride = 1 if number == 1 else 2
-            blocks = (Block(before, after, stride, convolution), Block(after, after, 1, convolution))
-            self.add_module(f"layer{number}", nn.Sequential(*blocks))
-            before = after
+        for number, convolution in enumerate(convolutions, 1):
+            self.add_module(f"layer{number}", _layer(number, convolution))
         self.avgpool = nn.AdaptiveAvgPool3d(1)
-        self.fc = nn.Linear(before, labels)
+        self.fc = nn.Linear(_WIDTHS[-1], labels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [n, labels]."""
@@ -92,6 +95,12 @@ class VideoResNet(nn.Module):
 def _stem() -> nn.Sequential:
     first = nn.Conv3d(3, 64, (3, 7, 7), (1, 2, 2), padding=(1, 3, 3), bias=False)
     return nn.Sequential(first, nn.BatchNorm3d(64), nn.ReLU(inplace=True))
+
+
+def encoder() -> nn.Sequential:
+    """The features of r3d_18 in a row: stem and four layers, [n, 3, t, h, w] to [n, 512, t / 8, h / 16, w / 16]."""
+    layers = (_layer(number, _spatial_and_temporal) for number in range(1, 5))
+    return nn.Sequential(_stem(), *layers)
 
 
 def _split_stem() -> nn.Sequential:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, Literal, cast, get_args
 
 import numpy as np
 
 from hirescam_cli.geometry import PadCrop, pad_crop
-from hirescam_cli.geometry.grid import Anchor, Shape3
+from hirescam_cli.geometry.grid import Anchor, Centring, Shape3
 from hirescam_cli.prepare.image import Image, Place
 from hirescam_cli.prepare.step import Step, StepKind
 from hirescam_cli.prepare.steps.resize import shape_of
@@ -21,21 +21,23 @@ ANCHORS = ("centre", "start", "end")
 class PadAndCrop(Step):
     """To `shape` voxels: along each axis the part at its `anchor` stays ("centre", "start", "end" of the axis).
 
-    `value`: of the padding, or "minimum" of all voxels, those included that are cropped away.
+    `value`: of the padding, or "minimum" of all voxels, those included that are cropped away. `convention`: where an
+    odd voxel about the centre goes, see `PadCrop`.
     """
 
     shape: Shape3
     anchor: tuple[Anchor, Anchor, Anchor] = ("centre", "centre", "centre")
     value: float | Literal["minimum"] = "minimum"
+    convention: Centring = "hirescam"
     step: ClassVar[str] = "pad_crop"
 
     def axes(self, before: Place) -> tuple[PadCrop, PadCrop, PadCrop]:
         """What becomes of each axis."""
-        return pad_crop(before.grid, self.shape, self.anchor)[0]
+        return pad_crop(before.grid, self.shape, self.anchor, self.convention)[0]
 
     def place(self, before: Place) -> Place:
         """Where the voxels lie afterwards."""
-        axes, grid = pad_crop(before.grid, self.shape, self.anchor)
+        axes, grid = pad_crop(before.grid, self.shape, self.anchor, self.convention)
         return before.moved(grid, (1.0, 1.0, 1.0), [float(axis.shift) for axis in axes])
 
     def apply(self, image: Image) -> Image:
@@ -53,7 +55,7 @@ class PadAndCrop(Step):
 
 def read(table: Table) -> PadAndCrop:
     """From a model file."""
-    table.only(("step", "shape", "anchor", "value"))
+    table.only(("step", "shape", "anchor", "value", "convention"))
     expected = f"three of {', '.join(ANCHORS)}"
     anchor = table.words("anchor", expected, ("centre", "centre", "centre"))
     if len(anchor) != 3 or not set(anchor) <= set(ANCHORS):
@@ -62,7 +64,10 @@ def read(table: Table) -> PadAndCrop:
     if value != "minimum" and not is_number(value):
         raise table.fail("value", value, 'a number, or "minimum"')
     padding: float | Literal["minimum"] = "minimum" if value == "minimum" else table.number("value")
-    return PadAndCrop(shape_of(table), cast(tuple[Anchor, Anchor, Anchor], anchor), padding)
+    convention = table.choice("convention", get_args(Centring), "hirescam")
+    return PadAndCrop(
+        shape_of(table), cast(tuple[Anchor, Anchor, Anchor], anchor), padding, cast(Centring, convention)
+    )
 
 
 STEP = StepKind("pad_crop", read)

@@ -21,7 +21,7 @@ INTERPOLATIONS = ("linear", "nearest", "area")
 
 @dataclass(frozen=True)
 class Resize(Step):
-    """To `shape` voxels, whose outer faces are those of the voxels before.
+    """To `shape` voxels, whose outer faces are those of the voxels before; 0 leaves an axis as it is.
 
     `interpolation`: "linear" between centres without smoothing first (as OpenCV and torch do), "nearest", or "area"
     (the mean over each new voxel's share of the old ones, whole old voxels as torch's "area" takes them).
@@ -31,18 +31,29 @@ class Resize(Step):
     interpolation: str = "linear"
     step: ClassVar[str] = "resize"
 
+    @property
+    def whole(self) -> bool:
+        """Whether all of the shape is given."""
+        return 0 not in self.shape
+
+    def sizes(self, before: Shape3) -> list[int]:
+        """Voxels along each axis afterwards."""
+        return [new or old for old, new in zip(before, self.shape, strict=True)]
+
     def place(self, before: Place) -> Place:
         """Where the voxels lie afterwards."""
-        scale = [old / new for old, new in zip(before.grid.shape, self.shape, strict=True)]
+        sizes = self.sizes(before.grid.shape)
+        scale = [old / new for old, new in zip(before.grid.shape, sizes, strict=True)]
         shift = [(factor - 1.0) / 2.0 for factor in scale]
-        grid: Grid = before.grid.child(affines.scaling(scale, shift), self.shape)
+        grid: Grid = before.grid.child(affines.scaling(scale, shift), sizes)
         return before.moved(grid, scale, shift)
 
     def apply(self, image: Image) -> Image:
         """The image afterwards, in float32."""
-        sizes = zip(image.array.shape, self.shape, strict=True)
+        after = self.place(image.place)
+        sizes = zip(image.array.shape, after.grid.shape, strict=True)
         matrices = [matrix(old, new, self.interpolation) for old, new in sizes]
-        return Image(apply_separable(image.array, matrices), self.place(image.place))
+        return Image(apply_separable(image.array, matrices), after)
 
 
 def matrix(old: int, new: int, interpolation: str) -> NDArray[np.float64]:
@@ -62,15 +73,16 @@ def matrix(old: int, new: int, interpolation: str) -> NDArray[np.float64]:
 def read(table: Table) -> Resize:
     """From a model file."""
     table.only(("step", "shape", "interpolation"))
-    return Resize(shape_of(table), table.choice("interpolation", INTERPOLATIONS, "linear"))
+    return Resize(shape_of(table, lowest=0), table.choice("interpolation", INTERPOLATIONS, "linear"))
 
 
-def shape_of(table: Table) -> Shape3:
+def shape_of(table: Table, lowest: int = 1) -> Shape3:
     """The key `shape`: three numbers of voxels."""
     found = table.numbers("shape", 3)
-    if any(size < 1 or size != int(size) for size in found):
+    if any(size < lowest or size != int(size) for size in found):
+        least = "" if lowest else " (0: as many as there are)"
         raise table.fail(
-            "shape", found, "three positive whole numbers of voxels, along the axes of the input"
+            "shape", found, f"three positive whole numbers of voxels, along the axes of the input{least}"
         )
     i, j, k = (int(size) for size in found)
     return (i, j, k)

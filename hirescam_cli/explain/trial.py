@@ -1,0 +1,150 @@
+"""What can be found out about a network before any scan is read: whether it runs and what it answers."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hirescam_cli.errors import ModelError
+from hirescam_cli.explain.drift import sample
+from hirescam_cli.explain.engine import Engine
+from hirescam_cli.explain.feed import canonical
+from hirescam_cli.explain.parts import only
+from hirescam_cli.explain.passes import captured, deterministic
+from hirescam_cli.explain.replay import Replay
+from hirescam_cli.explain.straight import Straightness, straightness
+from hirescam_cli.geometry.grid import Shape3
+from hirescam_cli.geometry.types import Voxels
+
+# What a network is tried on where the preparation does not fix the size of the input.
+USUAL_SHAPE = (96, 192, 192)
+_GROUPS = 2
+
+
+class Found(NamedTuple):
+    """Shapes of the answer and of the target's tensor, as the network has them."""
+
+    answer: tuple[int, ...]
+    target: tuple[int, ...]
+
+
+def _groups(engine: Engine, shape: Shape3) -> int:
+    groups = shape[0] // engine.feed.slab
+    return min(_GROUPS, groups) if engine.contract.by_slices else groups
+
+
+def made_up(engine: Engine, shape: Shape3 | None) -> Voxels:
+    """Positions of a made-up body of `shape`; a few of them where positions are independent."""
+    i, j, k = shape or USUAL_SHAPE
+    hu = sample(_groups(engine, (i, j, k)), engine.feed.slab, (j, k))
+    return engine.feed.positions(engine.feed.from_hu(hu.reshape(-1, j, k)))
+
+
+class _Asked(nn.Module):
+    """A network as the engine asks it, so that it can be run with other parameters."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
+        self.inner, self._run = engine.network, engine.contract.run
+
+    def forward(self, values: Tensor) -> Tensor:
+        """The answer."""
+        return self._run(self.inner, values)
+
+
+def dry_run(engine: Engine, shape: Shape3 | None, labels: int) -> Found | None:
+    """Run a network on tensors without values, which costs nothing. Raises ModelError for what does not fit.
+
+    None for a network that needs values to run.
+    """
+    i, j, k = shape or USUAL_SHAPE
+    groups = _groups(engine, (i, j, k))
+    positions = np.zeros((groups, engine.feed.slab, j, k), dtype=np.int16)
+    asked = _Asked(engine)
+    tensors = {**dict(asked.named_parameters()), **dict(asked.named_buffers())}
+    empty = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors.items()}
+    values = engine.values(positions, np.arange(groups)).to("meta")
+    with captured(engine.layer, engine.at, leaf=False) as kept:
+        try:
+            answer = torch.func.functional_call(asked, empty, (values,))
+        except NotImplementedError:
+            return None
+        except (RuntimeError, ValueError, IndexError, TypeError, AttributeError, AssertionError) as error:
+            if "meta" in str(error).lower():
+                return None
+            raise _does_not_run(tuple(values.shape), error) from error
+    return _checked(engine, answer, kept, labels)
+
+
+def run(engine: Engine, shape: Shape3 | None, labels: int) -> tuple[Found, Straightness | None]:
+    """Run a network on a made-up body, and where maps need gradients compare those with finite differences.
+
+    Raises ModelError for what does not fit.
+    """
+    positions = made_up(engine, shape)
+    values = engine.values(positions, np.arange(len(positions)))
+    replay = Replay(engine.network, engine.target_layer, engine.at)
+    with deterministic(), captured(engine.layer, engine.at, leaf=False) as kept, replay.recording():
+        try:
+            answer = engine.answer(values)
+        except (RuntimeError, ValueError, IndexError, TypeError, AttributeError, AssertionError) as error:
+            raise _does_not_run(tuple(values.shape), error) from error
+    found = _checked(engine, answer, kept, labels)
+    if engine.closed_form:
+        return found, None
+    activation = kept[0]
+
+    def again() -> Tensor:
+        return engine.answer(values)
+
+    def answers(at: Tensor) -> Tensor:
+        with replay.instead(at):
+            return again().float()
+
+    with deterministic():
+        replay.check(again, activation, answer.float().clone(), again)
+        return found, straightness(answers, activation)
+
+
+def _checked(engine: Engine, answer: object, kept: list[Tensor], labels: int) -> Found:
+    if not isinstance(answer, Tensor):
+        raise ModelError(
+            f"The network answers with a {type(answer).__name__}, not with a tensor of logits.",
+            hint="Let the architecture's `run` take the logits from what the module gives.",
+            code="model-output",
+        )
+    target = only(kept, engine.target_layer)
+    if answer.ndim != 2 or answer.shape[1] != labels:
+        raise ModelError(
+            f"The network answers with a tensor of shape {list(answer.shape)}, and the model lists {labels} labels.",
+            hint="[labels] of the model file must have one name for each logit, in the network's order.",
+            code="model-output",
+        )
+    if engine.contract.answer == "logits" and len(answer) != 1:
+        raise ModelError(
+            f"The network answers with {len(answer)} rows of logits for one scan.",
+            hint="If they are scores of slices whose mean is the logit, its architecture must say so.",
+            code="model-output",
+        )
+    axes = engine.contract.activation(engine.target_layer)
+    if not isinstance(target, Tensor) or target.ndim != len(axes):
+        shape = list(target.shape) if isinstance(target, Tensor) else type(target).__name__
+        raise ModelError(
+            f"The layer {engine.target_layer!r} gives {shape}, which are not the axes {axes!r} of its architecture.",
+            hint="Name a layer whose output is a map (--target-layer); `hirescam model show --layers` lists them.",
+            code="target-layer",
+        )
+    canonical(target, axes)
+    return Found(tuple(answer.shape), tuple(target.shape))
+
+
+def _does_not_run(shape: tuple[int, ...], error: Exception) -> ModelError:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return ModelError(
+        f"The network does not take an input of shape {list(shape)}: {lines[0][:300]}",
+        hint="Correct the shape in [[preparation]], [input] channels, or the architecture's [parameters].",
+        code="model-input",
+    )
