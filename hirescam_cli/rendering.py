@@ -18,6 +18,7 @@ from hirescam_cli.case.record import Case, Label
 from hirescam_cli.case.reload import FinishedCase, load_case
 from hirescam_cli.choices import Grid
 from hirescam_cli.errors import UsageError
+from hirescam_cli.evaluate.tables import read_ledger
 from hirescam_cli.label_choice import LabelChoice
 from hirescam_cli.library import ScanLibrary
 from hirescam_cli.masks.collection import MaskProblem
@@ -74,7 +75,8 @@ def render_case(
     methods = _methods(finished, options.methods)
     check_identifiers(options.formats, case.run.settings.get("identifiers"))
     masks, problems = ((), ()) if outlines is None else outlines.of(case)
-    whole = replace(finished.view(library.volume_of(finished)), masks=masks)
+    parts = read_ledger(root_of(folder, case.case) / "evaluation" / "ledger.csv", case.case, case.placement)
+    whole = replace(finished.view(library.volume_of(finished)), masks=masks, ledger=parts)
     check_volume(options.formats, whole.volume)
     view = replace(whole, native={method: whole.native[method] for method in methods})
     style = Style(

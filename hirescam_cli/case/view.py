@@ -41,7 +41,8 @@ class CaseView:
     """A case to look at.
 
     `volume`: the scan in HU. `native`: per method the signed maps [i, j, k, labels] along the axes of the network's
-    input, labels in the case's order. `masks`: what is outlined.
+    input, labels in the case's order. `masks`: what is outlined. `ledger`: parts of logits, as
+    (label, method, region, logits), where they are known.
 
     What is drawn is upright: maps [S, h, w] whose s runs to the feet, y to the back, x to the left, whatever the
     network's axes are (`map_of`, `affines_ras`, `slice_scores`).
@@ -51,6 +52,7 @@ class CaseView:
     case: Case
     native: Mapping[str, NDArray[np.float32]]
     masks: tuple[Outlined, ...] = ()
+    ledger: tuple[tuple[str, str, str, float], ...] = ()
 
     @property
     def methods(self) -> list[str]:

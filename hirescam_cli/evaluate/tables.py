@@ -6,11 +6,13 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
+from pathlib import Path
 
 from hirescam_cli.evaluate.measures import Measures, Place
 from hirescam_cli.evaluate.pairs import Entry, Pair
 from hirescam_cli.evaluate.record import Difference, Evaluation, Figure, LabelResult
 
+_LEDGER_COLUMNS = ["case", "label", "method", "placement", "region", "logits"]
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _ANSWER = ("case", "patient", "split", "label")
 _PLACE = tuple(field.name for field in fields(Place))
@@ -50,7 +52,29 @@ def labels_csv(record: Evaluation) -> str:
 def ledger_csv(entries: Iterable[Entry]) -> str:
     """A row for each part of a logit; those of one case, label, method and placement add up to it."""
     rows: list[list[Cell]] = [[e.case, e.label, e.method, e.placement, e.region, e.logits] for e in entries]
-    return _csv(["case", "label", "method", "placement", "region", "logits"], rows)
+    return _csv(_LEDGER_COLUMNS, rows)
+
+
+def read_ledger(path: Path, case: str, placement: str) -> tuple[tuple[str, str, str, float], ...]:
+    """(label, method, region, logits) of a case under a placement; () where the file is not there or another's."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            table = csv.reader(file)
+            if next(table, []) != _LEDGER_COLUMNS:
+                return ()
+            rows = [[_text(cell) for cell in row] for row in table if len(row) == len(_LEDGER_COLUMNS)]
+        return tuple(
+            (label, method, region, float(logits))
+            for name, label, method, placed, region, logits in rows
+            if (name, placed) == (case, placement)
+        )
+    except (OSError, ValueError, csv.Error):
+        return ()
+
+
+def _text(cell: str) -> str:
+    """A cell without the mark that `_cell` puts before what a spreadsheet would take for a formula."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA_STARTS) else cell
 
 
 def _figure(found: Figure) -> list[Cell]:

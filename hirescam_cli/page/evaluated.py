@@ -9,13 +9,17 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hirescam_cli.case.view import CaseView
+from hirescam_cli.geometry import Grid
 from hirescam_cli.geometry import affine as affines
 from hirescam_cli.page.document import json_text
 from hirescam_cli.page.encode import PackedScan
+from hirescam_cli.pictures.outlines import in_patient
 
 PlaneName = Literal["axial", "coronal", "sagittal"]
-_CHARACTERS = 64
-"""More than a point, or a slice, takes in the page."""
+_MOST_FACES = 60_000
+_OF_A_POINT, _OF_A_LINE = 18, 24
+"""At least the characters that a point, and a line besides its points, take in the page."""
 _DRAWN = {
     "axial": ("Axial", 0, (2, 1)),
     "coronal": ("Coronal", 1, (2, 0)),
@@ -36,10 +40,11 @@ class Polyline:
 
 @dataclass(frozen=True, eq=False)
 class Outline:
-    """A mask by name and the lines around it in every slice that it meets."""
+    """A mask by name and the lines around it in every slice that it meets; `label`: the one it is of, None: of all."""
 
     name: str
     lines: Sequence[Polyline]
+    label: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,13 +67,18 @@ class Evaluated:
     @property
     def room(self) -> int:
         """At most how many characters of the page this takes."""
-        points = sum(len(line.points_mm) + 1 for one in self.outlines for line in one.lines)
-        return _CHARACTERS * (points + len(self.outlines)) + len(json_text(self._rows()).encode("utf-8"))
+        lines = [line for one in self.outlines for line in one.lines]
+        points = sum(len(line.points_mm) for line in lines)
+        named = len(json_text([[one.name, one.label] for one in self.outlines]).encode("utf-8"))
+        rows = len(json_text(self._rows()).encode("utf-8"))
+        return _OF_A_POINT * points + _OF_A_LINE * (len(lines) + 4 * len(self.outlines)) + named + rows
 
     def describe(self, scan: PackedScan) -> dict[str, object]:
         """The page's own form: lines by plane and slice of the embedded scan, in its continuous indices."""
         return {
-            "outlines": [{"name": one.name, "lines": _by_slice(one, scan)} for one in self.outlines],
+            "outlines": [
+                {"name": one.name, "label": one.label, "lines": _by_slice(one, scan)} for one in self.outlines
+            ],
             "ledger": self._rows(),
         }
 
@@ -77,6 +87,30 @@ class Evaluated:
             {"label": row.label, "method": row.method, "region": row.region, "logits": row.logits}
             for row in self.ledger
         ]
+
+
+def evaluated_of(view: CaseView) -> Evaluated:
+    """What a view holds: its masks' outlines, on its scan's voxels or coarser ones where they would be too many."""
+    scan = view.volume.grid
+    faces = sum(_faces(outlined.mask.array_ijk) for outlined in view.masks)
+    step = max(1, int(np.ceil(np.sqrt(faces / _MOST_FACES))))
+    affine = scan.affine_ras @ affines.scaling([float(step)] * 3, [(step - 1) / 2] * 3)
+    grid = Grid(tuple(-(-n // step) for n in scan.shape), affine)  # type: ignore[arg-type]
+    note = "" if step == 1 else f", on voxels {step} times as large"
+    outlines = [
+        Outline(
+            outlined.mask.name + note,
+            [Polyline(plane, points) for plane, points in in_patient(outlined.mask, grid)],
+            outlined.label,
+        )
+        for outlined in view.masks
+    ]
+    return Evaluated(outlines, [LedgerRow(*row) for row in view.ledger])
+
+
+def _faces(inside: NDArray[np.bool_]) -> int:
+    """How many voxels' faces bound a mask."""
+    return sum(int(np.count_nonzero(np.diff(inside, axis=axis))) for axis in range(3))
 
 
 def _by_slice(outline: Outline, scan: PackedScan) -> dict[str, dict[str, list[list[float]]]]:

@@ -14,7 +14,7 @@ from hirescam_cli.geometry import reorient
 from hirescam_cli.page.bundle import bundle
 from hirescam_cli.page.document import document, json_text, style
 from hirescam_cli.page.encode import PackedScan, pack_maps, pack_scan
-from hirescam_cli.page.evaluated import Evaluated
+from hirescam_cli.page.evaluated import Evaluated, evaluated_of
 from hirescam_cli.pictures.colour import negative_ramp, positive_ramp, to_bytes
 from hirescam_cli.volume import Volume
 
@@ -40,10 +40,10 @@ _STYLES = ("base.css", "page.css", "details.css", "viewer.css", "profile.css", "
 def page_text(view: CaseView, evaluated: Evaluated | None = None) -> str:
     """The page of `view`: one HTML document that loads nothing from elsewhere.
 
-    `evaluated`: outlines of masks and the ledger, where there are any. Raises PageTooLarge when it cannot
+    `evaluated`: outlines of masks and the ledger; else those that the view holds. Raises PageTooLarge when it cannot
     be kept below `PAGE_BYTES`.
     """
-    summary, extra = _summary(view), evaluated or Evaluated()
+    summary, extra = _summary(view), evaluated or evaluated_of(view)
     room = PAGE_BYTES - _MARGIN - extra.room - len(json_text(summary).encode("utf-8"))
     maps = pack_maps(
         [np.moveaxis(view.cams(method), -1, 0) for method in view.methods], int(room * _MAP_SHARE)

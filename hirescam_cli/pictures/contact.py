@@ -107,7 +107,6 @@ def _fitted(picture: RGB) -> RGB:
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     tile = np.zeros((_TALL, _WIDE, 3), dtype=np.uint8)
     left, top = (_WIDE - size[0]) // 2, (_TALL - size[1]) // 2
-    tile[top : top + size[1], left : left + size[0]] = np.asarray(
-        image.resize(size, Image.Resampling.LANCZOS)
-    )
+    small = np.asarray(image.resize(size, Image.Resampling.LANCZOS), dtype=np.uint8)
+    tile[top : top + size[1], left : left + size[0]] = small
     return tile

@@ -122,5 +122,12 @@ def test_report_writes_pages_and_an_index(
     assert result.code == 0, result.err
     assert "Content-Security-Policy" in (case / "report.html").read_text(encoding="utf-8")
     assert "scan" in (out / "index.html").read_text(encoding="utf-8")
+    # The case has no picture yet: its tile says so. A sheet that is left over from more cases goes.
+    bare = (out / "contact-sheet.png").read_bytes()
+    (out / "contact-sheet-2.png").write_bytes(b"old")
+    assert hirescam(capsys, "render", case, "--scan", world / "in", "--format", "png").code == 0
+    assert hirescam(capsys, "report", out).code == 0
+    assert (out / "contact-sheet.png").read_bytes() != bare
+    assert not (out / "contact-sheet-2.png").exists()
     assert json.loads((out / "batch.json").read_text())["counts"] == {"ok": 1, "failed": 0}
     assert hirescam(capsys, "report", tmp_path / "nowhere").code == 66

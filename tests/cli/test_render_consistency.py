@@ -71,7 +71,10 @@ def files_named(document: dict[str, Any]) -> set[str]:
     return {
         output["path"]
         for output in document["outputs"]
-        if output["role"] in ("overlay", "picture") and output["method"] and output["placement"] == "stretch"
+        if output["role"] in ("overlay", "picture")
+        and output["label"]
+        and output["method"]
+        and output["placement"] == "stretch"
     }
 
 

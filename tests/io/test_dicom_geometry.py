@@ -27,7 +27,16 @@ def test_numbers_and_names_against_the_positions_change_nothing(tmp_path: Path) 
     make_series(
         tmp_path, chest(), shuffle=False, InstanceNumber=lambda k: 100 - k, SliceLocation=lambda k: -k
     )
-    assert_volume(read(tmp_path), chest(), expected_affine_ras())
+    volume = read(tmp_path)
+    assert_volume(volume, chest(), expected_affine_ras())
+    assert volume.provenance.slice_numbers == tuple(100 - k for k in range(chest().shape[2]))
+
+
+def test_slices_that_are_not_the_scanners_have_no_number(tmp_path: Path) -> None:
+    make_series(tmp_path, chest(), skip=(4,))
+    volume = read(tmp_path, allow_gaps=True)
+    assert volume.array_ijk.shape == chest().shape
+    assert volume.provenance.slice_numbers == ()
 
 
 AXES = np.eye(3)

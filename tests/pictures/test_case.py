@@ -182,8 +182,7 @@ def test_slice_scores_are_on_one_scale_for_all_labels(known) -> None:
     peak = round(-180 - float(table.positions_mm[known.peak_cell[0]]))
     strongest, weaker, negative = rows[:, peak]
     assert strongest.sum() > weaker.sum()
-    assert tuple(strongest) == (255, 228, 92)
-    assert tuple(strongest) == tuple(to_bytes(positive_ramp()[-1]))
+    assert tuple(strongest) == tuple(to_bytes(positive_ramp()[-1])) == (255, 228, 92)
     assert negative[2] > negative[0]
     own = heatmap(table, 240, shared=False).astype(int)
     assert (own[0, peak] == strongest).all()

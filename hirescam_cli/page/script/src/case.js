@@ -128,10 +128,11 @@ export class Case {
     return { pointMm, inside: voxelOf(this.shape, transform(this.fromWorld, pointMm)) !== null };
   }
 
-  /** The outlines of masks in a plane's slice: [number of the mask, [across, down, across, down, ...]] each. */
-  outlinesIn({ name, normal }, voxel) {
-    return this.outlines.flatMap(({ lines }, n) =>
-      (lines[name]?.[voxel[normal]] || []).map((line) => [n, line]),
+  /** The outlines of the label's masks, and of those of all labels, in a plane's slice: [number of the mask, [across, down, across, down, ...]] each. */
+  outlinesIn({ name, normal }, { voxel, label }) {
+    const own = this.labels[label].name;
+    return this.outlines.flatMap(({ label: of, lines }, n) =>
+      (((of ?? own) === own && lines[name]?.[voxel[normal]]) || []).map((line) => [n, line]),
     );
   }
 

@@ -114,11 +114,7 @@ export class Evidence {
         "section",
         { class: "card" },
         make("h4", {}, `Ledger, ${this.case.titleOf(method)}`),
-        make(
-          "p",
-          { class: "hint" },
-          "The map's logits by region of the masks; with the bias they sum to the logit.",
-        ),
+        make("p", { class: "hint" }, "The logit in parts, by the masks' regions: they add up to it."),
         balance([
           ...rows.map(({ region, logits }) => [region, logits, kind(logits)]),
           ["Sum", sum, "plain"],

@@ -92,7 +92,8 @@ export class Plane {
         rows * step,
       );
     }
-    if (state.outlines) drawOutlines(context, unit, layout, this.case.outlinesIn(definition, state.voxel));
+    if (state.outlines)
+      drawOutlines(context, unit, layout, this.case.outlinesIn(definition, paneState(state, this.pane)));
     if (state.crosshair) drawCrosshair(context, unit, definition, layout, state);
     drawDistances(context, unit, definition, layout, this.case.fromWorld, state);
     drawScaleBar(context, unit, state.view.scale * ratio);

@@ -27,13 +27,14 @@ test("outlines and ledger are found by slice, label and method", () => {
   const line = [1, 2, 3, 4];
   const outlines = [
     { name: "lung", lines: {} },
-    { name: "nodule", lines: { Axial: { 3: [line] } } },
+    { name: "nodule", label: "mass=#1", lines: { Axial: { 3: [line] } } },
   ];
   const row = { label: "mass=#1", method: "one", region: "lung", logits: 1.5 };
   const theCase = made({ outlines, ledger: [row] });
-  assert.deepEqual(theCase.outlinesIn(PLANES[0], [3, 0, 0]), [[1, line]]);
-  assert.deepEqual(theCase.outlinesIn(PLANES[0], [4, 0, 0]), []);
-  assert.deepEqual(theCase.outlinesIn(PLANES[1], [3, 0, 0]), []);
+  assert.deepEqual(theCase.outlinesIn(PLANES[0], { voxel: [3, 0, 0], label: 1 }), [[1, line]]);
+  assert.deepEqual(theCase.outlinesIn(PLANES[0], { voxel: [4, 0, 0], label: 1 }), []);
+  assert.deepEqual(theCase.outlinesIn(PLANES[1], { voxel: [3, 0, 0], label: 1 }), []);
+  assert.deepEqual(theCase.outlinesIn(PLANES[0], { voxel: [3, 0, 0], label: 0 }), []); // another label's own
   assert.deepEqual(theCase.ledgerOf("mass=#1", "one"), [row]);
   assert.deepEqual(theCase.ledgerOf("mass=#1", "two"), []);
 });
