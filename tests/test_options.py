@@ -25,7 +25,7 @@ from hirescam_cli.settings import Settings
 KNOWN: dict[str, list[Any]] = {
     "device": ["auto", "cpu", "cuda", "cuda:0", "cuda:17", "mps"],
     "existing": ["skip", "overwrite", "error"],
-    "format": [("nifti",), ("nifti", "png", "gif", "html")],
+    "format": [("nifti",), ("nifti", "png", "gif", "html", "dicom-pm", "dicom-sr", "dicom-sc", "dicom-seg")],
     "freeze": ["default", "none"],
     "grid": ["scan", "cam", "both"],
     "identifiers": ["none", "uids"],
@@ -40,7 +40,7 @@ KNOWN: dict[str, list[Any]] = {
 UNKNOWN: dict[str, list[Any]] = {
     "device": ["tpu", "cuda:", "cuda:-1", "cuda:²", "cpu:1", "CPU", ""],
     "existing": ["keep", "Skip", ""],
-    "format": ["nifti", (), ("jpeg",), ("nifti", "dicom-seg"), ("png", 3)],
+    "format": ["nifti", (), ("jpeg",), ("nifti", "dicom-xy"), ("png", 3)],
     "freeze": ["all", "softmax", ""],
     "grid": ["fine", "scan,cam", ""],
     "identifiers": ["uid", "all", ""],

@@ -22,7 +22,8 @@ CHOICES = {option.name: option for option in options.OPTIONS if option.choice}
 HEEDED = {
     "output": "elsewhere", "method": "hirescam,gradcam", "model": "axialnet-83", "weights": "my.pt", "labels": "top:3",
     "threshold": "0.25", "target-layer": "conv2d.5", "placement": "receptive-field", "grid": "cam",
-    "format": "png,html", "signed": "1", "compress": "3", "device": "cpu", "precision": "fp32", "series": "1.2.3",
+    "format": "png,html", "freeze": "none", "signed": "1", "seg-fraction": "0.3", "compress": "3",
+    "device": "cpu", "precision": "fp32", "series": "1.2.3",
     "prefer": "qform", "assume-affine": "true", "allow-gaps": "yes", "max-voxels": "7", "identifiers": "none",
     "existing": "error", "verify": "1", "jobs": "3", "num-parts": "2", "part-id": "1", "scheduler": "local",
     "max-failures": "4", "timeout": "9", "dry-run": "1", "json": "1", "log-file": "run.log", "log-format": "json",
@@ -30,7 +31,8 @@ HEEDED = {
 }  # fmt: skip
 REFUSED = {
     "method": "lime", "model": "resnet", "labels": "top:0", "threshold": "2", "placement": "sideways", "grid": "fine",
-    "format": "jpeg", "signed": "maybe", "compress": "9", "device": "tpu", "precision": "int8", "series": "x",
+    "format": "jpeg", "freeze": "all", "signed": "maybe", "seg-fraction": "0", "compress": "9",
+    "device": "tpu", "precision": "int8", "series": "x",
     "prefer": "sfrom", "assume-affine": "maybe", "allow-gaps": "maybe", "max-voxels": "0", "identifiers": "uid",
     "existing": "keep", "verify": "maybe", "jobs": "-1", "num-parts": "x", "part-id": "x", "max-failures": "0",
     "timeout": "0", "dry-run": "maybe", "json": "maybe", "log-format": "xml", "quiet": "maybe", "verbose": "x",
