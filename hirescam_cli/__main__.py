@@ -11,9 +11,14 @@ from hirescam_cli.errors import ExitCode, HirescamError
 def main() -> None:
     """Run `hirescam`; always ends in SystemExit with one of the documented codes."""
     from hirescam_cli.cli.app import app
+    from hirescam_cli.cli.commands import Refusal
 
     try:
-        app()
+        sys.exit(app(standalone_mode=False) or ExitCode.OK)
+    except Refusal as refusal:
+        # Not in typer's frame, which would break the names of files to fit a narrow terminal.
+        refusal.show()
+        sys.exit(ExitCode.USAGE)
     except HirescamError as error:
         _say(f"hirescam: error: {error.message}", error.hint)
         sys.exit(error.exit_code)

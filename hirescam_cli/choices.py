@@ -43,13 +43,17 @@ class Choice:
         )
 
 
+AUGMENT = Choice(("papers", "flip-lr", "none"))
+CALIBRATE = Choice(("none", "platt"))
 DEVICE = Choice(
     ("auto", "cpu", "cuda", "mps"), (("cuda:N", re.compile("cuda:[0-9]+")),), code="device-unknown"
 )
 EXISTING = Choice(("skip", "overwrite", "error"), code="option-value")
+FILL = Choice(("blur", "mean", "air"))
 FORMAT = Choice(listed=RESULT_FORMATS.names)
 FREEZE = Choice(("default", "none"))
 GRID = Choice(("scan", "cam", "both"))
+HOST = Choice(("auto", "mercure", "monai", "xnat", "kaapana", "nextflow"), code="host-unknown")
 IDENTIFIERS = Choice(("none", "uids"))
 LABELS = Choice(
     ("positive", "all"),
@@ -58,9 +62,19 @@ LABELS = Choice(
         ("NAME,...", re.compile(r"(?!top:)(?=.*[^\s,]).*", re.DOTALL)),
     ),
 )
+LOG = Choice(("csv", "tensorboard", "mlflow"))
 LOG_FORMAT = Choice(("text", "json"), code="option-value")
+MASK_CELLS = Choice(("any", "half", "papers"))
+MASK_LOSS = Choice(("none", "papers", "two-sided"))
 METHOD = Choice(listed=METHODS.names)
+MONITOR = Choice(("loss", "auroc"))
+OPTIMIZER = Choice(("sgd", "adamw"))
 PLACEMENT = Choice(tuple(PLACEMENTS))
 PRECISION = Choice(("auto", "fp32", "bf16", "fp16"))
 PREFER = Choice(("sform", "qform"))
+REFEREE = Choice(("occlusion",))
+SCHEDULE = Choice(("constant", "cosine"))
 SERIES = Choice(("all", "largest"), (("UID", re.compile(rf"(?=.{{1,{MAX_UID}}}$){UID.pattern}")),))
+THRESHOLDS = Choice(
+    ("0.5", "youden"), (("sensitivity:P", re.compile(r"sensitivity:(0\.[0-9]*[1-9][0-9]*|1(\.0*)?)")),)
+)

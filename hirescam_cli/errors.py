@@ -110,6 +110,14 @@ class ScanError(HirescamError):
     default_stage = "read"
 
 
+class MaskError(HirescamError):
+    """A mask that cannot be used: its file, its values or its place (fails one mask, not a run)."""
+
+    exit_code = ExitCode.BAD_DATA
+    default_code = "mask"
+    default_stage = "masks"
+
+
 class OutputCreateError(HirescamError):
     """The output folder or a file in it cannot be created (exit 73)."""
 

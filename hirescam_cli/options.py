@@ -7,92 +7,18 @@ The command line, the environment, the records of the API (`Settings`, `ReadOpti
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, field, fields
 from pathlib import Path
 from typing import Any
 
 from hirescam_cli import choices
-from hirescam_cli.choices import Choice
-from hirescam_cli.errors import UsageError
+from hirescam_cli.option import ARCHIVE, DATA, MODEL, READING, RUN, SAY, WHAT, Option, Value
+from hirescam_cli.train_options import TRAIN_OPTIONS
 
-MODEL, WHAT, READING, RUN, SAY = (
-    "Model",
-    "What to compute and write",
-    "Reading",
-    "The run",
-    "Messages",
-)
-Kind = type[str] | type[int] | type[float] | type[bool] | type[Path]
-Value = str | int | float | bool | Path | tuple[str, ...] | None
-
-
-@dataclass(frozen=True)
-class Option:
-    """`kind`: type of a value; where `several` it is a list, joined by commas or given again and again.
-
-    `default` None: not given. `identity`: whether it decides what a case folder holds. `lowest`, `highest`: limits of a
-    number; `above`: a limit that it must exceed. `count`: how often it is given is its value. `what`: what was
-    expected, for a refusal.
-    """
-
-    name: str
-    kind: Kind
-    default: Value
-    help: str
-    panel: str
-    choice: Choice | None = None
-    several: bool = False
-    identity: bool = False
-    metavar: str | None = None
-    short: str | None = None
-    lowest: float | None = None
-    highest: float | None = None
-    above: float | None = None
-    count: bool = False
-    what: str = "another value"
-    code: str = "usage"
-
-    @property
-    def variable(self) -> str:
-        """The environment variable that sets it."""
-        return "HIRESCAM_" + self.name.upper().replace("-", "_")
-
-    @property
-    def shown(self) -> str | None:
-        """How help shows its value."""
-        if self.choice is not None:
-            return ("," if self.several else "|").join(self.choice.shown)
-        return "" if self.kind is bool or self.count else self.metavar
-
-    def check(self, value: object) -> None:
-        """Raise UsageError, naming option, value and what was expected, for a value that it cannot have."""
-        if value is None and self.default is None:
-            return
-        if self.choice is not None:
-            self._check_choice(self.choice, value)
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            low = self.lowest is not None and value < self.lowest
-            high = self.highest is not None and value > self.highest
-            if low or high or value != value or (self.above is not None and not value > self.above):
-                raise UsageError(
-                    f"--{self.name} is {value}, expected {self.what}.",
-                    hint="Correct the option.",
-                    code=self.code,
-                )
-
-    def _check_choice(self, choice: Choice, value: object) -> None:
-        hint = f"Choose from: {', '.join(choice.shown)}; set by --{self.name} or {self.variable}."
-        values: tuple[object, ...] = (value,)
-        if self.several:
-            if isinstance(value, str) or not isinstance(value, tuple | list) or not value:
-                raise UsageError(f"--{self.name} {value!r} names nothing.", hint=hint, code=choice.code)
-            values = tuple(value)
-        for single in values:
-            if not choice.knows(single):
-                raise UsageError(f"--{self.name} {single!r} is unknown.", hint=hint, code=choice.code)
-
+__all__ = ["BY_NAME", "OPTIONS", "Option", "Value", "check", "identity_of", "options_of", "stated"]
 
 OPTIONS: tuple[Option, ...] = (
+    Option("config", Path, None, "Options from a TOML file; none is read unless named.", RUN, metavar="FILE.toml"),
     Option("output", Path, Path("hirescam-output"), "Folder of the case folders.", RUN, metavar="DIR", short="-o"),
     Option("method", str, ("hirescam",), "Method; repeatable.", WHAT, choices.METHOD, several=True, identity=True),
     Option(
@@ -137,6 +63,10 @@ OPTIONS: tuple[Option, ...] = (
         "compress", int, 1, "Level of the NIfTI files' gzip.", WHAT, metavar="0-3", identity=True, lowest=0, highest=3,
         what="a level from 0 to 3",
     ),
+    Option(
+        "outline", str, None, "Mask outlined on every picture, besides each label's own; repeatable.", WHAT,
+        several=True, metavar="NAME",
+    ),
     Option("device", str, "auto", "Where the network runs; only auto may fall back.", MODEL, choices.DEVICE),
     Option("precision", str, "auto", "Of the trunk; the maps are always fp32.", MODEL, choices.PRECISION),
     Option("series", str, "all", "Which DICOM series.", READING, choices.SERIES),
@@ -153,7 +83,10 @@ OPTIONS: tuple[Option, ...] = (
         "identifiers", str, "uids", "Whether series UIDs appear in results.", READING, choices.IDENTIFIERS,
         identity=True,
     ),
-    Option("existing", str, "skip", "What to do with finished cases.", RUN, choices.EXISTING),
+    Option(
+        "existing", str, "skip", "What to do with finished cases; error ends with exit code 73.", RUN,
+        choices.EXISTING,
+    ),
     Option("verify", bool, False, "Re-hash a finished case before skipping it.", RUN),
     Option(
         "jobs", int, None, "Reader processes; 0 reads in this process.", RUN, metavar="N", lowest=0, what="0 or more",
@@ -170,12 +103,71 @@ OPTIONS: tuple[Option, ...] = (
         "timeout", float, None, "For reading and preparing a scan.", RUN, metavar="SECONDS", above=0.0,
         what="a positive number of seconds", code="option-value",
     ),
+    Option(
+        "url", str, None, "The archive's DICOMweb address.", ARCHIVE, metavar="https://HOST[:PORT]/PATH", area="pacs-",
+    ),
+    Option(
+        "ca-file", Path, None, "Certificates to trust, PEM. [default: the system's]", ARCHIVE, metavar="FILE",
+        area="pacs-",
+    ),
+    Option(
+        "retries", int, 5, "How often a request is tried again.", ARCHIVE, metavar="N", lowest=0, highest=100,
+        what="a number from 0 to 100", area="pacs-",
+    ),
+    Option(
+        "answer-timeout", float, 60.0, "How long to wait for an answer.", ARCHIVE, metavar="SECONDS", above=0.0,
+        what="a positive number of seconds", area="pacs-",
+    ),
+    Option(
+        "max-studies", int, 50, "Refuse a query that more studies match.", ARCHIVE, metavar="N", lowest=1,
+        what="1 or more", area="pacs-",
+    ),
+    Option("include-own", bool, False, "Pull hirescam's own results too.", ARCHIVE, area="pacs-"),
+    Option("host", str, "auto", "Which pipeline this runs in.", RUN, choices.HOST, area="pipeline-"),
+    Option(
+        "failures-ok", bool, False, "End with 0 if some scans failed and others are complete.", RUN, area="pipeline-"
+    ),
     Option("dry-run", bool, False, "Print the plan and stop.", RUN),
+    Option(
+        "number", int, 10, "How many phantoms.", DATA, metavar="N", short="-n", lowest=1, what="1 or more",
+        code="option-value",
+    ),
+    Option(
+        "seed", int, 0, "Where random numbers start.", DATA, metavar="S", lowest=0, what="0 or more",
+        code="option-value",
+    ),
+    Option("masks", Path, None, "Masks: a folder or a file for each case, named after it.", DATA, metavar="DIR"),
+    Option(
+        "mask-labels", Path, None, "What the values of label maps mean: CSV, JSON or a colour table.", DATA,
+        metavar="FILE",
+    ),
+    Option("regions", str, None, "Which masks make up which region of the ledger.", DATA, metavar="NAME|FILE.toml"),
+    Option("truth", Path, None, "Table of labels: id, then a column of 0 and 1 a label.", DATA, metavar="CSV"),
+    Option("group", str, None, "Whose cases belong together. [default: each its own]", DATA, metavar="CSV:COLUMN"),
+    Option(
+        "tolerance-mm", float, 20.0, "How far from the mask a peak counts as near.", DATA, metavar="MM", lowest=0.0,
+        what="0 or more", code="option-value",
+    ),
+    Option(
+        "bootstrap", int, 2000, "Draws of patients for intervals and tests.", DATA, metavar="N", lowest=100,
+        highest=1_000_000, what="100 to 1000000", code="option-value",
+    ),
+    Option("compare", Path, None, "Another run of the same scans, for paired differences.", DATA, metavar="OUT2"),
+    Option("papers", bool, False, "Also the papers' own measures, with and without their error.", DATA),
+    Option("referee", str, None, "Ask the network itself about the maps, by occlusion.", DATA, choices.REFEREE),
+    Option(
+        "groups", int, 5, "Slice groups of each label that are occluded, those of the highest scores.", DATA,
+        metavar="N", lowest=1, what="1 or more", code="option-value",
+    ),
+    Option(
+        "fill", str, ("blur", "mean"), "What occluded windows become; repeatable.", DATA, choices.FILL, several=True
+    ),
     Option("json", bool, False, "Print the run's summary as JSON on stdout, nothing else.", SAY),
     Option("log-file", Path, None, "Write messages to a file too.", SAY, metavar="FILE"),
     Option("log-format", str, "text", "Format of messages.", SAY, choices.LOG_FORMAT),
     Option("quiet", bool, False, "Only errors.", SAY, short="-q"),
     Option("verbose", int, 0, "Say more.", SAY, short="-v", count=True),
+    *TRAIN_OPTIONS,
 )  # fmt: skip
 
 BY_NAME = {option.name: option for option in OPTIONS}

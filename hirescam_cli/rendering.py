@@ -20,7 +20,9 @@ from hirescam_cli.choices import Grid
 from hirescam_cli.errors import UsageError
 from hirescam_cli.label_choice import LabelChoice
 from hirescam_cli.library import ScanLibrary
+from hirescam_cli.masks.collection import MaskProblem
 from hirescam_cli.options import check, stated
+from hirescam_cli.outlining import Outlines
 from hirescam_cli.pipeline.stages import save
 from hirescam_cli.placement import Placement
 from hirescam_cli.results.format import Request, Style
@@ -51,8 +53,12 @@ class RenderOptions:
         check(self)
 
 
-def render_case(folder: Path, library: ScanLibrary, options: RenderOptions) -> Case:
-    """Add new files to a finished case and return its record; the folder is replaced in one step.
+def render_case(
+    folder: Path, library: ScanLibrary, options: RenderOptions, outlines: Outlines | None = None
+) -> tuple[Case, tuple[MaskProblem, ...]]:
+    """Add new files to a finished case; its record, and the masks that could not be outlined.
+
+    The folder is replaced in one step.
 
     Files that the case has are kept unless they are made anew under the same name; its page, if it has one, is
     made anew, since it tells of the others. To be called within `at_work_on`.
@@ -67,7 +73,8 @@ def render_case(folder: Path, library: ScanLibrary, options: RenderOptions) -> C
     chosen = _choose(case, options)
     methods = _methods(finished, options.methods)
     check_identifiers(options.formats, case.run.settings.get("identifiers"))
-    whole = finished.view(library.volume_of(finished))
+    masks, problems = ((), ()) if outlines is None else outlines.of(case)
+    whole = replace(finished.view(library.volume_of(finished)), masks=masks)
     check_volume(options.formats, whole.volume)
     view = replace(whole, native={method: whole.native[method] for method in methods})
     style = Style(
@@ -85,7 +92,13 @@ def render_case(folder: Path, library: ScanLibrary, options: RenderOptions) -> C
                 _keep(folder / path, new / path)
                 outputs[path] = output
         ordered = tuple(sorted(outputs.values(), key=lambda output: output.path))
-        return save(new, msgspec.structs.replace(case, outputs=ordered))
+        return save(new, msgspec.structs.replace(case, outputs=ordered)), problems
+
+
+def case_names(folders: Sequence[Path]) -> list[str]:
+    """What the cases in these folders are called; a folder without a case by its own name."""
+    cases = [(folder, read_case(folder, folder.name)) for folder in folders]
+    return [folder.name if case is None else case.case for folder, case in cases]
 
 
 @contextmanager

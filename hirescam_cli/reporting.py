@@ -1,20 +1,28 @@
-"""Pages for the cases of an output folder that have none, and the index and tables of all its cases."""
+"""Pages for the cases of an output folder that have none; the index, tables and contact sheets of all its cases."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
-from pathlib import Path
+from itertools import islice
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hirescam_cli.batch.index import write_index as write_tables
 from hirescam_cli.batch.lock import output_lock
-from hirescam_cli.case.listing import case_folders, iter_cases
+from hirescam_cli.case.listing import Listed, case_folders, iter_cases
 from hirescam_cli.case.record import Case
 from hirescam_cli.durable import write_file
 from hirescam_cli.errors import ExitCode, HirescamError, NoInputError
 from hirescam_cli.library import ScanLibrary
 from hirescam_cli.page import index_text
+from hirescam_cli.page.index import first_picture
 from hirescam_cli.rendering import RenderOptions, at_work_on, render_case
 from hirescam_cli.results.html import PAGE
+
+SHEET = "contact-sheet"
 
 
 def cases_without_page(out: Path) -> list[Path]:
@@ -45,7 +53,7 @@ def add_pages(folders: Sequence[Path], library: ScanLibrary) -> list[tuple[Path,
 
 
 def write_indexes(out: Path) -> None:
-    """Rebuild batch.json, predictions.csv, log.jsonl and index.html from the cases below `out`.
+    """Rebuild batch.json, predictions.csv, log.jsonl, index.html and the contact sheets from the cases below `out`.
 
     Raises NoInputError if there are none, OutputCreateError or OutputIOError.
     """
@@ -56,3 +64,48 @@ def write_indexes(out: Path) -> None:
     with output_lock(out, None):
         write_tables(out)
         write_file(out / "index.html", index_text(out, iter_cases(out)).encode("utf-8"))
+        write_contact_sheets(out)
+
+
+def write_contact_sheets(out: Path) -> list[Path]:
+    """Write contact-sheet.png (and -2, -3, ... where there are many cases) from the pictures that the cases have.
+
+    Sheets of an earlier, longer run are removed. Raises OutputCreateError or OutputIOError.
+    """
+    # matplotlib takes half a second to import.
+    from hirescam_cli.pictures.canvas import write_png
+    from hirescam_cli.pictures.contact import CASES_A_SHEET, contact_of, render_contact_sheet
+
+    count = len(case_folders(out))
+    sheets = -(-count // CASES_A_SHEET)
+    written: list[Path] = []
+    cases = iter_cases(out)
+    for sheet in range(1, sheets + 1):
+        contacts = [
+            contact_of(listed.case.case or listed.folder, listed.case, _picture(out, listed))
+            for listed in islice(cases, CASES_A_SHEET)
+        ]
+        if not contacts:
+            break
+        encoded = io.BytesIO()
+        write_png(render_contact_sheet(contacts, sheet=sheet, sheets=sheets), encoded)
+        written.append(out / (f"{SHEET}.png" if sheet == 1 else f"{SHEET}-{sheet}.png"))
+        write_file(written[-1], encoded.getvalue())
+    for old in out.glob(f"{SHEET}*.png"):
+        if old not in written:
+            old.unlink()
+    return written
+
+
+def _picture(out: Path, listed: Listed) -> NDArray[np.uint8] | None:
+    """The picture of a case's most probable label, by value; None where there is none that can be read."""
+    from PIL import Image
+
+    name = first_picture(listed.case)
+    if name is None or ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute():
+        return None
+    try:
+        with Image.open(out / listed.folder / name) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, ValueError):
+        return None

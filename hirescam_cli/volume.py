@@ -20,12 +20,15 @@ class Provenance:
     `fingerprint`: SHA-256 of the input's bytes (see `io.fingerprint`).
     `series_uid`: DICOM SeriesInstanceUID, else None.
     `warnings`: each correction that reading made, see `Warning`.
+    `slice_numbers`: what the scanner calls each slice along k: DICOM's InstanceNumber, in a multi-frame file the
+    frame's number from 1; None for a slice without, empty where the slices are not the scanner's.
     """
 
     kind: str
     fingerprint: str
     series_uid: str | None = None
     warnings: tuple[Warning, ...] = ()
+    slice_numbers: tuple[int | None, ...] = ()
 
 
 @dataclass(frozen=True)

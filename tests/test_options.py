@@ -12,45 +12,88 @@ import pytest
 from hirescam_cli.batch.options import RunOptions
 from hirescam_cli.batch.progress import reporter
 from hirescam_cli.cli.explain import Destination
+from hirescam_cli.cli.phantom import PhantomOptions
 from hirescam_cli.cli.run import Messages
 from hirescam_cli.device import resolve_device
 from hirescam_cli.errors import UsageError
+from hirescam_cli.evaluate.options import EvaluateOptions
+from hirescam_cli.evaluate.referee import RefereeOptions
+from hirescam_cli.hosts.job import HostOptions
 from hirescam_cli.identifiers import is_uid
 from hirescam_cli.io import InputPath, discover
 from hirescam_cli.io.scan import ReadOptions
 from hirescam_cli.options import BY_NAME, OPTIONS, options_of
+from hirescam_cli.outlining import OutlineOptions
+from hirescam_cli.pacs.access import ArchiveOptions
+from hirescam_cli.pacs.pull import PullOptions
+from hirescam_cli.pacs.push import PushOptions
 from hirescam_cli.rendering import RenderOptions
 from hirescam_cli.settings import Settings
+from hirescam_cli.train.layout import Layout
+from hirescam_cli.train.options import MaskOptions, TrainOptions
+from hirescam_cli.train.options import RunOptions as TrainRunOptions
 
 KNOWN: dict[str, list[Any]] = {
+    "augment": ["papers", "flip-lr", "none"],
+    "calibrate": ["none", "platt"],
     "device": ["auto", "cpu", "cuda", "cuda:0", "cuda:17", "mps"],
     "existing": ["skip", "overwrite", "error"],
+    "fill": [("blur",), ("mean", "blur", "air")],
     "format": [("nifti",), ("nifti", "png", "gif", "html", "dicom-pm", "dicom-sr", "dicom-sc", "dicom-seg")],
     "freeze": ["default", "none"],
     "grid": ["scan", "cam", "both"],
+    "host": ["auto", "mercure", "monai", "xnat", "kaapana", "nextflow"],
     "identifiers": ["none", "uids"],
     "labels": ["positive", "all", "top:1", "top:020", "nodule", "nodule, mass", "lung höhle"],
+    "log": [("csv",), ("csv", "tensorboard", "mlflow")],
     "log-format": ["text", "json"],
+    "mask-cells": ["any", "half", "papers"],
+    "mask-loss": ["none", "papers", "two-sided"],
     "method": [("hirescam",), ("gradcam", "hirescam")],
+    "monitor": ["loss", "auroc"],
+    "optimizer": ["sgd", "adamw"],
     "placement": ["stretch", "receptive-field"],
     "precision": ["auto", "fp32", "bf16", "fp16"],
     "prefer": ["sform", "qform"],
+    "referee": ["occlusion", None],
+    "schedule": ["constant", "cosine"],
     "series": ["all", "largest", "1.2.840.113619.2", "2", "1." + "2" * 62],
+    "thresholds": ["0.5", "youden", "sensitivity:0.95", "sensitivity:1", "sensitivity:1.0"],
 }
 UNKNOWN: dict[str, list[Any]] = {
+    "augment": ["flip", "Papers", ""],
+    "calibrate": ["isotonic", ""],
     "device": ["tpu", "cuda:", "cuda:-1", "cuda:²", "cpu:1", "CPU", ""],
     "existing": ["keep", "Skip", ""],
-    "format": ["nifti", (), ("jpeg",), ("nifti", "dicom-xy"), ("png", 3)],
+    "fill": ["blur", (), ("noise",), ("blur", 1)],
+    "format": ["nifti", (), ("jpeg",), ("nifti", "dicom"), ("png", 3)],
     "freeze": ["all", "softmax", ""],
     "grid": ["fine", "scan,cam", ""],
+    "host": ["Mercure", "orthanc", ""],
     "identifiers": ["uid", "all", ""],
     "labels": ["", " ", ",", " , ", "top:0", "top:", "top:x", "top:²", "top:1,nodule", None],
+    "log": ["csv", (), ("wandb",), ("csv", "")],
     "log-format": ["xml", ""],
+    "mask-cells": ["all", "0.5", ""],
+    "mask-loss": ["paper", "two sided", ""],
     "method": ["hirescam", (), ("lime",), ("hirescam", "")],
+    "monitor": ["accuracy", ""],
+    "optimizer": ["adam", "SGD", ""],
     "placement": ["middle", "rf", ""],
     "precision": ["int8", "fp64", ""],
     "prefer": ["sfrom", "SFORM", "sform ", ""],
+    "referee": ["Occlusion", "road", ""],
+    "schedule": ["linear", ""],
     "series": ["foo", "", "Largest", "1.2.x", "1.2\n", "1..2", ".1", "1.", "²", "1." + "2" * 63],
+    "thresholds": [
+        "",
+        "0.4",
+        "sensitivity",
+        "sensitivity:0",
+        "sensitivity:0.0",
+        "sensitivity:1.1",
+        "sensitivity:x",
+    ],
 }
 
 
@@ -83,9 +126,20 @@ def test_the_refusal_names_option_value_and_choices(option: str) -> None:
 
 
 ENTRIES: dict[str, list[Any]] = {
+    "augment": [lambda bad: TrainOptions(augment=bad)],
+    "calibrate": [lambda bad: TrainOptions(calibrate=bad)],
+    "log": [lambda bad: TrainRunOptions(log=bad)],
+    "mask-cells": [lambda bad: MaskOptions(cells=bad)],
+    "mask-loss": [lambda bad: MaskOptions(loss=bad)],
+    "monitor": [lambda bad: TrainOptions(monitor=bad)],
+    "optimizer": [lambda bad: TrainOptions(optimizer=bad)],
+    "schedule": [lambda bad: TrainOptions(schedule=bad)],
+    "thresholds": [lambda bad: TrainOptions(thresholds=bad)],
     "device": [lambda bad: Settings(device=bad), resolve_device],
     "existing": [lambda bad: RunOptions(existing=bad)],
+    "fill": [lambda bad: RefereeOptions(fills=bad)],
     "format": [lambda bad: Settings(formats=bad), lambda bad: RenderOptions(formats=bad)],
+    "host": [lambda bad: HostOptions(host=bad)],
     "freeze": [lambda bad: Settings(freeze=bad)],
     "grid": [lambda bad: Settings(grid=bad), lambda bad: RenderOptions(grid=bad)],
     "identifiers": [
@@ -98,6 +152,7 @@ ENTRIES: dict[str, list[Any]] = {
     "placement": [lambda bad: Settings(placement=bad), lambda bad: RenderOptions(placement=bad)],
     "precision": [lambda bad: Settings(precision=bad)],
     "prefer": [lambda bad: ReadOptions(prefer=bad), lambda bad: replace(ReadOptions(), prefer=bad)],
+    "referee": [lambda bad: RefereeOptions(referee=bad)],
     "series": [lambda bad: ReadOptions(series=bad)],
 }
 
@@ -119,7 +174,11 @@ def test_help_shows_the_table() -> None:
     assert BY_NAME["target-layer"].variable == "HIRESCAM_TARGET_LAYER"
 
 
-RECORDS = (Settings, ReadOptions, RunOptions, RenderOptions, Destination, Messages)
+RECORDS = (
+    *(Settings, ReadOptions, RunOptions, RenderOptions, OutlineOptions, Destination, Messages),
+    *(ArchiveOptions, PullOptions, PushOptions, HostOptions, PhantomOptions, EvaluateOptions, RefereeOptions),
+    *(TrainOptions, MaskOptions, TrainRunOptions, Layout),
+)
 
 
 @pytest.mark.parametrize("record", RECORDS)

@@ -20,7 +20,7 @@ def _between(start: str) -> str:
 
 def test_held_out_figures_are_those_of_the_shipped_weights() -> None:
     figures = json.loads((ROOT / "sample_data" / "demo-heldout.json").read_text(encoding="utf-8"))
-    assert figures["weights_sha256"] == load_spec("demo").weights_sha256
+    assert (figures["weights_sha256"],) == load_spec("demo").weights_sha256
     assert _between("<!-- held-out -->") == table(figures["labels"]).strip()
 
 

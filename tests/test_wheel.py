@@ -45,7 +45,9 @@ def test_models_and_demo_from_a_wheel(site: Path, tmp_path: Path) -> None:
     assert not (package.parent / "configs").exists()
     listed = _run(site, tmp_path, "model", "list", "--json")
     assert listed.returncode == 0, listed.stderr
-    assert {m["name"] for m in json.loads(listed.stdout)["models"]} == {"axialnet-80", "axialnet-83", "demo"}
+    assert {m["name"] for m in json.loads(listed.stdout)["models"]} == {
+        "axialnet-80", "axialnet-83", "ctnet-83", "demo", "merlin", "merlin-five-year", "sybil",
+    }  # fmt: skip
     demo = _run(site, tmp_path, "demo", "-o", "out", "--json")
     assert demo.returncode == 0, demo.stderr
     findings = {row["label"]: row for row in json.loads(demo.stdout)["findings"]}

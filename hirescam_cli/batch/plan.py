@@ -194,14 +194,14 @@ def _refuse_shared_cases(scans: tuple[Scan, ...]) -> None:
 
 
 def _refuse_overlap(scans: tuple[Scan, ...], out: Path) -> None:
-    """Results among the scans would be found as scans; scans among the results might be overwritten."""
+    """Scans among the results might be overwritten, or missed by the next run, which does not look there."""
     target = out.resolve()
     for root in {scan.root for scan in scans}:
-        if root.is_dir() and target.is_relative_to(root.resolve()):
+        if root.is_dir() and target == root.resolve():
             raise UsageError(
-                f"The output folder {out.name} lies inside the input {root.name or '.'}.",
-                hint="Choose an output folder outside of the inputs with --output.",
-                code="output-inside-input",
+                f"The output folder {out.name or '.'} is the input {root.name or '.'}.",
+                hint="Choose another output folder with --output; it may lie in the input.",
+                code="output-is-input",
             )
     folders: dict[Path, Scan] = {}
     for scan in scans:
@@ -210,7 +210,7 @@ def _refuse_overlap(scans: tuple[Scan, ...], out: Path) -> None:
     for folder, scan in folders.items():
         if folder.resolve().is_relative_to(target):
             raise UsageError(
-                f"The input {scan.name} lies inside the output folder {out.name}.",
+                f"The input {scan.name} lies inside the output folder {out.name or '.'}.",
                 hint="Choose another output folder with --output.",
                 code="input-inside-output",
             )

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from hirescam_cli.bench.gpu import gpu_rows
 from hirescam_cli.bench.network import network_rows, peer_rows
+from hirescam_cli.bench.others import other_rows
 from hirescam_cli.bench.results import dicom_rows
 from hirescam_cli.bench.scan import memory_rows, overlay_rows, preparation_rows, scan_rows
 from hirescam_cli.bench.start import reading_rows, start_rows
 from hirescam_cli.bench.table import Row
+from hirescam_cli.bench.training import training_rows
 from hirescam_cli.bench.workload import FULL, QUICK, Workload, machine
 from hirescam_cli.errors import UsageError
 from hirescam_cli.threads import available, limited
@@ -19,6 +21,7 @@ from hirescam_cli.threads import available, limited
 SECTIONS: dict[str, Callable[[Workload], list[Row]]] = {
     "network": network_rows,
     "peers": peer_rows,
+    "others": other_rows,
     "gpu": gpu_rows,
     "preparation": preparation_rows,
     "overlay": overlay_rows,
@@ -26,6 +29,7 @@ SECTIONS: dict[str, Callable[[Workload], list[Row]]] = {
     "memory": memory_rows,
     "dicom": dicom_rows,
     "reading": reading_rows,
+    "training": training_rows,
     "start": start_rows,
 }
 

@@ -51,11 +51,11 @@ def schema() -> dict[str, object]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:hirescam:summary:{SCHEMA_VERSION}",
         "title": "summary.json of one hirescam case",
-        **_all_required(msgspec.json.schema(AnyCase)),
+        **all_required(msgspec.json.schema(AnyCase)),
     }
 
 
-def _all_required(schema: dict[str, object]) -> dict[str, object]:
+def all_required(schema: dict[str, object]) -> dict[str, object]:
     """Every key is always written, those with a default too."""
     definitions = schema.get("$defs")
     assert isinstance(definitions, dict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,11 @@ from hirescam_cli.case.record import Case, FailedCase, Output
 from hirescam_cli.choices import Existing
 from hirescam_cli.durable import read_back
 from hirescam_cli.errors import OutputCreateError, UsageError
-from hirescam_cli.options import Value
+from hirescam_cli.options import BY_NAME, Value
+
+# Options that decide only what is drawn from the maps, which `hirescam render` takes too.
+_DRAWING = ("labels", "grid", "format", "signed", "compress")
+_HINT = "Choose another --output, repeat the options, or replace those cases with --existing overwrite."
 
 
 def params_hash(
@@ -99,7 +104,7 @@ def finished_cases(
                 raise _other_options(case, record.error.message)
             continue
         if record.run.params_hash != identity.params_hash:
-            raise _other_options(case, "; ".join(_changes(record, identity)))
+            raise _changed(out / case, case, record, identity)
         found[case] = Finished(out / case, record.input.fingerprint, record.input.volume, verify)
     return found
 
@@ -117,8 +122,28 @@ def effective_of(case: Case) -> dict[str, str]:
     }
 
 
-def _changes(case: Case, identity: Identity) -> list[str]:
-    """What is different, as far as the record tells."""
+def _changed(folder: Path, name: str, case: Case, identity: Identity) -> UsageError:
+    """The refusal of a case that was made with other options: it says which, and whether `render` could do."""
+    changes = _changes(case, identity)
+    what = "; ".join(changes.values()) or "what changed it does not say"
+    if not changes or not changes.keys() <= {f"--{option}" for option in _DRAWING}:
+        return _other_options(name, what)
+    command = ["hirescam", "render", str(folder), "--scan", "INPUT"]
+    for option in _DRAWING:
+        if option in identity.settings and identity.settings[option] != BY_NAME[option].default:
+            command += _as_argument(option, identity.settings[option])
+    hint = f"{shlex.join(command)} adds them without the network. Else {_HINT[0].lower()}{_HINT[1:]}"
+    return _other_options(name, what, hint)
+
+
+def _as_argument(option: str, value: Value) -> list[str]:
+    if isinstance(value, bool):
+        return [f"--{option}"] if value else []
+    return [f"--{option}", ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+
+
+def _changes(case: Case, identity: Identity) -> dict[str, str]:
+    """What is different, as far as the record tells: a sentence by what messages call it."""
     before = effective_of(case)
     changed = {
         name: f"{name} was {_shown(before[name])} and is {_shown(value)}"
@@ -129,13 +154,13 @@ def _changes(case: Case, identity: Identity) -> list[str]:
         if name in case.run.settings and case.run.settings[name] != value:
             sentence = f"--{name} was {_shown(case.run.settings[name])} and is {_shown(value)}"
             changed.setdefault(f"--{name}", sentence)
-    return list(changed.values()) or ["what changed it does not say"]
+    return changed
 
 
-def _other_options(case: str, what: str) -> UsageError:
+def _other_options(case: str, what: str, hint: str = _HINT) -> UsageError:
     return UsageError(
         f"The output holds the case {case} of a run with other options: {what}.",
-        hint="Choose another --output, repeat the options, or replace those cases with --existing overwrite.",
+        hint=hint,
         code="options-changed",
     )
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hirescam_cli.case.record import Case, Label, Matrix
 from hirescam_cli.geometry import Affine, AxisOrder, Grid, reorient
+from hirescam_cli.masks.mask import Mask
 from hirescam_cli.volume import Volume
 
 UPRIGHT = "IPL"
@@ -28,11 +29,19 @@ def affine_of(rows: Matrix) -> Affine:
 
 
 @dataclass(frozen=True, eq=False)
+class Outlined:
+    """A mask to outline: on the pictures of `label`, or on all of them (None)."""
+
+    mask: Mask
+    label: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class CaseView:
     """A case to look at.
 
     `volume`: the scan in HU. `native`: per method the signed maps [i, j, k, labels] along the axes of the network's
-    input, labels in the case's order.
+    input, labels in the case's order. `masks`: what is outlined.
 
     What is drawn is upright: maps [S, h, w] whose s runs to the feet, y to the back, x to the left, whatever the
     network's axes are (`map_of`, `affines_ras`, `slice_scores`).
@@ -41,6 +50,7 @@ class CaseView:
     volume: Volume
     case: Case
     native: Mapping[str, NDArray[np.float32]]
+    masks: tuple[Outlined, ...] = ()
 
     @property
     def methods(self) -> list[str]:

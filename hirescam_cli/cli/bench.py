@@ -65,4 +65,4 @@ def bench_command(
         shown = console.table(*table.HEADINGS, right=("Goal", "Measured"))
         for row in rows:
             shown.add_row(*table.cells(row))
-        out.print(shown)
+        console.print_table(out, shown)

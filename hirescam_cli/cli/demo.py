@@ -39,7 +39,7 @@ def demo_command(given: Given) -> None:
     output, as_json, quiet = given["output"], given["json"], given["quiet"]
     setup_streams(quiet=quiet, verbose=0)
     from hirescam_cli.batch.options import RunOptions
-    from hirescam_cli.cli.console import print_json, stdout
+    from hirescam_cli.cli.console import print_json, print_table, stdout
     from hirescam_cli.cli.run import Messages, run_cases
     from hirescam_cli.io.scan import InputPath
     from hirescam_cli.model.spec import load_spec
@@ -48,7 +48,7 @@ def demo_command(given: Given) -> None:
 
     settings = Settings(methods=("hirescam", "gradcam"), formats=("nifti", "png", "html"))
     spec = load_spec(settings.model)
-    result = run_cases(
+    _, result = run_cases(
         [InputPath(sample_path("phantom.nii.gz"))],
         output,
         settings,
@@ -63,16 +63,17 @@ def demo_command(given: Given) -> None:
         print_json({"case": str(folder), "findings": [asdict(row) for row in rows]})
         return
     console = stdout()
-    console.print(_table(rows))
+    print_table(console, _table(rows))
     console.print(
         "\nDistances are from the peak of a map to the nearest voxel of the lesion's mask; cells are "
         f"{_cell_mm(case):.0f} mm wide, so 0 to {_cell_mm(case) / 2:.0f} mm is as near as a map can say."
     )
-    console.print(
-        f"\nLook at {folder / 'report.html'} in a browser, at the pictures {folder}/hirescam.*.png,"
-    )
-    console.print(f"or load {sample_path('phantom.nii.gz')}")
-    console.print(f"with the overlay {folder / _first_overlay(case)} in any NIfTI viewer.")
+    for line in (
+        f"\nLook at {folder / 'report.html'} in a browser, at the pictures {folder}/hirescam.*.png,",
+        f"or load {sample_path('phantom.nii.gz')}",
+        f"with the overlay {folder / _first_overlay(case)} in any NIfTI viewer.",
+    ):
+        console.print(line, markup=False)
 
 
 def compare_with_truth(case: Case) -> list[Finding]:

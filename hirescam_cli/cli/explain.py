@@ -11,15 +11,20 @@ from hirescam_cli.options import stated
 
 @dataclass(frozen=True)
 class Destination:
-    """Where a run writes, which of its cases it takes, and whether it only says so."""
+    """Where a run writes, which of its cases it takes, and whether it only says so.
+
+    `config`: the project file that options came from.
+    """
 
     output: Path = stated("output")
     num_parts: int | None = stated("num-parts")
     part_id: int | None = stated("part-id")
     dry_run: bool = stated("dry-run")
+    config: Path | None = stated("config")
 
 
 @with_options(
+    "config",
     "output", "method", "model", "weights", "labels", "threshold", "target-layer", "placement", "freeze", "grid",
     "format", "signed", "seg-fraction", "compress", "device", "precision", "series", "prefer", "assume-affine",
     "allow-gaps", "max-voxels", "identifiers", "existing", "verify", "jobs", "num-parts", "part-id", "scheduler",

@@ -22,6 +22,7 @@ _COLUMNS = ("case", "kind", "size", "spacing mm", "axes", "slices", "HU", "seen"
 
 
 @with_options(
+    "config",
     "model", "series", "prefer", "assume-affine", "allow-gaps", "max-voxels", "identifiers", "json", "verbose",
     helps={
         "model": "The model whose coverage is reported.",
@@ -52,15 +53,15 @@ def render(found: Inspection, console: Console) -> None:
     """Print the findings as tables: scans, then, summed up, their warnings, refusals and what was left out."""
     from rich.text import Text
 
-    from hirescam_cli.cli.console import table
+    from hirescam_cli.cli.console import print_table, table
 
     usable = [scan for scan in found.scans if scan.status == "ok"]
     if usable:
         title = f"Scans ({len(usable)}), coverage under {found.model}"
-        scans = table(*_COLUMNS, title=title, right=("slices", "seen", "padding"))
+        scans = table(*_COLUMNS, title=title, right=("slices", "seen", "padding"), names=("case",))
         for scan in usable:
             scans.add_row(*(Text(cell) for cell in _cells(scan)))
-        console.print(scans)
+        print_table(console, scans)
     warnings = [
         _Row(scan.case, warning.code, (str(warning),)) for scan in found.scans for warning in scan.warnings
     ]
@@ -76,11 +77,11 @@ def render(found: Inspection, console: Console) -> None:
         (f"Left out ({counts[2]})", ("object", "why", "code"), left_out),
     ):
         if rows:
-            part = table(*columns, title=title)
+            part = table(*columns, title=title, names=columns[:1])
             for row in rows:
                 part.add_row(*(Text(cell) for cell in (row.name, *row.cells)))
             console.print()
-            console.print(part)
+            print_table(console, part)
     if not found.scans:
         console.print("No scan was found.")
 

@@ -7,16 +7,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hirescam_cli.cli.commands import App, Group
+from hirescam_cli.cli.completion import complete_model
 from hirescam_cli.errors import OutputCreateError, UsageError
 
 if TYPE_CHECKING:
     from hirescam_cli.model.spec import ModelSpec
     from hirescam_cli.volume import Volume
 
-app = typer.Typer(help="Models: what is known, what they answer, whether weights fit.", no_args_is_help=True)
+app = App(
+    cls=Group, help="Models: what is known, what they answer, whether weights fit.", no_args_is_help=True
+)
 
 Name = Annotated[
-    str, typer.Argument(metavar="NAME|FILE.toml", help="An embedded model or a description file.")
+    str,
+    typer.Argument(
+        metavar="NAME|FILE.toml",
+        help="An embedded model or a description file.",
+        autocompletion=complete_model,
+    ),
 ]
 Weights = Annotated[
     list[Path] | None,
@@ -73,7 +82,7 @@ def show_command(
         print_json(document)
         return
     for key, value in document.items():
-        if key != "labels":
+        if key != "labels" and value != {}:
             typer.echo(f"{key:<18} {_plain(value)}")
     typer.echo(f"{'labels':<18} {len(spec.labels)}")
     for index, (label, threshold) in enumerate(zip(spec.labels, spec.thresholds, strict=True)):
@@ -234,6 +243,7 @@ def _document(spec: ModelSpec) -> dict[str, object]:
         "preparation": spec.preparation.described()["steps"],
         "target_layer": spec.target_layer,
         "placement": spec.placement,
+        "training": dict(spec.training),
         "labels": [
             {"index": i, "name": n, "threshold": t}
             for i, (n, t) in enumerate(zip(spec.labels, spec.thresholds, strict=True))

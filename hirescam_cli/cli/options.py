@@ -10,7 +10,9 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from hirescam_cli.options import BY_NAME, OPTIONS, Option, options_of
+from hirescam_cli.cli.completion import completer
+from hirescam_cli.option_values import made
+from hirescam_cli.options import BY_NAME, OPTIONS, Option
 
 Record = TypeVar("Record")
 
@@ -26,12 +28,7 @@ class Given:
 
     def make(self, record: type[Record], **more: object) -> Record:
         """A record whose fields are options, from those that this command has; the others keep their defaults."""
-        found = {
-            name: self.values[option.name]
-            for name, option in options_of(record)
-            if option.name in self.values
-        }
-        return record(**found, **more)
+        return made(record, self.values, **more)
 
 
 def with_options(
@@ -47,7 +44,7 @@ def with_options(
 
     def decorate(body: Callable[..., None]) -> Callable[..., None]:
         own = [p for p in inspect.signature(body, eval_str=True).parameters.values() if p.name != "given"]
-        made = [
+        declared = [
             _parameter(
                 option,
                 (helps or {}).get(option.name, option.help),
@@ -68,7 +65,7 @@ def with_options(
             }
             body(**values, given=Given(given))
 
-        signature = inspect.Signature([*own, *made])
+        signature = inspect.Signature([*own, *declared])
         command.__name__, command.__doc__ = body.__name__, body.__doc__
         command.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
         vars(command)["__signature__"] = signature
@@ -94,6 +91,9 @@ def _parameter(option: Option, help: str, default: object, panels: bool) -> insp
         help=help.replace("[", r"\["),
         metavar=option.shown,
         count=option.count,
+        autocompletion=completer(option),
+        is_eager=option.name == "config",
+        callback=_heed_project_file if option.name == "config" else None,
     )
     if default is ...:
         default = option.default
@@ -111,6 +111,19 @@ def _parameter(option: Option, help: str, default: object, panels: bool) -> insp
     return inspect.Parameter(
         _field(option), inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, declared]
     )
+
+
+def _heed_project_file(ctx: typer.Context, value: Path | None) -> Path | None:
+    """What the file named by --config says takes the place of defaults: command line and environment go before it."""
+    if value is not None and not ctx.resilient_parsing:
+        from hirescam_cli.project_file import read_project_file
+
+        found = read_project_file(value)
+        ctx.default_map = {
+            _field(BY_NAME[name]): list(told) if isinstance(told, tuple) else told
+            for name, told in found.items()
+        }
+    return value
 
 
 def _value(option: Option, value: Any, default: object) -> Any:

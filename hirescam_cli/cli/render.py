@@ -19,8 +19,8 @@ Scans = Annotated[
 
 
 @with_options(
-    "method", "labels", "threshold", "placement", "grid", "format", "signed", "seg-fraction", "cells", "compress",
-    "quiet",
+    "config", "method", "labels", "threshold", "placement", "grid", "format", "signed", "seg-fraction", "cells",
+    "compress", "masks", "mask-labels", "outline", "quiet",
     panels=False,
     defaults={"method": None},
     helps={
@@ -29,6 +29,7 @@ Scans = Annotated[
         "threshold": "What counts as positive. [default: the case's]",
         "placement": "Where cells lie. [default: the case's]",
         "signed": "Show negative evidence too.",
+        "masks": "Outline each label's mask: a folder or a file of masks for each case, named after it.",
     },
 )  # fmt: skip
 def render_command(
@@ -42,7 +43,8 @@ def render_command(
     from hirescam_cli.cli.inputs import parse_inputs
     from hirescam_cli.io.scan import ReadOptions
     from hirescam_cli.library import ScanLibrary
-    from hirescam_cli.rendering import RenderOptions, at_work_on, render_case
+    from hirescam_cli.outlining import OutlineOptions, find_outlines
+    from hirescam_cli.rendering import RenderOptions, at_work_on, case_names, render_case
 
     options = given.make(RenderOptions)
     if not scan:
@@ -51,19 +53,27 @@ def render_command(
         if not folder.is_dir():
             raise NoInputError(f"{folder} is not a folder.", hint="Give folders of finished cases.")
     library = ScanLibrary(parse_inputs(scan), ReadOptions())
+    folders = [folder.resolve() for folder in cases]
+    outlines = find_outlines(given.make(OutlineOptions), case_names(folders))
+    unusable = list(outlines.problems) if outlines is not None else []
     failures = 0
-    with at_work_on([folder.resolve() for folder in cases]):
+    with at_work_on(folders):
         for folder in cases:
             try:
-                case = render_case(folder.resolve(), library, options)
+                case, problems = render_case(folder.resolve(), library, options, outlines)
             except HirescamError as error:
                 if len(cases) == 1 or error.exit_code != ExitCode.BAD_DATA:
                     raise
                 failures += 1
                 typer.echo(f"{folder}: {error}", err=True)
                 continue
+            unusable += problems
             if not quiet:
                 typer.echo(f"{folder}: {len(case.outputs)} files")
+    for problem in unusable:
+        typer.echo(problem.text, err=True)
+    if unusable and not failures:
+        raise typer.Exit(ExitCode.SOME_FAILED)
     if failures:
         raise typer.Exit(ExitCode.BAD_DATA if failures == len(cases) else ExitCode.SOME_FAILED)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,11 +53,11 @@ def run_explain(
     if destination.dry_run:
         _print_plan(_plan(inputs, output, settings, parts), messages)
         return
-    result = run_cases(inputs, output, settings, spec, options, parts=parts, messages=messages)
-    if messages.as_json and result.document is not None:
-        from hirescam_cli.cli.console import print_json
+    plan, result = run_cases(inputs, output, settings, spec, options, parts=parts, messages=messages)
+    if messages.as_json:
+        from hirescam_cli.batch.told import document
 
-        print_json(result.document)
+        sys.stdout.writelines(document(plan, result))
     elif not messages.quiet:
         _print_findings(output, result, settings)
     if result.exit_code != ExitCode.OK:
@@ -72,8 +73,12 @@ def run_cases(
     *,
     parts: tuple[int | None, int | None] = (None, None),
     messages: Messages,
-) -> BatchResult:
-    """Discover, plan and run; says on stderr what the model is and how the cases end."""
+    companions: tuple[str, ...] = (),
+) -> tuple[Plan, BatchResult]:
+    """Discover, plan and run; says on stderr what the model is and how the cases end.
+
+    `companions`: endings of files that belong beside scans and are not worth a message.
+    """
     from hirescam_cli.batch.progress import reporter
     from hirescam_cli.batch.run import run
     from hirescam_cli.pipeline import model_warnings
@@ -88,8 +93,9 @@ def run_cases(
             report.warn(warning)
         plan = _plan(inputs, output, settings, parts)
         for ignored in plan.ignored:
-            report.ignored(ignored)
-        return run(plan, settings, options, report.event)
+            if not ignored.name.endswith(companions):
+                report.ignored(ignored)
+        return plan, run(plan, settings, options, report.event)
 
 
 def _plan(
@@ -98,7 +104,7 @@ def _plan(
     from hirescam_cli.batch.plan import plan
     from hirescam_cli.io import discover
 
-    discovery = discover(inputs, settings.read, settings.identifiers)
+    discovery = discover(inputs, settings.read, settings.identifiers, output)
     return plan(discovery, output, num_parts=parts[0], part_id=parts[1])
 
 
@@ -108,18 +114,20 @@ def _print_plan(plan: Plan, messages: Messages) -> None:
 
         print_json(plan.document())
         return
-    from hirescam_cli.cli.console import stdout, table
+    from rich.text import Text
 
-    cases = table("case", "kind", "files", "exists", right=("files",))
+    from hirescam_cli.cli.console import print_table, stdout, table
+
+    cases = table("case", "kind", "files", "exists", right=("files",), names=("case",))
     for scan in plan.scans:
-        cases.add_row(scan.case, scan.kind, str(len(scan.files)), "yes" if plan.exists(scan) else "no")
+        cases.add_row(Text(scan.case), scan.kind, str(len(scan.files)), "yes" if plan.exists(scan) else "no")
     console = stdout()
-    console.print(cases)
+    print_table(console, cases)
     if plan.ignored:
-        left_out = table("left out", "reason")
+        left_out = table("left out", "reason", names=("left out",))
         for ignored in plan.ignored:
-            left_out.add_row(ignored.name, ignored.reason)
-        console.print(left_out)
+            left_out.add_row(Text(ignored.name), Text(ignored.reason))
+        print_table(console, left_out)
     console.print(f"{len(plan.scans)} of {plan.total} cases are this run's.")
 
 
@@ -127,16 +135,17 @@ def _print_findings(output: Path, result: BatchResult, settings: Settings) -> No
     """A table of the findings of each case (of the first ones, in a long run)."""
     from hirescam_cli.case.listing import read_case
     from hirescam_cli.case.record import Case
-    from hirescam_cli.cli.console import stdout
+    from hirescam_cli.cli.console import print_table, stdout
 
     console, cases = stdout(), result.cases
     for case in cases[:_CASES_IN_TABLE]:
         # What this run did not make itself (an earlier one did, or a worker elsewhere) is read.
         record = result.records.get(case) or read_case(output / case, case)
         if isinstance(record, Case):
-            console.print(findings_table(case, record, settings.methods))
+            print_table(console, findings_table(case, record, settings.methods))
     if len(cases) > _CASES_IN_TABLE:
-        console.print(f"... and {len(cases) - _CASES_IN_TABLE} more cases: see {output / 'predictions.csv'}")
+        more = f"... and {len(cases) - _CASES_IN_TABLE} more cases: see {output / 'predictions.csv'}"
+        console.print(more, markup=False)
 
 
 def findings_table(name: str, case: Case, methods: Sequence[str]) -> Table:
@@ -146,7 +155,14 @@ def findings_table(name: str, case: Case, methods: Sequence[str]) -> Table:
     from hirescam_cli.cli.console import table
 
     rows = table(
-        "label", "probability", "method", "peak (mm RAS)", "certificate", "file", right=("probability",)
+        "label",
+        "probability",
+        "method",
+        "peak (mm RAS)",
+        "certificate",
+        "file",
+        right=("probability",),
+        names=("label", "file"),
     )
     rows.title = Text(name)
     drawn = {output.label for output in case.outputs}

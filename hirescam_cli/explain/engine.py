@@ -79,9 +79,9 @@ class Engine:
         in_trunk = trunk is not None and holds(trunk, layer)
         self.chunk = self._usual_chunk = chunk or _chunk_for(self.device, in_trunk)
         # Nothing comes between the last layer and what reads it, so there no ReLU overwrites the activation.
-        own = own_copy(
-            network.module, fold=network.norms_follow and not in_trunk, keep_in_place=self.closed_form
-        )
+        # Nor may what a batch norm makes of a convolution stand for what the convolution itself gives.
+        fold = network.norms_follow and not in_trunk and not isinstance(layer, nn.Conv2d | nn.Conv3d)
+        own = own_copy(network.module, fold=fold, keep_in_place=self.closed_form)
         if self.device.type == "cpu" and network.by_slices and network.trunk is not None and not in_trunk:
             take_in_pieces(own, network.trunk)
         self.network: nn.Module = own.to(self.device)

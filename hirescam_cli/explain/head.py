@@ -10,7 +10,10 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, eq=False)
 class LinearHead:
-    """score[l] of a position = sum over c, y, x of `weight` [L, C, y, x] * A + `bias` [L]; the logit is their mean."""
+    """score[l] of a position = sum over c, y, x of `weight` [L, C, y, x] * A + `bias` [L]; the logit is their mean.
+
+    Behind a mean over cells `weight` is a view that holds each number once, however many cells there are.
+    """
 
     weight: Tensor
     bias: Tensor
@@ -33,8 +36,13 @@ def linear_head(module: nn.Module, cells: tuple[int, int]) -> LinearHead | None:
         return LinearHead(weight, added)
     if behind_a_mean(module):
         mean = weight.reshape(*weight.shape[:2], 1, 1) / (cells[0] * cells[1])
-        return LinearHead(mean.expand(-1, -1, *cells).contiguous(), added)
+        return LinearHead(mean.expand(-1, -1, *cells), added)
     return None
+
+
+def one_for_all_cells(weight: Tensor) -> bool:
+    """Whether a head's weight [L, C, y, x] is the same at all cells, as its memory tells."""
+    return weight.stride()[2:] == (0, 0)
 
 
 def behind_a_mean(module: nn.Module) -> bool:

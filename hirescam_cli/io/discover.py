@@ -16,7 +16,7 @@ from hirescam_cli.io.formats import dicom, format_of, is_mask, promised_format, 
 from hirescam_cli.io.input_format import InputFormat, LeftOut
 from hirescam_cli.io.isolated import Isolated
 from hirescam_cli.io.labelmaps import MASK, at_first_sight
-from hirescam_cli.io.names import check_case, given_name, printable, relative_name
+from hirescam_cli.io.names import check_case, given_name, own_name, printable, relative_name
 from hirescam_cli.io.scan import Discovery, Ignored, InputPath, ReadOptions, Scan
 from hirescam_cli.io.walk import walk
 from hirescam_cli.options import BY_NAME
@@ -27,13 +27,17 @@ _MAY_BE_A_SLICE = ("dicom-broken", "unreadable-file", "dicom-too-large")
 
 
 def discover(
-    inputs: Sequence[InputPath], options: ReadOptions, identifiers: Identifiers = "uids"
+    inputs: Sequence[InputPath],
+    options: ReadOptions,
+    identifiers: Identifiers = "uids",
+    output: Path | None = None,
 ) -> Discovery:
     """Every scan under the INPUTs, by case, and everything else with the reason why it is left out.
 
     A folder is searched recursively. A file given by itself that is not an image becomes a scan of the kind
     "unknown", which fails when it is read. With the `identifiers` "uids" several series of one folder are
-    told apart by their UID, with "none" by a hash of it. Raises NoInputError for a path that does not exist,
+    told apart by their UID, with "none" by a hash of it. `output`: the output folder of a run, which is not
+    searched where it lies below an INPUT and holds results. Raises NoInputError for a path that does not exist,
     UsageError for a bad `id=` or `identifiers`.
     """
     BY_NAME["identifiers"].check(identifiers)
@@ -41,7 +45,7 @@ def discover(
     ignored: list[Ignored] = []
     with Isolated() as isolated:
         for given in inputs:
-            found = _Input(given, options, identifiers, isolated).search()
+            found = _Input(given, options, identifiers, isolated, output).search()
             scans += found.scans
             ignored += found.ignored
     return Discovery(
@@ -63,7 +67,12 @@ class _Input:
     """The search of one INPUT."""
 
     def __init__(
-        self, given: InputPath, options: ReadOptions, identifiers: Identifiers, isolated: Isolated
+        self,
+        given: InputPath,
+        options: ReadOptions,
+        identifiers: Identifiers,
+        isolated: Isolated,
+        output: Path | None,
     ) -> None:
         self.root = given.path
         self.listed = given.listed
@@ -71,6 +80,7 @@ class _Input:
         self.options = options
         self.identifiers = identifiers
         self.isolated = isolated
+        self.output = output
         self.found = _Found()
 
     def search(self) -> _Found:
@@ -104,7 +114,7 @@ class _Input:
             self.add(entry, self.root)
 
     def folder(self) -> None:
-        visited = walk(self.root)
+        visited = walk(self.root, self.output)
         self.found.ignored += visited.ignored
         known = set(visited.files)
         parts = {part for path in visited.files for part in _parts_of(path) if part in known}
@@ -177,12 +187,15 @@ class _Input:
     def damaged_alone(self) -> None:
         """Damaged images that are not beside a series become scans that fail, so that nobody misses them."""
         base = self.root if self.root.is_dir() else self.root.parent
+        objects = frozenset(self.found.dicom)
         series = [
             folder for scan in self.found.scans if scan.selector is not None for folder in _beside(scan, base)
         ]
         for item in list(self.found.ignored):
             path = base / item.name
-            if str(PurePosixPath(item.name).parent) not in series and _is_a_damaged_image(item, path):
+            recognised = item.code == "not-an-image" and path in objects
+            alone = str(PurePosixPath(item.name).parent) not in series
+            if alone and not recognised and _is_a_damaged_image(item, path):
                 self.found.ignored.remove(item)
                 self.refuse(path, item.code, item.reason)
 
@@ -224,7 +237,7 @@ class _Input:
         """Case name of a DICOM volume: as grouping named it, below the id that was given."""
         if self.prefix is None:
             return scan.case
-        own = self.root.resolve().name if self.root.is_dir() else split_ending(self.root.name)[0]
+        own = own_name(self.root) if self.root.is_dir() else split_ending(self.root.name)[0]
         rest = scan.case[len(own) :]
         at_root = all(path.parent == self.root or path == self.root for path in scan.files)
         if at_root and scan.case.startswith(own) and (not rest or rest[0] in "/~"):

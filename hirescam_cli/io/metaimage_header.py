@@ -58,7 +58,7 @@ def parse(path: Path, name: str, options: ReadOptions) -> TextHeader:
     shape = three(sizes(fields.get("DimSize", ""), "DimSize", name), name)
     if fields.get("NDims") != "3":
         raise damaged(name, "NDims and DimSize disagree")
-    check_shape(shape, name, options.max_voxels)
+    check_shape(shape, name, options.max_voxels, options.least_axis)
     if fields.get("ElementNumberOfChannels", "1") != "1":
         raise unusable_type(name, "there are several channels a voxel")
     if not _flag(fields, "BinaryData", True):

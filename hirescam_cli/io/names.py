@@ -18,9 +18,12 @@ def printable(text: str) -> str:
 
 def relative_name(path: Path, root: Path) -> str:
     """What messages call a file: its POSIX path below the INPUT `root`, or its own name if it is the INPUT."""
-    return printable(
-        (path.name or path.resolve().name) if path == root else path.relative_to(root).as_posix()
-    )
+    return printable(own_name(path) if path == root else path.relative_to(root).as_posix())
+
+
+def own_name(path: Path) -> str:
+    """The name of a file or folder as it was given; the real one where that says none ("." and "..")."""
+    return path.resolve().name if path.name in ("", "..") else path.name
 
 
 def check_case(case: str) -> str:

@@ -15,9 +15,9 @@ from hirescam_cli.io.gzipped import GzipError
 from hirescam_cli.io.labelmaps import COMPRESSED_BYTES, FIRST_BYTES, StoredValues, pieces
 from hirescam_cli.io.nifti_header import LONGEST_HEADER, NiftiHeader, parse
 from hirescam_cli.io.scan import ReadOptions, Scan
+from hirescam_cli.io.stored import Stored, trailing
 from hirescam_cli.io.values import to_hu
 from hirescam_cli.volume import Provenance, Volume
-from hirescam_cli.warning import Warning
 
 _MOST_RECHECKED = 1 << 30
 _INTACT = "Get an intact copy of the file."
@@ -28,36 +28,42 @@ def read_nifti(scan: Scan, options: ReadOptions) -> Volume:
 
     Raises ScanError that says what is wrong with a file.
     """
+    header, stored = _read(scan.files, scan.name, options)
+    array, doubts = to_hu(stored.values, scan.name)
+    kind = "analyze" if header.version == "ANALYZE" else "nifti"
+    return Volume(
+        array, stored.affine_ras, Provenance(kind, stored.sha256, None, (*stored.warnings, *doubts))
+    )
+
+
+def read_stored(files: tuple[Path, ...], name: str, options: ReadOptions) -> Stored:
+    """The numbers in a file (or a `.hdr` and its `.img`), whatever they mean. Raises ScanError."""
+    return _read(files, name, options)[1]
+
+
+def _read(files: tuple[Path, ...], name: str, options: ReadOptions) -> tuple[NiftiHeader, Stored]:
     digests = []
     try:
-        with opened(scan.files[0], scan.name) as (source, capacity):
+        with opened(files[0], name) as (source, capacity):
             start = source.read(LONGEST_HEADER)
-            header = _header(source, start, scan.name, options)
-            if header.pair != (len(scan.files) == 2):
-                raise _incomplete(header, scan.name)
+            header = _header(source, start, name, options)
+            if header.pair != (len(files) == 2):
+                raise _incomplete(header, name)
             if not header.pair:
-                raw, extra = _take(source, start, header, capacity, scan.name)
+                raw, extra = _take(source, start, header, capacity, name)
             else:
                 source.drain()
             digests.append(source.sha256())
         if header.pair:
-            with opened(scan.files[1], scan.name) as (source, capacity):
-                raw, extra = _take(source, b"", header, capacity, scan.name)
+            with opened(files[1], name) as (source, capacity):
+                raw, extra = _take(source, b"", header, capacity, name)
                 digests.append(source.sha256())
     except GzipError as error:
         raise ScanError(
-            f"{scan.name}: the compressed stream {error}.", hint=_INTACT, code="nifti-damaged"
+            f"{name}: the compressed stream {error}.", hint=_INTACT, code="nifti-damaged"
         ) from error
-    trailing = (
-        (Warning("trailing-bytes", f"{extra} bytes after the last voxel were not used."),) if extra else ()
-    )
-    array, doubts = to_hu(_scaled(raw, header), scan.name)
-    kind = "analyze" if header.version == "ANALYZE" else "nifti"
-    return Volume(
-        array,
-        header.affine_ras,
-        Provenance(kind, combine(digests), None, header.warnings + trailing + doubts),
-    )
+    warnings = header.warnings + trailing(extra)
+    return header, Stored(_scaled(raw, header), header.affine_ras, warnings, combine(digests))
 
 
 def stored_values(files: tuple[Path, ...]) -> StoredValues:

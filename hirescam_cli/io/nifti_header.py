@@ -105,7 +105,7 @@ class _Checker:
     def header(self, options: ReadOptions) -> NiftiHeader:
         version, pair = self.version()
         shape = self.shape()
-        check_shape(shape, self.name, options.max_voxels)
+        check_shape(shape, self.name, options.max_voxels, options.least_axis)
         dtype = self.dtype()
         offset = self.offset(pair)
         slope, intercept = self.scaling() if version != "ANALYZE" else (1.0, 0.0)
@@ -149,7 +149,7 @@ class _Checker:
                 "Split it and give each volume as a file of its own.",
                 "several-volumes",
             )
-        check_shape(tuple(sizes[:3]), self.name, 1 << 62)
+        check_shape(tuple(sizes[:3]), self.name, 1 << 62, 1)
         return (sizes[0], sizes[1], sizes[2])
 
     def dtype(self) -> DType:

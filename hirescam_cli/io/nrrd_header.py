@@ -71,6 +71,7 @@ _OTHER_SPACES = (
     "scanner-xyz-time", "3d-right-handed", "3d-left-handed", "rast", "last", "lpst",
 )  # fmt: skip
 _OTHER_UNITS = ("cm", "m", "um", "nm", "inches", "in")
+_END = re.compile(rb"\r?\n\r?\n")
 _MAGIC = re.compile(rb"NRRD000[1-5]\r?\n")
 _VECTOR = re.compile(r"\(([^()]*)\)")
 _VECTORS = re.compile(rf"(?:{_VECTOR.pattern}\s*)+")
@@ -90,7 +91,7 @@ def parse(path: Path, name: str, options: ReadOptions) -> TextHeader:
     shape = three(sizes(fields.get("sizes", ""), "sizes", name), name)
     if fields.get("dimension") != "3":
         raise damaged(name, "dimension and sizes disagree")
-    check_shape(shape, name, options.max_voxels)
+    check_shape(shape, name, options.max_voxels, options.least_axis)
     kinds = [kind for kind in fields.get("kinds", "").lower().split() if kind not in _SPATIAL_KINDS]
     if kinds:
         raise unusable_type(name, f"an axis is of the kind {shown(kinds[0], _OTHER_KINDS)}")
@@ -117,6 +118,16 @@ def data_file(head: bytes) -> str | None:
         return _fields(head, "")[0].get("data file")
     except ScanError:
         return None
+
+
+def key_values(path: Path, name: str) -> dict[str, str]:
+    """The keys and values of users (`key:=value`) in a header, such as 3D Slicer's segments. Raises ScanError."""
+    found = {}
+    for line in _END.split(head_of(path, name), maxsplit=1)[0].splitlines():
+        key, separator, value = line.decode("utf-8", "replace").partition(":=")
+        if separator and ": " not in key:
+            found[key] = value.replace("\\n", "\n").replace("\\\\", "\\")
+    return found
 
 
 def _fields(head: bytes, name: str) -> tuple[dict[str, str], int]:

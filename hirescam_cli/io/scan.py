@@ -30,6 +30,7 @@ class ReadOptions:
     `series`: "all", "largest" or one SeriesInstanceUID. `prefer`: which of two disagreeing NIfTI transforms holds.
     `assume_affine`: accept a NIfTI without any coded transform (diagonal affine of its pixdim).
     `allow_gaps`: interpolate missing DICOM slices. `max_voxels`: refuse larger volumes before memory is taken.
+    `least_axis`: voxels that each axis needs; a mask may be one slice.
     Raises UsageError for a `series` or `prefer` that is not known.
     """
 
@@ -38,6 +39,7 @@ class ReadOptions:
     assume_affine: bool = stated("assume-affine")
     allow_gaps: bool = stated("allow-gaps")
     max_voxels: int = stated("max-voxels")
+    least_axis: int = 2
 
     def __post_init__(self) -> None:
         check(self)

@@ -20,10 +20,10 @@ from hirescam_cli.io.fingerprint import fingerprint
 from hirescam_cli.io.gzipped import MAX_RATIO, GzipError, GzipReader
 from hirescam_cli.io.labelmaps import COMPRESSED_BYTES, FIRST_BYTES, StoredValues, pieces
 from hirescam_cli.io.scan import Scan
+from hirescam_cli.io.stored import Stored, trailing
 from hirescam_cli.io.text_header import TextHeader, unreadable
 from hirescam_cli.io.values import to_hu
 from hirescam_cli.volume import Provenance, Volume
-from hirescam_cli.warning import Warning
 
 _INTACT = "Get an intact copy of the file."
 _STEP = 1 << 20
@@ -69,19 +69,22 @@ class ZlibReader:
 
 def read_text_image(header: TextHeader, scan: Scan) -> Volume:
     """The volume in HU that a header promises. Raises ScanError."""
+    stored = read_stored(header, scan.name)
+    hu, notes = to_hu(stored.values, scan.name)
+    provenance = Provenance(scan.kind, stored.sha256, None, (*stored.warnings, *notes))
+    return Volume(hu, header.affine_ras, provenance)
+
+
+def read_stored(header: TextHeader, name: str) -> Stored:
+    """The numbers that a header promises, whatever they mean. Raises ScanError."""
     try:
-        array, extra = _voxels(header, scan.name)
+        array, extra = _voxels(header, name)
         digest = fingerprint(header.files)
     except GzipError as error:
-        raise _damaged(scan.name, f"the compressed voxels {error}") from error
+        raise _damaged(name, f"the compressed voxels {error}") from error
     except OSError as error:
-        raise unreadable(scan.name, error) from error
-    trailing = (
-        (Warning("trailing-bytes", f"{extra} bytes after the last voxel were not used."),) if extra else ()
-    )
-    hu, notes = to_hu(array, scan.name)
-    warnings = header.warnings + trailing + notes
-    return Volume(hu, header.affine_ras, Provenance(scan.kind, digest, None, warnings))
+        raise unreadable(name, error) from error
+    return Stored(array, header.affine_ras, header.warnings + trailing(extra), digest)
 
 
 def stored_values(header: TextHeader) -> StoredValues:

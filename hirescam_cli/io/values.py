@@ -26,17 +26,17 @@ _SHEAR_COSINE = 0.01
 _BLOCK = 1 << 18
 
 
-def check_shape(shape: tuple[int, ...], name: str, max_voxels: int) -> None:
-    """Refuse what is not a 3-D volume, has an axis of one voxel or exceeds `max_voxels`; takes no memory."""
+def check_shape(shape: tuple[int, ...], name: str, max_voxels: int, least_axis: int = MIN_AXIS) -> None:
+    """Refuse what is not a 3-D volume, has an axis below `least_axis` or exceeds `max_voxels`; takes no memory."""
     if len(shape) != 3:
         raise ScanError(
             f"{name} has {len(shape)} dimensions ({'x'.join(map(str, shape))}), expected a 3-D volume.",
             hint="Give the whole scan as one 3-D file.",
             code="not-3d",
         )
-    if min(shape) < MIN_AXIS:
+    if min(shape) < least_axis:
         raise ScanError(
-            f"{name} is {'x'.join(map(str, shape))} voxels, expected at least {MIN_AXIS} along each axis.",
+            f"{name} is {'x'.join(map(str, shape))} voxels, expected at least {least_axis} along each axis.",
             hint="Give the whole scan, not a single slice.",
             code="not-3d",
         )

@@ -12,6 +12,9 @@ from hirescam_cli.io.names import relative_name
 from hirescam_cli.io.scan import Ignored
 
 _LONGEST_SUMMARY = 64 << 20
+# Locks of runs and manifests of pulled series, which lie among scans and are nobody's.
+_OWN_NOTES = ".hirescam"
+_MARKS_OF_AN_OUTPUT = (".hirescam.lock", "batch.json")
 
 
 @dataclass
@@ -28,14 +31,26 @@ class Walk:
         self.ignored.append(Ignored(name, code, f"{name} {reason}."))
 
 
-def walk(root: Path) -> Walk:
-    """All files below `root`, in order of their names; symlinks are followed, each folder entered once."""
+def walk(root: Path, output: Path | None = None) -> Walk:
+    """All files below `root`, in order of their names; symlinks are followed, each folder entered once.
+
+    `output`: the output folder of a run, which is left out below `root` if it holds results.
+    """
     found = Walk(root)
-    _enter(root, found, set())
+    _enter(root, found, _results_in(output))
     return found
 
 
-def _enter(folder: Path, found: Walk, seen: set[tuple[int, int]]) -> None:
+def _results_in(output: Path | None) -> tuple[int, int] | None:
+    """Which folder an output with results is; None where there is none, or none of hirescam's yet."""
+    if output is None or not any((output / mark).is_file() for mark in _MARKS_OF_AN_OUTPUT):
+        return None
+    status = output.stat()
+    return status.st_dev, status.st_ino
+
+
+def _enter(folder: Path, found: Walk, results: tuple[int, int] | None) -> None:
+    seen: set[tuple[int, int]] = set()
     pending = [folder]
     while pending:
         current = pending.pop()
@@ -45,6 +60,9 @@ def _enter(folder: Path, found: Walk, seen: set[tuple[int, int]]) -> None:
                 found.leave_out(current, "seen-before", "was reached before, by another link")
                 continue
             seen.add((status.st_dev, status.st_ino))
+            if (status.st_dev, status.st_ino) == results and current != folder:
+                found.leave_out(current, "hirescam-output", "is the output folder of this run")
+                continue
             with os.scandir(current) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name)
         except OSError as error:
@@ -60,6 +78,8 @@ def _enter(folder: Path, found: Walk, seen: set[tuple[int, int]]) -> None:
 def _sort_in(entry: os.DirEntry[str], own: bool, found: Walk) -> Path | None:
     """Note a file, or return a folder to enter."""
     path = Path(entry.path)
+    if entry.name.startswith(_OWN_NOTES):
+        return None
     if entry.name.startswith("._") or entry.name == "__MACOSX":
         found.leave_out(path, "apple-double", "holds attributes that macOS keeps of another file")
     elif entry.name.startswith("."):

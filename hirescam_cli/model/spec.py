@@ -9,18 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from hirescam_cli.errors import ModelError
-from hirescam_cli.label_choice import is_label_name
+from hirescam_cli.model.labels import Code, read_codes, read_labels
 from hirescam_cli.placement import PLACEMENTS, Placement
 from hirescam_cli.registries import ARCHITECTURES
 from hirescam_cli.resources import config_names, config_path, resource_root
-from hirescam_cli.toml_table import Faults, Table, is_number
+from hirescam_cli.toml_table import Faults, Table
 
 if TYPE_CHECKING:
     from hirescam_cli.prepare import Preparation
@@ -28,20 +27,10 @@ if TYPE_CHECKING:
 At = Literal["output", "input"]
 NORMALISERS = ("softmax", "layer-norm", "group-norm", "instance-norm", "rms-norm", "l2-norm")
 
-_CONTROL = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, invisible and bidirectional marks, line breaks
 _TOP_KEYS = (
     "name", "description", "intended_use", "architecture", "demonstration", "parameters", "weights", "labels",
-    "input", "preparation", "explanation",
+    "input", "preparation", "explanation", "training",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Code:
-    """What a label is in a coding scheme of medicine, as DICOM results tell it."""
-
-    scheme: str
-    value: str
-    meaning: str
 
 
 @dataclass(frozen=True)
@@ -51,6 +40,7 @@ class ModelSpec:
 
     `target_layer`, `at`, `placement`: None leaves them to the architecture. `freeze`: kinds of normalisers that are
     held constant. `weights_files`: one, or the members of an ensemble. `file_sha256`: of the description itself.
+    `training`: what it was trained on and how well it does, for people; empty where the file does not say.
     """
 
     name: str
@@ -68,6 +58,7 @@ class ModelSpec:
     weights_files: tuple[Path, ...] = ()
     weights_sha256: tuple[str, ...] = ()
     demonstration: bool = False
+    training: Mapping[str, object] = field(default_factory=dict)
     file_sha256: str | None = None
     codes: Mapping[str, Code] = field(default_factory=dict)
     source: Path | None = field(default=None, compare=False)
@@ -105,12 +96,18 @@ def list_models() -> list[Entry]:
     entries = []
     for name in config_names():
         path, file, _ = _read(name)
-        labels, _ = _labels(path, file.table("labels"))
+        labels, _ = read_labels(path, file.table("labels"))
         weights, _ = _weights(path, file.table("weights", required=False))
         entries.append(
             Entry(file.text("name"), file.text("description", default=""), len(labels), bool(weights))
         )
     return entries
+
+
+def labels_of(name_or_file: str) -> tuple[str, ...]:
+    """The labels of a model, without NumPy."""
+    path, file, _ = _read(name_or_file)
+    return read_labels(path, file.table("labels"))[0]
 
 
 def load_spec(name_or_file: str) -> ModelSpec:
@@ -187,11 +184,13 @@ def _spec(path: Path, file: Table, sha256: str) -> ModelSpec:
     file.only(_TOP_KEYS)
     name, intended_use = file.text("name"), file.text("intended_use")
     architecture = file.text("architecture", "the name of an architecture")
-    with faults.collecting():
-        labels, thresholds = _labels(path, file.table("labels"))
+    listed = file.table("labels")
     codes: dict[str, Code] = {}
-    with faults.collecting():
-        codes = _codes(file.table("labels"), labels)
+    if "labels" in file:
+        with faults.collecting():
+            labels, thresholds = read_labels(path, listed)
+        with faults.collecting():
+            codes = read_codes(listed, labels)
     with faults.collecting():
         weights = _weights(path, file.table("weights", required=False))
     preparation = Preparation("RAS", "one", ())
@@ -219,6 +218,7 @@ def _spec(path: Path, file: Table, sha256: str) -> ModelSpec:
         weights_files=weights[0],
         weights_sha256=weights[1],
         demonstration=file.flag("demonstration", False),
+        training=dict(file.table("training", required=False).values),
         file_sha256=sha256,
         codes=codes,
         source=path,
@@ -236,72 +236,6 @@ def _freeze(explanation: Table) -> tuple[str, ...]:
         if kind not in NORMALISERS:
             raise explanation.fail("freeze", kind, " or ".join(NORMALISERS), f'freeze = ["{NORMALISERS[0]}"]')
     return tuple(dict.fromkeys(kinds))
-
-
-def _labels(path: Path, table: Table) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    table.only(("names", "file", "threshold", "thresholds", "codes"))
-    if ("names" in table) == ("file" in table):
-        raise ModelError(
-            f"{path.name}: [labels] needs either names or file.", code="model-toml", hint="Give one of them."
-        )
-    names = _label_file(path, table) if "file" in table else table.words("names", "a list of strings")
-    for name in names:
-        if not name.strip() or "/" in name:
-            raise table.fail("names", name, "non-empty strings without slashes")
-        if any(unicodedata.category(c) in _CONTROL for c in name):
-            raise table.fail("names", name, "a name without control characters")
-        if not is_label_name(name):
-            raise table.fail("names", name, "a name that --labels cannot take for something else")
-    if (not names and not table.doubtful) or len(set(names)) != len(names):
-        raise ModelError(
-            f"{path.name}: [labels] holds {len(names)} names, {len(set(names))} of them different.",
-            hint="Labels are in the order of the network's outputs, each once.",
-            code="model-toml",
-        )
-    default = _probability(table, "threshold", 0.5)
-    own = table.table("thresholds", required=False)
-    if names:
-        own.only(names)
-    return names, tuple(_probability(own, name, default) for name in names)
-
-
-def _codes(table: Table, names: tuple[str, ...]) -> dict[str, Code]:
-    """The codes of labels: nodule = { scheme = "SCT", value = "27925004", meaning = "Nodule" }."""
-    codes = table.table("codes", required=False)
-    if names:
-        codes.only(names)
-    found = {}
-    for name in codes.values:
-        one = codes.table(name)
-        one.only(("scheme", "value", "meaning"))
-        found[name] = Code(_coded(one, "scheme", 16), _coded(one, "value", 64), _coded(one, "meaning", 64))
-    return found
-
-
-def _coded(table: Table, key: str, longest: int) -> str:
-    """A text that a DICOM code holds: of one value, without controls."""
-    expected = f"1 to {longest} characters, none of them a backslash or a control character"
-    text = table.text(key, expected)
-    plain = "\\" not in text and not any(unicodedata.category(c) in _CONTROL for c in text)
-    if not plain or not 1 <= len(text.strip()) <= longest or text != text.strip():
-        raise table.fail(key, text, expected)
-    return text
-
-
-def _label_file(path: Path, table: Table) -> tuple[str, ...]:
-    name = table.text("file", "a path")
-    try:
-        text = (path.parent / name).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise table.fail("file", name, "a readable UTF-8 file with one label a line") from error
-    return tuple(line.strip() for line in text.split("\n") if line.strip())
-
-
-def _probability(table: Table, key: str, default: float) -> float:
-    value = table.values.get(key, default)
-    if not is_number(value) or not 0.0 <= float(value) <= 1.0:  # type: ignore[arg-type]
-        raise table.fail(key, value, "a probability from 0 to 1")
-    return float(value)  # type: ignore[arg-type]
 
 
 def _weights(path: Path, table: Table) -> tuple[tuple[Path, ...], tuple[str, ...]]:

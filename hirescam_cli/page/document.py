@@ -21,11 +21,6 @@ def asset(name: str) -> str:
     return resources.files(__package__).joinpath("assets", name).read_text(encoding="utf-8")
 
 
-def script(*names: str) -> str:
-    """The named scripts as one, in a scope of its own."""
-    return '"use strict";\n(() => {\n' + "\n".join(asset(name) for name in names) + "\n})();\n"
-
-
 def style(*names: str) -> str:
     """The named style sheets as one."""
     return "\n".join(asset(name) for name in names)

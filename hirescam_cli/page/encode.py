@@ -20,10 +20,13 @@ from hirescam_cli.geometry import affine as affines
 from hirescam_cli.geometry.types import Voxels
 from hirescam_cli.volume import Volume
 
-MAX_SIDE = 256
-"""Most voxels along an axis of the embedded scan."""
-_SMALLER_SIDES = (MAX_SIDE, 192, 128, 96, 64)
+MOST_VOXELS = 64_000_000
+"""Most voxels of the embedded scan, so that a browser has room for them."""
+_SIDES = (512, 256, 192, 128, 96, 64)
 _STEPS_HU = (1, 2, 4, 8)
+_FULL_STEPS_HU = _STEPS_HU[:3]
+_SAMPLED_SLICES = 8
+_DOUBT = 1.15
 _INT16 = np.iinfo(np.int16)
 
 
@@ -61,15 +64,18 @@ class PackedScan:
 def pack_scan(volume: Volume, budget: int) -> PackedScan:
     """The scan in at most `budget` characters, as fine as that allows: first coarser HU, then larger voxels.
 
+    Forms that a sample of their slices shows to be far too large are not tried.
+
     Raises PageTooLarge when even the coarsest form does not fit.
     """
     order, grid = reorient(volume.grid, "IPL")
     hu_zyx = order.apply(volume.array_ijk)
     smallest = 0
     for factors, step in _reductions(hu_zyx.shape):
-        reduced = block_mean(hu_zyx, factors)
-        stored = np.clip(np.rint(reduced / np.float32(step)), _INT16.min, _INT16.max).astype(np.int16)
-        text = _as_text(_byte_planes(_differences(stored)), strategy=zlib.Z_RLE)
+        if _estimate(hu_zyx, factors, step) > _DOUBT * budget:
+            continue
+        stored = _reduced(hu_zyx, factors, step)
+        text = _scan_text(stored)
         smallest = len(text)
         if smallest <= budget:
             offset = [(f - 1) / 2 for f in factors]
@@ -77,17 +83,41 @@ def pack_scan(volume: Volume, budget: int) -> PackedScan:
             exact = factors == (1, 1, 1) and step == 1 and bool(np.array_equal(stored, hu_zyx))
             z, y, x = stored.shape
             return PackedScan(text, (z, y, x), affine, factors, step, exact)
+    smallest = smallest or round(_estimate(hu_zyx, factors, step))
     raise PageTooLarge(
         f"the scan needs {smallest} characters at its coarsest, more than the {budget} there are"
     )
 
 
 def _reductions(shape: tuple[int, ...]) -> Iterator[tuple[tuple[int, int, int], int]]:
-    """Pairs (voxels averaged per axis, HU step), finest first."""
-    for side in _SMALLER_SIDES:
-        z, y, x = (-(-n // side) for n in shape)
-        for step in _STEPS_HU:
-            yield (z, y, x), step
+    """Pairs (voxels averaged per axis, HU step), finest first: all voxels, then larger ones."""
+    whole = (1, 1, 1)
+    candidates = list(dict.fromkeys([whole, *(tuple(-(-n // side) for n in shape) for side in _SIDES)]))
+    for factors in candidates:
+        z, y, x = factors
+        if np.prod([-(-n // f) for n, f in zip(shape, factors, strict=True)]) <= MOST_VOXELS:
+            for step in _FULL_STEPS_HU if factors == whole and len(candidates) > 1 else _STEPS_HU:
+                yield (z, y, x), step
+
+
+def _reduced(hu_zyx: Voxels, factors: tuple[int, int, int], step: int) -> NDArray[np.int16]:
+    """Means of blocks as multiples of `step` HU."""
+    steps = np.rint(block_mean(hu_zyx, factors) / np.float32(step))
+    stored: NDArray[np.int16] = np.clip(steps, _INT16.min, _INT16.max).astype(np.int16)
+    return stored
+
+
+def _estimate(hu_zyx: Voxels, factors: tuple[int, int, int], step: int) -> float:
+    """About how many characters the reduced scan takes, from a few of its slices spread over the whole."""
+    slabs = -(-hu_zyx.shape[0] // factors[0])
+    chosen = np.unique(np.linspace(0, slabs - 1, _SAMPLED_SLICES).astype(int))
+    rows = (chosen[:, None] * factors[0] + np.arange(factors[0])).ravel()
+    sampled = _reduced(hu_zyx[rows[rows < hu_zyx.shape[0]]], factors, step)
+    return float(len(_scan_text(sampled)) * slabs / len(chosen))
+
+
+def _scan_text(stored: NDArray[np.int16]) -> str:
+    return _as_text(_byte_planes(_differences(stored)), strategy=zlib.Z_RLE)
 
 
 def block_mean(array: Voxels, factors: tuple[int, int, int]) -> NDArray[np.float32]:

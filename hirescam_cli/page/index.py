@@ -9,7 +9,8 @@ from urllib.parse import quote
 from hirescam_cli import __version__
 from hirescam_cli.case.listing import Listed
 from hirescam_cli.case.record import AnyCase, Label
-from hirescam_cli.page.document import document, json_text, script, style
+from hirescam_cli.page.bundle import bundle
+from hirescam_cli.page.document import document, json_text, style
 
 FINDINGS = 5
 """Findings listed per case: the most probable positive labels, or the most probable label alone."""
@@ -25,7 +26,7 @@ def index_text(out: Path, cases: Iterable[Listed]) -> str:
     return document(
         "index.html",
         title="hirescam - index",
-        code=script("dom.js", "theme.js", "index.js"),
+        code=bundle("index.js"),
         css=style("base.css", "index.css"),
         images="'self' file: data:",
         data={"index-json": json_text(data)},
@@ -49,7 +50,7 @@ def _row(out: Path, listed: Listed) -> dict[str, object]:
         "complete": _complete(case),
         "error": {"code": error.code, "message": error.message, "hint": error.hint} if error else None,
         "page": _existing(out, folder, _first(case, "page")),
-        "picture": _existing(out, folder, _picture(case, ranked)),
+        "picture": _existing(out, folder, first_picture(case)),
         "folder": _link(folder, "."),
     }
 
@@ -66,14 +67,14 @@ def _complete(case: AnyCase) -> bool | None:
     return None if method is None else all(label.maps[method].complete for label in case.labels)
 
 
-def _picture(case: AnyCase, ranked: list[Label]) -> str | None:
-    """The first picture of the most probable label that has one."""
+def first_picture(case: AnyCase) -> str | None:
+    """The first picture of the most probable label that has one, relative to the case's folder."""
     pictures = {
         (output.label, output.method): output.path
         for output in reversed(case.outputs)
         if output.role == "picture" and output.placement == case.placement
     }
-    for label in ranked:
+    for label in sorted(case.labels, key=lambda label: -label.probability):
         for method in label.maps:
             if (label.name, method) in pictures:
                 return pictures[label.name, method]

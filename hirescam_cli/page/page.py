@@ -10,9 +10,13 @@ from hirescam_cli import __version__
 from hirescam_cli.case.document import plain
 from hirescam_cli.case.view import CaseView
 from hirescam_cli.geometry import affine as affines
-from hirescam_cli.page.document import document, json_text, script, style
-from hirescam_cli.page.encode import pack_maps, pack_scan
+from hirescam_cli.geometry import reorient
+from hirescam_cli.page.bundle import bundle
+from hirescam_cli.page.document import document, json_text, style
+from hirescam_cli.page.encode import PackedScan, pack_maps, pack_scan
+from hirescam_cli.page.evaluated import Evaluated
 from hirescam_cli.pictures.colour import negative_ramp, positive_ramp, to_bytes
+from hirescam_cli.volume import Volume
 
 PAGE_BYTES = 20_000_000
 """A page is smaller than this."""
@@ -30,34 +34,17 @@ _SHOWN = (
     "placement",
 )
 _MAP_SHARE = 0.7
-_SCRIPTS = (
-    "dom.js",
-    "theme.js",
-    "unpack.js",
-    "geometry.js",
-    "colour.js",
-    "case.js",
-    "store.js",
-    "plane.js",
-    "pointer.js",
-    "profile.js",
-    "labels.js",
-    "controls.js",
-    "evidence.js",
-    "about.js",
-    "keys.js",
-    "main.js",
-)
-_STYLES = ("base.css", "page.css", "details.css", "viewer.css", "profile.css")
+_STYLES = ("base.css", "page.css", "details.css", "viewer.css", "profile.css", "layout.css")
 
 
-def page_text(view: CaseView) -> str:
+def page_text(view: CaseView, evaluated: Evaluated | None = None) -> str:
     """The page of `view`: one HTML document that loads nothing from elsewhere.
 
-    Raises PageTooLarge when it cannot be kept below `PAGE_BYTES`.
+    `evaluated`: outlines of masks and the ledger, where there are any. Raises PageTooLarge when it cannot
+    be kept below `PAGE_BYTES`.
     """
-    summary = _summary(view)
-    room = PAGE_BYTES - _MARGIN - len(json_text(summary).encode("utf-8"))
+    summary, extra = _summary(view), evaluated or Evaluated()
+    room = PAGE_BYTES - _MARGIN - extra.room - len(json_text(summary).encode("utf-8"))
     maps = pack_maps(
         [np.moveaxis(view.cams(method), -1, 0) for method in view.methods], int(room * _MAP_SHARE)
     )
@@ -69,7 +56,9 @@ def page_text(view: CaseView) -> str:
             **scan.describe(),
             "spacing_mm": list(view.volume.spacing_mm),
             "oblique": affines.is_oblique(view.volume.affine_ras),
+            "images": _images(view.volume, scan),
         },
+        **extra.describe(scan),
         "maps": [
             {
                 "id": f"map-{n}",
@@ -89,7 +78,7 @@ def page_text(view: CaseView) -> str:
     return document(
         "page.html",
         title=f"{view.case.case} - hirescam",
-        code=script(*_SCRIPTS),
+        code=bundle("main.js"),
         css=style(*_STYLES),
         images="data: blob:",
         data={
@@ -98,6 +87,25 @@ def page_text(view: CaseView) -> str:
             **{f"map-{n}": packed.text for n, packed in enumerate(maps)},
         },
     )
+
+
+def _images(volume: Volume, scan: PackedScan) -> dict[str, object] | None:
+    """What the scanner calls the slices across one axis of the embedded scan: [first, last] of each, or None."""
+    numbers = volume.provenance.slice_numbers
+    if not numbers:
+        return None
+    order, _ = reorient(volume.grid, "IPL")
+    axis = order.source.index(2)
+    along = numbers[::-1] if order.flip[axis] else numbers
+    size = scan.factors_zyx[axis]
+    groups = [along[start : start + size] for start in range(0, len(along), size)]
+    word = "frame" if volume.provenance.kind == "dicom-enhanced" else "image"
+    return {"axis": axis, "word": word, "numbers": [_ends(group) for group in groups]}
+
+
+def _ends(group: tuple[int | None, ...]) -> list[int] | None:
+    known = [number for number in group if number is not None]
+    return [min(known), max(known)] if len(known) == len(group) else None
 
 
 def _ramp(colours: NDArray[np.float64]) -> str:

@@ -2,6 +2,8 @@
 
     python -m hirescam_cli.phantom.evaluate [--scans N] [--json FILE]
 
+The same figures, and more of them, come from `hirescam phantom`, `explain` and `evaluate`; here nothing is written.
+
 Phantoms of fresh seeds, at varied spacings and in all orientations, take the way of a user's scan: preparation,
 network, maps. Per label: AUROC, sensitivity and specificity at the model's threshold; and over the true positives,
 how often the centre of the map's highest cell ("stretch" placement) lies in the abnormality or within 20 mm of it, for
@@ -23,9 +25,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hirescam_cli.evaluate.cells import MaskOnCells
+from hirescam_cli.evaluate.ranking import auroc
 from hirescam_cli.explain.engine import Engine
 from hirescam_cli.explain.feed import Feed
-from hirescam_cli.geometry import affine as affines
+from hirescam_cli.geometry import Grid
 from hirescam_cli.geometry.types import Voxels
 from hirescam_cli.model.load import LoadedModel, load_model
 from hirescam_cli.model.spec import load_spec
@@ -36,7 +40,6 @@ from hirescam_cli.prepare import prepare
 METHODS = ("hirescam", "gradcam")
 HELDOUT_SEED, HELDOUT_SCANS = 900_000, 140
 NEAR_MM = 20.0
-_THIN_MM = 5.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,36 +76,14 @@ class Examiner:
         for n, label in enumerate(spec.labels):
             if label not in phantom.findings:
                 continue
-            points = affines.apply(phantom.volume.affine_ras, np.argwhere(phantom.masks[label]))
             cams = {method: answer.cams[method][n] for method in METHODS}
+            i, j, k = cams["hirescam"].shape
+            mask = MaskOnCells(phantom.masks[label], phantom.volume.affine_ras, Grid((i, j, k), cell_affine))
             for method, cam in cams.items():
-                peak = np.unravel_index(int(cam.argmax()), cam.shape)
-                distances[method][n] = _distance_mm(points, affines.apply(cell_affine, peak))
-            blind[n] = _share_near(points, cell_affine, cams["hirescam"].shape)
+                distances[method][n] = mask.distances_mm[np.unravel_index(int(cam.argmax()), cam.shape)]
+            blind[n] = float((mask.distances_mm <= NEAR_MM).mean())
         present = np.array([label in phantom.findings for label in spec.labels])
         return Outcome(answer.logits, present, distances, blind)
-
-
-def _distance_mm(points: NDArray[np.float64], point: NDArray[np.float64]) -> float:
-    return float(np.sqrt(((points - point) ** 2).sum(axis=1).min()))
-
-
-def _share_near(points: NDArray[np.float64], cell_affine: NDArray[np.float64], shape: Sequence[int]) -> float:
-    """Share of cells whose centre lies within `NEAR_MM` of the points, which are thinned to one in 5 mm."""
-    _, first = np.unique(np.floor(points / _THIN_MM), axis=0, return_index=True)
-    thin = points[first]
-    index = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"), axis=-1).reshape(-1, 3)
-    centres = affines.apply(cell_affine, index)
-    near = [bool((((thin - c) ** 2).sum(axis=1) <= NEAR_MM**2).any()) for c in centres]
-    return float(np.mean(near))
-
-
-def auroc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float | None:
-    """Chance that a positive scores higher than a negative, ties counting half; None without both."""
-    high, low = scores[positive][:, None], scores[~positive][None]
-    if not high.size or not low.size:
-        return None
-    return float(((high > low) + 0.5 * (high == low)).mean())
 
 
 def summarise(model: LoadedModel, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:

@@ -80,16 +80,21 @@ def series_phantom() -> Phantom:
     )
 
 
-def write_nifti(path: Path, array_ijk: Voxels, affine_ras: Affine) -> None:
+def nifti_bytes(array_ijk: Voxels, affine_ras: Affine, compress: int = 9) -> bytes:
     """A `.nii.gz` with sform and qform coded 1, in mm, without time stamp or name in its gzip header."""
     image = nib.Nifti1Image(np.asarray(array_ijk), affine_ras)
     image.set_sform(affine_ras, code=1)
     image.set_qform(affine_ras, code=1)
     image.header.set_xyzt_units("mm")
     buffer = io.BytesIO()
-    with gzip.GzipFile(filename="", mode="wb", compresslevel=9, fileobj=buffer, mtime=0) as stream:
+    with gzip.GzipFile(filename="", mode="wb", compresslevel=compress, fileobj=buffer, mtime=0) as stream:
         stream.write(image.to_bytes())
-    path.write_bytes(buffer.getvalue())
+    return buffer.getvalue()
+
+
+def write_nifti(path: Path, array_ijk: Voxels, affine_ras: Affine) -> None:
+    """Write `nifti_bytes` to a file."""
+    path.write_bytes(nifti_bytes(array_ijk, affine_ras))
 
 
 def write_masks(folder: Path, phantom: Phantom) -> None:

@@ -91,8 +91,9 @@ def render_comparison(first: Scene, second: Scene, difference: Scene) -> RGB:
             x = _left(n)
             title = plane_title(plane.frame, oblique=first.oblique) if n == 0 else None
             draw_plane(
-                canvas, x, y, plane.frame, plane.rgb(first.view.window_hu, scale), cross_mm=cross, title=title
-            )
+                canvas, x, y, plane.frame, plane.rgb(first.view.window_hu, scale), cross_mm=cross, title=title,
+                masks=first.masks,
+            )  # fmt: skip
         y += height + _GAP
     bar = WIDTH - 2 * _MARGIN
     title = f"Evidence for (warm) and against (cold) the label, {first.unit}; one scale for all three columns"

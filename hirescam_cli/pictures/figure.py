@@ -34,6 +34,7 @@ _CAPTION = 420
 _LONGEST = 900
 _FOOT = 76
 _NAMES = 98
+_MOST_OUTLINES = 3
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ def render_label(scene: Scene) -> RGB:
             cross_mm=cross,
             ruler=plane.frame.name == "axial",
             title=plane_title(plane.frame, oblique=scene.oblique),
+            masks=scene.masks,
         )
     _caption(canvas, layout, scene)
     _profile(canvas, layout, scene)
@@ -129,7 +131,21 @@ def _caption(canvas: Canvas, layout: Layout, scene: Scene) -> None:
             canvas.text(x + _NAMES, y, line, 14)
             y += 20
         y += 3
+    y = _outline_key(canvas, x, y, width, scene)
     _evidence_key(canvas, x, y + 28, width, scene)
+
+
+def _outline_key(canvas: Canvas, x: int, y: int, width: int, scene: Scene) -> int:
+    """The outlined masks by name, each beside a piece of its line; returns where the caption goes on."""
+    for n, (mask, colour) in enumerate(scene.masks[:_MOST_OUTLINES]):
+        if n == 0:
+            canvas.text(x, y, "Outlines" if len(scene.masks) > 1 else "Outline", 14, colour=MUTED)
+        empty = "" if mask.array_ijk.any() else " (empty)"
+        canvas.line([x + _NAMES, x + _NAMES + 22], [y - 5, y - 5], colour="black", width=5.0)
+        canvas.line([x + _NAMES + 1, x + _NAMES + 21], [y - 5, y - 5], colour=colour, width=3.0)
+        canvas.text(x + _NAMES + 30, y, canvas.fitted(f"{mask.name}{empty}", width - _NAMES - 30, 14), 14)
+        y += 20
+    return y
 
 
 def _evidence_key(canvas: Canvas, x: int, y: int, width: int, scene: Scene) -> None:

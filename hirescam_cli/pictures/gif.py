@@ -18,7 +18,9 @@ from hirescam_cli.errors import UsageError
 from hirescam_cli.geometry import affine as affines
 from hirescam_cli.pictures.canvas import INK, MUTED, Canvas, font_file
 from hirescam_cli.pictures.colour import RGB, Scale, to_bytes
+from hirescam_cli.pictures.outlines import COLOURS, on_plane
 from hirescam_cli.pictures.panels import COLD, WARM, draw_colour_bar, draw_profile
+from hirescam_cli.pictures.planes import Frame
 from hirescam_cli.pictures.scene import (
     DEMONSTRATION,
     PlaneImage,
@@ -131,13 +133,26 @@ def render_frames(scene: Scene, quality: Quality) -> Iterator[RGB]:
     for z in positions_mm(scene, quality.frames):
         plane = _dithered(scene.plane("axial", step, (x, y, float(z))), scene.scale, quality)
         picture = base.copy()
-        picture[_HEAD : _HEAD + rows, _MARGIN : _MARGIN + columns] = plane.rgb(
-            scene.view.window_hu, scene.scale
+        picture[_HEAD : _HEAD + rows, _MARGIN : _MARGIN + columns] = _outlined(
+            plane.rgb(scene.view.window_hu, scene.scale), plane.frame, scene
         )
         nearest = int(np.abs(groups - z).argmin())
         seen = abs(groups[nearest] - z) <= half + 1e-6
         score = f"score {scores[nearest]:.2f}".replace("-", "−") if seen else "not seen"
         yield _marked(picture, scene, area, columns, float(z), score)
+
+
+def _outlined(rgb: RGB, plane: Frame, scene: Scene) -> RGB:
+    """A slice's image with the outlines of masks, one pixel wide."""
+    if not scene.masks:
+        return rgb
+    image = Image.fromarray(rgb)
+    draw = ImageDraw.Draw(image)
+    for mask, colour in scene.masks:
+        for line in on_plane(mask, plane):
+            corners = [(float(column), float(row)) for row, column in line]
+            draw.line([*corners, corners[0]], fill=colour, width=1)
+    return np.asarray(image)
 
 
 def _scores(scene: Scene) -> NDArray[np.float64]:
@@ -213,7 +228,9 @@ def palette(scale: Scale, colours: int) -> NDArray[np.uint8]:
 
     Built from the scale and not from the frames, so that every frame of every animation is matched alike.
     """
-    fixed = np.array([_rgb(code) for code in (WARM, COLD, "#ffffff", "#f6f6f6", INK)], dtype=np.uint8)
+    fixed = np.array(
+        [_rgb(code) for code in (WARM, COLD, "#ffffff", "#f6f6f6", INK, *COLOURS)], dtype=np.uint8
+    )
     greys, strengths = colours // 4, _strengths(colours)
     tissues = (colours - greys - len(fixed)) // strengths
     logits = np.linspace(0.0, scale.limit, strengths + 1, dtype=np.float32)[1:]

@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hirescam_cli.case.record import Case
+from hirescam_cli.masks.mask import Mask
 from hirescam_cli.pictures.canvas import INK, MUTED, RULE, Anchor, Canvas, number, ticks
 from hirescam_cli.pictures.colour import RGB, Scale, to_bytes
+from hirescam_cli.pictures.outlines import draw_outlines
 from hirescam_cli.pictures.planes import Frame
 from hirescam_cli.pictures.scene import (
     DEMONSTRATION,
@@ -42,13 +44,15 @@ def draw_plane(
     cross_mm: Sequence[float] | None,
     ruler: bool = False,
     title: str | None = None,
+    masks: Sequence[tuple[Mask, str]] = (),
 ) -> None:
-    """A plane's image with the patient's sides, a broken crosshair at a RAS point, and maybe a ruler."""
+    """A plane's image with masks' outlines, the patient's sides, a broken crosshair at a RAS point, maybe a ruler."""
     rows, columns = frame.shape
     canvas.image(rgb, x, y)
     canvas.box(x - 0.5, y - 0.5, columns + 1, rows + 1, edge=RULE)
     if title:
         canvas.text(x, y - 7, title, 13)
+    draw_outlines(canvas, x, y, frame, masks)
     if cross_mm is not None:
         _cross(canvas, x, y, frame, cross_mm)
     _sides(canvas, x, y, frame)

@@ -12,8 +12,10 @@ from hirescam_cli.case.record import Case, Label
 from hirescam_cli.case.view import CaseView
 from hirescam_cli.geometry import Affine
 from hirescam_cli.geometry import affine as affines
+from hirescam_cli.masks.mask import Mask
 from hirescam_cli.pictures.canvas import number
 from hirescam_cli.pictures.colour import RGB, Scale, compose
+from hirescam_cli.pictures.outlines import outlines_of
 from hirescam_cli.pictures.planes import (
     PLANES,
     Box,
@@ -24,6 +26,7 @@ from hirescam_cli.pictures.planes import (
     frame,
     inverse,
     sample,
+    sample_scan,
 )
 
 DEMONSTRATION = "DEMONSTRATION MODEL, NO CLINICAL MEANING"
@@ -104,6 +107,11 @@ class Scene:
         """The unit of the map's cells."""
         return self.view.unit(self.method)
 
+    @property
+    def masks(self) -> list[tuple[Mask, str]]:
+        """The masks that are outlined, the label's own first, each with its colour."""
+        return outlines_of(self.view, self.label)
+
     def plane(
         self, name: PlaneName, step_mm: float, through_mm: tuple[float, float, float] | None = None
     ) -> PlaneImage:
@@ -113,7 +121,7 @@ class Scene:
         inside = covered(volume.array_ijk.shape, volume.affine_ras, pixels)
         return PlaneImage(
             pixels,
-            sample(volume.array_ijk, volume.affine_ras, pixels),
+            sample_scan(volume.array_ijk, volume.affine_ras, pixels),
             inside,
             covered(self.view.seen.shape, self.view.seen.affine_ras, pixels),
             sample(self.cam, self.affine_ras, pixels, smooth=self.smooth),

@@ -25,14 +25,15 @@ _NAMES = 236
 _PROBABILITIES = 190
 _HEAD, _FOOT = 104, 138
 _LOWEST_ROW, _HIGHEST_ROW, _BODY = 14, 28, 620
-_UNSEEN = 0.84
+_UNSEEN, _UNSEEN_FILL = 158 / 255, "#9e9e9e"
 
 
 @cache
 def _ramps() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """White to dark: evidence for (through orange) and against (to blue), 256 even steps each."""
-    warm = even_ramp("ffffff", "ffd873", "f98c0a", "d9483f", "9c2a63", "4d0d63")
-    return warm, even_ramp("ffffff", "d3e0ee", "a6c1dd", "7aa2cb")
+    """Dark to bright, as in the maps: evidence for (to yellow) and against (to cyan), 256 even steps each."""
+    warm = even_ramp("14161a", "56106e", "8f2469", "bb3754", "e35933", "f98c0a", "fcc32c", "ffe45c")
+    cold = even_ramp("14161a", "14246e", "1747a6", "1a72c8", "22a0d8", "57ccdf", "b5f4ee")
+    return warm, cold
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +122,7 @@ def render_slice_scores(table: ScoreTable, *, shared: bool = True) -> RGB:
     width = WIDTH - _MARGIN - _PROBABILITIES - 14 - x
     count = len(table.entries)
     canvas.text(_MARGIN, 44, f"Slice scores of {count} label{'s' if count != 1 else ''}", 21, bold=True)
-    note = "their mean over all slice groups is the label's logit; labels by falling probability"
+    note = "bright is strong; their mean over all slice groups is the label's logit; labels by falling probability"
     canvas.text(_MARGIN, 68, note, 13, colour=MUTED)
     pixels = np.repeat(heatmap(table, width, shared=shared), row, axis=0)
     canvas.image(pixels, x, _HEAD)
@@ -150,7 +151,7 @@ def _rows(canvas: Canvas, table: ScoreTable, row: int, x: int, width: int) -> No
             left + _PROBABILITIES, middle, probability(p), size, anchor="right", middle=True, bold=positive
         )
         if n:
-            canvas.line([x, x + width], [top, top], colour="white", width=0.8, alpha=0.8)
+            canvas.line([x, x + width], [top, top], colour="white", width=0.8, alpha=0.35)
     canvas.box(x - 0.5, _HEAD - 0.5, width + 1, row * len(table.entries) + 1, edge=RULE)
 
 
@@ -180,5 +181,5 @@ def _key(canvas: Canvas, table: ScoreTable, x: int, y: int, width: int, *, share
     canvas.text(x + long / 2, y + 31, "0", 12, anchor="center")
     canvas.text(x + long, y + 31, limit, 12, anchor="right")
     canvas.text(x - 10, y + 12, "logits", 12, anchor="right")
-    canvas.box(x + long + 28, y, 14, 14, fill="#d6d6d6")
+    canvas.box(x + long + 28, y, 14, 14, fill=_UNSEEN_FILL)
     canvas.text(x + long + 48, y + 12, "not seen", 12)

@@ -31,7 +31,6 @@ from hirescam_cli.case.record import (
 )
 from hirescam_cli.case.view import matrix
 from hirescam_cli.explain.explanation import Explanation
-from hirescam_cli.explain.freezing import title as given
 from hirescam_cli.geometry import Affine, Grid
 from hirescam_cli.identifiers import Identifiers, told_uid
 from hirescam_cli.model.spec import ModelSpec
@@ -103,6 +102,9 @@ def _certified(
 ) -> MethodFacts:
     """A method with the certificate that its maps of this case bear out, if all of them are complete: "frozen" where
     its gradients take normalisers as constants, else "exact"."""
+    # Whoever has explained has torch; who only reads and writes needs none.
+    from hirescam_cli.explain.freezing import title as given
+
     held = frozen if METHODS.find(name).follows_gradients else ()
     complete = all(label.maps[name].complete for label in found)
     certificate: Certificate = ("frozen" if held else "exact") if complete else "none"

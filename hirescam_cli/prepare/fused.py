@@ -53,3 +53,24 @@ def fused(image: Image, steps: Sequence[Step]) -> Image | None:
     result = np.full(fit.shape, value, dtype=np.int16)
     result[tuple(slice(a.start, a.stop) for a in axes)] = content
     return Image(result, after)
+
+
+def cut_out(image: Image, steps: Sequence[Step]) -> Image | None:
+    """The image after the first two steps, if they are a resampling and then padding or cropping, in float32.
+
+    Of what is cropped away nothing is computed. None for other steps, and for padding with the minimum.
+    """
+    if len(steps) < 2:
+        return None
+    fine, fit = steps[:2]
+    if not (isinstance(fine, Resample) and isinstance(fit, PadAndCrop)) or fit.value == "minimum":
+        return None
+    middle = fine.place(image.place)
+    axes, after = fit.axes(middle), fit.place(middle)
+    kept = [np.arange(a.start + a.shift, a.stop + a.shift) for a in axes]
+    content = take(image.array, fine.lines(image.place), kept, fine.interpolation)
+    if content.shape == fit.shape:
+        return Image(content, after)
+    result = np.full(fit.shape, fit.value, dtype=np.float32)
+    result[tuple(slice(a.start, a.stop) for a in axes)] = content
+    return Image(result, after)

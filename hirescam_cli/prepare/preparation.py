@@ -14,7 +14,7 @@ from hirescam_cli.geometry import Affine, AxisOrder, Grid, reorient
 from hirescam_cli.geometry import affine as affines
 from hirescam_cli.geometry.grid import Shape3
 from hirescam_cli.geometry.types import Voxels
-from hirescam_cli.prepare.fused import fused
+from hirescam_cli.prepare.fused import cut_out, fused
 from hirescam_cli.prepare.image import Edges, Image, Place
 from hirescam_cli.prepare.step import Step
 from hirescam_cli.prepare.steps.normalise import Normalise
@@ -205,8 +205,11 @@ def after(image: Image, steps: Sequence[Step]) -> Image:
     quick = fused(image, steps)
     if quick is not None:
         image, steps = quick, steps[3:]
-    for step in steps:
-        image = step.apply(image)
+    steps = list(steps)
+    while steps:
+        cut = cut_out(image, steps)
+        image = steps[0].apply(image) if cut is None else cut
+        del steps[: 1 if cut is None else 2]
     return image
 
 

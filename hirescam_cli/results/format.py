@@ -49,10 +49,14 @@ class Request:
         """Where cells lie."""
         return self.style.placement or self.view.placement
 
+    @property
+    def suffix(self) -> str:
+        """What a file's name says of the placement, where it is another than the case's own."""
+        return "" if self.placement == self.view.placement else f".{self.placement}"
+
     def stem(self, method: str, label: str) -> str:
         """How files of a map begin; another placement than the case's own is part of it."""
-        suffix = "" if self.placement == self.view.placement else f".{self.placement}"
-        return f"{method}.{self.view.label(label).slug}{suffix}"
+        return f"{method}.{self.view.label(label).slug}{self.suffix}"
 
 
 @dataclass(frozen=True)

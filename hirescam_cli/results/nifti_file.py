@@ -30,13 +30,14 @@ _EQUAL_ROWS = 8
 _FEWEST_ROWS = 64
 _MOST_ROWS = 128
 _INT8_MAX = 127
+_SHOWN_FROM = 0.05
 _SHEAR_TOLERANCE = 1e-5
 
 
 def write_cams(path: Path, cams_lsyx: NDArray[np.float32], affine_ras: Affine, *, compress: int) -> None:
     """Every label's exact signed map as one 4-D float32 image [s, y, x, label] at `affine_ras`."""
     header = _header((*cams_lsyx.shape[1:], cams_lsyx.shape[0]), affine_ras, np.float32)
-    header["cal_max"] = max(0.0, float(cams_lsyx.max(initial=0.0)))
+    _set_shown(header, float(cams_lsyx.max(initial=0.0)))
     data = np.transpose(cams_lsyx, (1, 2, 3, 0)).astype("<f4")
     _write(path, header, [data.tobytes(order="F")], compress)
 
@@ -44,7 +45,7 @@ def write_cams(path: Path, cams_lsyx: NDArray[np.float32], affine_ras: Affine, *
 def write_map(path: Path, cam_syx: NDArray[np.float32], affine_ras: Affine, *, compress: int) -> Path:
     """One label's exact signed map [s, y, x] in float32 on its own grid; returns `path`."""
     header = _header(cam_syx.shape, affine_ras, np.float32)
-    header["cal_max"] = max(0.0, float(cam_syx.max()))
+    _set_shown(header, float(cam_syx.max()))
     _write(path, header, [cam_syx.astype("<f4").tobytes(order="F")], compress)
     return path
 
@@ -63,7 +64,7 @@ def write_overlay(
         slope = np.float32(1.0)
     header = _header(target.shape, target.affine_ras, np.int8)
     header["scl_slope"], header["scl_inter"] = slope, 0.0
-    header["cal_max"] = max(0.0, float(cam_syx.max()))
+    _set_shown(header, float(cam_syx.max()))
     _write(path, header, _quantised(cam_syx / slope, affine_ras, target), compress)
     return path
 
@@ -153,10 +154,15 @@ def _header(shape: tuple[int, ...], affine_ras: Affine, dtype: Any) -> Any:
         header["qform_code"] = 0
     header.set_xyzt_units("mm")
     header["descrip"] = b"hirescam"
-    header["cal_min"] = 0.0
     header["scl_slope"], header["scl_inter"] = 1.0, 0.0
     header["vox_offset"] = header.single_vox_offset
     return header
+
+
+def _set_shown(header: Any, highest: float) -> None:
+    """What viewers colour: from a small share of the map's maximum, so that they leave the body as it is, to it."""
+    header["cal_max"] = max(0.0, highest)
+    header["cal_min"] = _SHOWN_FROM * max(0.0, highest)
 
 
 def _write(path: Path, header: Any, chunks: Iterable[Buffer], compress: int) -> None:

@@ -87,7 +87,7 @@ if more.get("faults"):
     faults.install(more["faults"])
 settings = Settings(model=model, formats=("nifti",), device="cpu", **more.get("settings", {}))
 if more.get("trouble"):
-    from hirescam_cli import api
+    from hirescam_cli.api import explaining as api
     from hirescam_cli.batch import run, signals
     from tests.batch.troubled import TROUBLED
     signals.GRACE_SECONDS = more.get("grace", signals.GRACE_SECONDS)

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hirescam_cli.bench.gpu import scans_a_second
+from hirescam_cli.bench.network import PEERS
 from hirescam_cli.bench.run import SECTIONS, chosen_sections, run_bench
 from hirescam_cli.bench.workload import QUICK, Workload
 from hirescam_cli.cli.app import app
@@ -24,12 +25,15 @@ ELSEWHERE = {
     "grad-cam-hirescam",
     "captum-gradcam",
     "captum-gradxact",
+    *(f"{name}-{peer}" for name in ("merlin", "sybil") for peer in PEERS),
 }
 KEYS = ELSEWHERE | {
     "labels-over-forward", "forward-share", "roofline", "labels-over-backward", "growth-slices", "growth-labels",
     "padding", "preparation", "preparation-difference", "overlay", "scan-few", "scan-many",
-    "scan-few-dense", "scan-many-dense", "memory", "dicom", "dicom-memory", "series",
-    "headers", "start-help", "start-model-list",
+    "scan-few-dense", "scan-many-dense", "memory", "dicom", "dicom-memory", "series", "headers",
+    "start-help", "start-model-list",
+    "training-step", "training-step-masks", "training-reading",
+    "merlin-labels", "sybil-labels",
 }  # fmt: skip
 
 

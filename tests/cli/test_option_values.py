@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +21,20 @@ OPTIONS = {
 }
 CHOICES = {option.name: option for option in options.OPTIONS if option.choice}
 HEEDED = {
+    "config": "project.toml",
     "output": "elsewhere", "method": "hirescam,gradcam", "model": "axialnet-83", "weights": "my.pt", "labels": "top:3",
-    "threshold": "0.25", "target-layer": "conv2d.5", "placement": "receptive-field", "grid": "cam",
-    "format": "png,html", "freeze": "none", "signed": "1", "seg-fraction": "0.3", "compress": "3",
-    "device": "cpu", "precision": "fp32", "series": "1.2.3",
+    "threshold": "0.25", "target-layer": "conv2d.5", "placement": "receptive-field", "freeze": "none",
+    "grid": "cam", "seg-fraction": "0.3",
+    "format": "png,html", "signed": "1", "compress": "3", "device": "cpu", "precision": "fp32", "series": "1.2.3",
     "prefer": "qform", "assume-affine": "true", "allow-gaps": "yes", "max-voxels": "7", "identifiers": "none",
     "existing": "error", "verify": "1", "jobs": "3", "num-parts": "2", "part-id": "1", "scheduler": "local",
     "max-failures": "4", "timeout": "9", "dry-run": "1", "json": "1", "log-file": "run.log", "log-format": "json",
     "quiet": "1", "verbose": "2",
 }  # fmt: skip
 REFUSED = {
-    "method": "lime", "model": "resnet", "labels": "top:0", "threshold": "2", "placement": "sideways", "grid": "fine",
-    "format": "jpeg", "freeze": "all", "signed": "maybe", "seg-fraction": "0", "compress": "9",
-    "device": "tpu", "precision": "int8", "series": "x",
+    "method": "lime", "model": "resnet", "labels": "top:0", "threshold": "2", "placement": "sideways", "freeze": "all",
+    "grid": "fine", "seg-fraction": "0",
+    "format": "jpeg", "signed": "maybe", "compress": "9", "device": "tpu", "precision": "int8", "series": "x",
     "prefer": "sfrom", "assume-affine": "maybe", "allow-gaps": "maybe", "max-voxels": "0", "identifiers": "uid",
     "existing": "keep", "verify": "maybe", "jobs": "-1", "num-parts": "x", "part-id": "x", "max-failures": "0",
     "timeout": "0", "dry-run": "maybe", "json": "maybe", "log-format": "xml", "quiet": "maybe", "verbose": "x",
@@ -49,7 +51,14 @@ def run(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 def test_the_tables_of_this_test_hold_every_option() -> None:
     assert set(HEEDED) == set(OPTIONS)
-    assert set(REFUSED) == set(OPTIONS) - {"output", "weights", "target-layer", "scheduler", "log-file"}
+    assert set(REFUSED) == set(OPTIONS) - {
+        "config",
+        "output",
+        "weights",
+        "target-layer",
+        "scheduler",
+        "log-file",
+    }
 
 
 @pytest.mark.parametrize("option", HEEDED)
@@ -62,6 +71,8 @@ def test_each_variable_does_what_the_option_does(
 ) -> None:
     scan = tmp_path / "scan.nii"
     scan.touch()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "project.toml").touch()
     usual = hirescam(capsys, "explain", scan)
     flag = OPTIONS[option].is_flag or option == "verbose"
     arguments = [f"--{option}"] * (int(HEEDED[option]) if option == "verbose" else 1)
@@ -100,18 +111,34 @@ def test_what_is_unknown_is_refused_wherever_it_comes_from(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("value", ["hirescam,gradcam", "hirescam gradcam", " hirescam , gradcam "])
+LISTS = {"method": ("hirescam", "gradcam"), "format": ("png", "html")}
+
+
+@pytest.mark.parametrize("option", LISTS)
+@pytest.mark.parametrize("between", [",", " ", " , "])
 def test_a_repeatable_option_takes_a_list_from_its_variable(
-    value: str,
+    option: str,
+    between: str,
     run: list[Any],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("HIRESCAM_METHOD", value)
+    monkeypatch.setenv(options.BY_NAME[option].variable, between.join(LISTS[option]))
     (tmp_path / "scan.nii").touch()
     assert hirescam(capsys, "explain", tmp_path / "scan.nii").code == 0
-    assert run[0][0][1].methods == ("hirescam", "gradcam")
+    assert getattr(run[0][0][1], option + "s") == LISTS[option]
+
+
+@pytest.mark.parametrize("option", LISTS)
+def test_a_repeatable_option_is_given_again_or_with_commas(
+    option: str, run: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "scan.nii").touch()
+    first, second = LISTS[option]
+    for words in ([f"--{option}", first, f"--{option}", second], [f"--{option}={first},{second}"]):
+        assert hirescam(capsys, "explain", tmp_path / "scan.nii", *words).code == 0
+    assert [getattr(call[0][1], option + "s") for call in run] == [LISTS[option]] * 2
 
 
 @pytest.mark.parametrize(("option", "bad"), [("prefer", "sfrom"), ("identifiers", "uid"), ("series", "x")])
@@ -149,12 +176,17 @@ def test_help_names_each_variable_and_the_choices(
     assert "[default: the model's]" in text
 
 
-@pytest.mark.parametrize("command", ["explain", "inspect", "render", "report", "demo", "bench"])
+GROUP: Any = typer.main.get_command(app)
+COMMANDS = [[], *([name] for name in GROUP.commands)]
+COMMANDS += [["model", name] for name in GROUP.commands["model"].commands]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_help_shows_no_value_after_a_flag(
-    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "240")
-    lines = hirescam(capsys, command, "--help").out.splitlines()
-    flags = [line for line in lines if "│ --" in line and "--help" not in line]
-    assert flags
+    lines = hirescam(capsys, *command, "--help").out.splitlines()
+    flags = [line for line in lines if re.match(r"│ [* ]*--", line)]
+    assert any("--help" in line for line in flags)
     assert not [line for line in flags if "<bool>" in line or "<int>" in line]

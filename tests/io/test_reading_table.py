@@ -195,6 +195,7 @@ DICOM_ROWS = [
         scans=0),
     Row("dicom secondary capture", other("CT", "1.2.840.10008.5.1.4.1.1.7"), ignored=("secondary-capture",), scans=0),
     Row("dicom dose report", other("SR", "1.2.840.10008.5.1.4.1.1.88.67"), ignored=("dose-report",), scans=0),
+    Row("dicom report", other("SR", "1.2.840.10008.5.1.4.1.1.88.34"), ignored=("not-an-image",), scans=0),
     Row("dicom RT structures", other("RTSTRUCT", "1.2.840.10008.5.1.4.1.1.481.3"), ignored=("rt-object",), scans=0),
     Row("dicom segmentation", other("SEG", "1.2.840.10008.5.1.4.1.1.66.4"), ignored=("segmentation",), scans=0),
     Row("dicom MR", other("MR", "1.2.840.10008.5.1.4.1.1.4"), ignored=("not-ct",), scans=0),

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from hirescam_cli.errors import ModelError
-from hirescam_cli.model.spec import Code, load_spec
+from hirescam_cli.model.labels import Code
+from hirescam_cli.model.spec import load_spec
 
 MODEL = """
 name = "coded"

@@ -87,6 +87,26 @@ def test_with_global_average_pooling_all_three_methods_are_one(name: str) -> Non
     np.testing.assert_allclose(sums[0], sums[1], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("layer", ["layer4.0.conv1", "layer4.0.bn1", "layer3"])
+def test_an_inner_layer_is_explained_as_the_network_has_it(layer: str) -> None:
+    """A convolution is not taken for the batch norm behind it, though the engine makes one of the two."""
+    network = built("resnet10")
+    found = explained(network, ("hirescam",), layer)
+    for part in network.module.modules():
+        if isinstance(part, nn.ReLU):
+            part.inplace = False
+    kept: list[torch.Tensor] = []
+    network.module.get_submodule(layer).register_forward_hook(lambda _m, _i, out: kept.append(out))
+    logits = network.module(torch.from_numpy(values())[None, None])
+    for label in range(LABELS):
+        (gradient,) = torch.autograd.grad(logits[0, label], kept[0], retain_graph=True)
+        naive = (gradient * kept[0]).sum(dim=1)[0].detach().numpy()
+        assert np.abs(found.cams["hirescam"][label] - naive).max() < 1e-3 * np.abs(naive).max()
+        cam, bias, logit = found.cams["hirescam"][label], found.biases[label], found.logits[label]
+        # Past a layer inside a block the shortcut carries evidence by.
+        assert (certificate(cam, bias, logit).residual < 1e-4) == (layer == "layer3")
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_module_is_monais_and_its_cells_lie_as_worked_out_by_hand(name: str) -> None:
     make, channels, outputs, stride, offset = NETWORKS[name]

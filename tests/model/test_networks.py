@@ -22,6 +22,7 @@ from hirescam_cli.model.architectures.sybil import SOFTMAXES
 from hirescam_cli.model.cells import follow
 from hirescam_cli.model.checkpoint import fit
 from hirescam_cli.model.contract import Network
+from hirescam_cli.model.spec import load_spec
 from hirescam_cli.registries import ARCHITECTURES
 from tests.explain.networks import unit
 from tests.model.test_video import filled
@@ -92,11 +93,16 @@ def built(name: str, reference: Mapping[str, NDArray[Any]]) -> Network:
     return network
 
 
-def explained(network: Network, name: str, methods: tuple[str, ...] = ("hirescam", "gradcam")) -> Explanation:
+def explained(
+    network: Network,
+    name: str,
+    methods: tuple[str, ...] = ("hirescam", "gradcam"),
+    freeze: tuple[str, ...] = (),
+) -> Explanation:
     world = WORLDS[name]
     slab = 3 if name == "ctnet" else 1
     count = world.shape[0] // slab
-    engine = Engine(network, Given((), "one", slab, network.inputs, (), world.values))
+    engine = Engine(network, Given((), "one", slab, network.inputs, (), world.values), freeze=freeze)
     engine.check(methods)
     # Only the number of positions counts: the feed has the values.
     return engine.explain(np.zeros((count, slab, 1, 1), dtype=np.int16), np.zeros(count, dtype=bool), methods)
@@ -161,6 +167,33 @@ def test_merlins_head_is_taken_in_closed_form_and_has_a_cam(reference: Mapping[s
     scale = np.abs(cams["hirescam"]).max()
     assert np.abs(cams["cam"] - cells * cams["hirescam"]).max() < 1e-5 * cells * scale
     assert np.abs(cams["gradcam"] - cams["hirescam"]).max() < 1e-5 * scale
+
+
+def test_sybils_attention_is_held_constant_as_its_description_asks(
+    reference: Mapping[str, NDArray[Any]],
+) -> None:
+    freeze = load_spec("sybil").freeze
+    assert freeze == ("softmax",)
+    explanation = explained(built("sybil", reference), "sybil", ("hirescam",), freeze)
+    assert explanation.frozen == ("softmax",)
+    for label in (0, 5):
+        wanted = reference[f"sybil/hirescam_frozen_attention/{label}"]
+        assert np.abs(explanation.cams["hirescam"][label] - wanted).max() < 1e-4 * np.abs(wanted).max()
+    for label, logit in enumerate(explanation.logits):
+        assert (
+            certificate(explanation.cams["hirescam"][label], explanation.biases[label], logit).residual < 1e-4
+        )
+
+
+def test_sybils_published_names_and_its_constant_are_taken(reference: Mapping[str, NDArray[Any]]) -> None:
+    network = built("sybil", reference)
+    published = {f"model.{name}": value.clone() for name, value in network.module.state_dict().items()}
+    assert "model.prob_of_failure_layer.upper_triagular_mask" in published
+    other = ARCHITECTURES.find("sybil").build({}, 6)
+    fit(other, published, "member.ckpt", 6)
+    for name, value in other.module.state_dict().items():
+        if not name.endswith("num_batches_tracked"):
+            assert torch.equal(value, network.module.state_dict()[name]), name
 
 
 class Held(nn.Module):

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from hirescam_cli.errors import OutputCreateError
 from hirescam_cli.geometry import affine as affines
 from hirescam_cli.geometry.affine import from_parts
-from hirescam_cli.page import encode
 from hirescam_cli.page.document import json_text
 from hirescam_cli.page.encode import PageTooLarge, block_mean, pack_maps, pack_scan
 from hirescam_cli.page.page import PAGE_BYTES, page_text
@@ -71,8 +70,11 @@ def test_a_small_scan_is_embedded_exactly() -> None:
 def test_a_large_scan_is_embedded_as_means_of_blocks() -> None:
     array = np.random.default_rng(2).integers(-1000, 1000, (300, 3, 513)).astype(np.int16)
     volume = volume_of(array)
-    packed = pack_scan(volume, 10_000_000)
+    whole = pack_scan(volume, 10_000_000)
+    assert (whole.factors_zyx, whole.step_hu, whole.exact) == ((1, 1, 1), 1, True)
+    packed = pack_scan(volume, 200_000)
     assert packed.factors_zyx == (3, 1, 2)
+    assert packed.step_hu == 1
     assert packed.shape_zyx == (171, 3, 150)
     assert not packed.exact
     found = unpacked_scan(packed.text, packed.shape_zyx, 1)
@@ -200,7 +202,6 @@ def test_a_page_stays_below_its_limit(monkeypatch: pytest.MonkeyPatch, tmp_path:
     write_page(known.view, tmp_path / "page.html")
     assert (tmp_path / "page.html").stat().st_size < 1_000_000
     assert PAGE_BYTES == 20_000_000
-    assert encode.MAX_SIDE == 256
 
 
 def test_a_folder_that_is_not_there_is_an_error_of_ours(tmp_path: Path) -> None:

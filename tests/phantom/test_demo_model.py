@@ -57,7 +57,7 @@ def test_the_held_out_phantoms_are_not_those_of_the_training() -> None:
 
 def test_the_published_figures_are_of_the_shipped_weights() -> None:
     figures = json.loads(sample_path("demo-heldout.json").read_text())
-    assert figures["weights_sha256"] == load_spec("demo").weights_sha256
+    assert (figures["weights_sha256"],) == load_spec("demo").weights_sha256
     assert [row["label"] for row in figures["labels"]] == list(FINDINGS)
     auroc = {row["label"]: row["auroc"] for row in figures["labels"]}
     assert min(auroc.values()) >= 0.95

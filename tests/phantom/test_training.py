@@ -27,7 +27,7 @@ from hirescam_cli.phantom.data import (
     varied_phantom,
     windowed,
 )
-from hirescam_cli.phantom.evaluate import auroc
+from hirescam_cli.evaluate.ranking import auroc
 from hirescam_cli.phantom.sampling import Sampler, targets
 from hirescam_cli.phantom.train import (
     HEAD_CHANNELS,

@@ -19,6 +19,7 @@ from hirescam_cli.pictures import (
     draw_volume_gif,
 )
 from hirescam_cli.pictures.canvas import Canvas
+from hirescam_cli.pictures.colour import positive_ramp, to_bytes
 from hirescam_cli.pictures.compare import common_scale, comparison_scenes
 from hirescam_cli.pictures.gif import LADDER, palette, positions_mm, render_frames
 from hirescam_cli.pictures.scene import make_scene, slice_positions_mm
@@ -168,8 +169,9 @@ def test_slice_scores_lie_at_their_millimetres(known) -> None:
     peak_group = int(np.argmax(table.scores[0]))
     assert peak_group == known.peak_cell[0]
     row = heatmap(table, 240)[0].astype(int)
-    darkest = row.sum(axis=-1).argmin()
-    assert abs((-180 - (darkest + 0.5)) - z[peak_group]) <= 3.0
+    # Bright is strong, as in the maps; the grey of what was not seen is no strength.
+    brightness = np.where((row == 158).all(axis=-1), 0, row.sum(axis=-1))
+    assert abs((-180 - (brightness.argmax() + 0.5)) - z[peak_group]) <= 3.0
 
 
 def test_slice_scores_are_on_one_scale_for_all_labels(known) -> None:
@@ -179,14 +181,16 @@ def test_slice_scores_are_on_one_scale_for_all_labels(known) -> None:
     rows = heatmap(table, 240).astype(int)
     peak = round(-180 - float(table.positions_mm[known.peak_cell[0]]))
     strongest, weaker, negative = rows[:, peak]
-    assert strongest.sum() < weaker.sum()
-    assert weaker[0] > weaker[2]
+    assert strongest.sum() > weaker.sum()
+    assert tuple(strongest) == (255, 228, 92)
+    assert tuple(strongest) == tuple(to_bytes(positive_ramp()[-1]))
     assert negative[2] > negative[0]
     own = heatmap(table, 240, shared=False).astype(int)
     assert (own[0, peak] == strongest).all()
-    assert own[1, peak].sum() < weaker.sum()
+    assert own[1, peak].sum() > weaker.sum()
+    assert own[1, peak][0] > own[1, peak][2]
     # The network saw the middle 198 mm.
-    grey = (rows == 214).all(axis=(0, 2))
+    grey = (rows == 158).all(axis=(0, 2))
     assert abs(grey.sum() - 42) <= 2
     assert grey[0]
     assert grey[-1]

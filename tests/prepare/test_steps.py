@@ -14,7 +14,7 @@ from hirescam_cli.explain.feed import Feed, canonical
 from hirescam_cli.geometry import Grid, reorient
 from hirescam_cli.geometry import affine as affines
 from hirescam_cli.prepare import Preparation, coverage, prepare
-from hirescam_cli.prepare.fused import fused
+from hirescam_cli.prepare.fused import cut_out, fused
 from hirescam_cli.prepare.image import Image, Place
 from hirescam_cli.prepare.step import Step
 from hirescam_cli.prepare.steps.crop_foreground import CropForeground
@@ -185,6 +185,24 @@ def test_done_in_one_go_is_what_the_steps_give_one_by_one(
     np.testing.assert_array_equal(quick.array, slow.array)
     assert quick.place.edges == slow.place.edges
     np.testing.assert_array_equal(quick.affine_ras, slow.affine_ras)
+
+
+@pytest.mark.parametrize("shape", [(9, 9, 9), (40, 12, 30), (64, 64, 64)])
+@pytest.mark.parametrize("convention", ["hirescam", "monai", "torchio", "torchio-0.18"])
+def test_only_what_is_kept_is_resampled(shape: tuple[int, int, int], convention: str) -> None:
+    values = np.random.default_rng(3).normal(0, 300, (22, 25, 14)).astype(np.float32)
+    image = Image(values, Place.whole(Grid((22, 25, 14), affine_of("IPL", (2.0, 2.5, 4.0)))))
+    steps = (
+        Resample((1.4, 3.0, 2.2), "linear", convention),
+        PadAndCrop(shape, ("centre", "start", "end"), -7.0),
+    )
+    quick = cut_out(image, steps)
+    assert quick is not None
+    slow = steps[1].apply(steps[0].apply(image))
+    np.testing.assert_allclose(quick.array, slow.array, atol=1e-3)
+    assert quick.place.edges == slow.place.edges
+    np.testing.assert_array_equal(quick.affine_ras, slow.affine_ras)
+    assert cut_out(image, (steps[0], PadAndCrop(shape))) is None
 
 
 @pytest.mark.parametrize(

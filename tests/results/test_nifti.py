@@ -123,7 +123,7 @@ def test_the_header_says_what_the_values_are(tmp_path: Path) -> None:
     assert (int(header["sform_code"]), int(header["qform_code"])) == (1, 1)
     assert header.get_xyzt_units()[0] == "mm"
     assert header.get_data_dtype() == np.int8
-    assert float(header["cal_min"]) == 0.0
+    assert float(header["cal_min"]) == np.float32(0.05 * cam.max())
     assert float(header["cal_max"]) == np.float32(cam.max())
     assert header["descrip"].tobytes().rstrip(b"\0") == b"hirescam"
     for field in ("aux_file", "intent_name", "db_name", "data_type"):
@@ -146,7 +146,7 @@ def test_a_map_without_positive_evidence_has_a_maximum_of_zero(tmp_path: Path) -
     cam = -np.abs(some_map())
     write_overlay(tmp_path / "o.nii.gz", cam, INPUT @ CELLS["stretch"], scan_grid("LPS"), compress=1)
     image = nibabel.load(tmp_path / "o.nii.gz")
-    assert float(image.header["cal_max"]) == 0.0
+    assert float(image.header["cal_max"]) == float(image.header["cal_min"]) == 0.0
     assert float(cam.min()) * 1.001 <= image.get_fdata().min() < 0.3 * float(cam.min())
     assert image.get_fdata().max() == 0.0
 
@@ -171,6 +171,7 @@ def test_the_exact_maps_come_back_bit_by_bit(tmp_path: Path) -> None:
     header = image.header
     assert (int(header["sform_code"]), int(header["qform_code"]), header.get_xyzt_units()[0]) == (1, 1, "mm")
     assert float(header["cal_max"]) == cams.max()
+    assert float(header["cal_min"]) == np.float32(0.05 * float(cams.max()))
     read = sitk.ReadImage(str(tmp_path / "c.nii.gz"))
     np.testing.assert_array_equal(sitk.GetArrayFromImage(read), cams.transpose(0, 3, 2, 1))
     corner = np.array(read.TransformIndexToPhysicalPoint((3, 0, 4, 0))[:3]) * (-1, -1, 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hirescam_cli.explain.head import one_for_all_cells
 from hirescam_cli.explain.method import ChannelMethod
 
 
@@ -26,6 +27,8 @@ def linear(activations: Tensor, weight: Tensor, groups: int) -> Tensor:
 
     The mean is taken in float64, since positive and negative weights nearly cancel in it.
     """
+    if one_for_all_cells(weight):
+        return weighted_sum(activations, weight[:, :, 0, 0] / groups)
     return weighted_sum(activations, (weight.double().mean(dim=(2, 3)) / groups).to(weight.dtype))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hirescam_cli.explain.head import one_for_all_cells
 from hirescam_cli.explain.method import CellMethod
 
 
@@ -17,7 +18,9 @@ def maps(activations: Tensor, gradients: Tensor) -> Tensor:
 
 
 def linear(activations: Tensor, weight: Tensor, groups: int) -> Tensor:
-    """The same where G[l, s] = weight[l] / groups: one product for each cell of a position."""
+    """The same where G[l, s] = weight[l] / groups: one product for each cell of a position, or one for all."""
+    if one_for_all_cells(weight):
+        return torch.einsum("scyx,lc->lsyx", activations, weight[:, :, 0, 0] / groups)
     labels, channels, height, width = weight.shape
     by_cell = activations.permute(2, 3, 0, 1).reshape(height * width, -1, channels)
     weights = weight.permute(2, 3, 1, 0).reshape(height * width, channels, labels)

@@ -23,6 +23,7 @@ from hirescam_cli.io.dicom.labelmaps import is_label_map, is_plainly_no_label_ma
 from hirescam_cli.io.dicom.naming import SeriesPlace, case_names, common_folder
 from hirescam_cli.io.dicom.sources import Source, is_zip, zip_sources
 from hirescam_cli.io.isolated import Asking, directly
+from hirescam_cli.io.names import own_name
 from hirescam_cli.io.scan import Ignored, ReadOptions, Scan
 from hirescam_cli.warning import Warning
 
@@ -106,8 +107,8 @@ def _candidates(root: Path, series: list[list[Header]], identifiers: Identifiers
         for headers, split in zip(series, volumes, strict=True)
     ]
     order = sorted(range(len(places)), key=lambda n: (str(places[n].folder), places[n].series_uid or ""))
-    own_name = root.resolve().name if root.is_dir() else PurePosixPath(root.name).stem
-    named = case_names([places[n] for n in order], own_name or "scan", identifiers)
+    own = own_name(root) if root.is_dir() else PurePosixPath(root.name).stem
+    named = case_names([places[n] for n in order], own or "scan", identifiers)
     candidates: list[_Candidate] = []
     shared: Counter[frozenset[Source]] = Counter()
     for n, cases in zip(order, named, strict=True):

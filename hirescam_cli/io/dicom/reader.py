@@ -53,7 +53,8 @@ def read_series(scan: Scan, options: ReadOptions) -> Volume:
             code="constant",
             hint="Give a scan with an image in it.",
         )
-    provenance = Provenance(scan.kind, combine(digests), scan.series_uid, (*stack.warnings, *notes))
+    warnings = (*stack.warnings, *notes)
+    provenance = Provenance(scan.kind, combine(digests), scan.series_uid, warnings, _slice_numbers(stack))
     return Volume(
         array_kji.transpose(2, 1, 0), stack.affine_ras, provenance, _thickness(planes), source_of(stack)
     )
@@ -64,6 +65,15 @@ def _thickness(planes: Sequence[Plane]) -> float | None:
     found = {plane.frame.thickness for plane in planes}
     only = found.pop() if len(found) == 1 else None
     return only if only is not None and only > 0 else None
+
+
+def _slice_numbers(stack: Stack) -> tuple[int | None, ...]:
+    """What the scanner calls each slice; () where they were interpolated along the normal."""
+    if stack.resample_normal:
+        return ()
+    first = [place[0] for place in stack.order]
+    frames = len({id(plane.header) for plane in first}) < len(first)
+    return tuple(plane.frame.index + 1 if frames else plane.header.number for plane in first)
 
 
 def fingerprint_of(scan: Scan) -> str:

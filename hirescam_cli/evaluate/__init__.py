@@ -1,0 +1,1 @@
+"""Are the explanations right? Finished cases measured against masks, on the native cells, without the network."""

@@ -1,0 +1,254 @@
+"""A mask seen by the cells of a map: which share of each cell it fills, and how far each cell is from it.
+
+A cell is a box around its centre that reaches half-way to its neighbours; a mask is made of voxel boxes. Both have
+their own affine, so a mask's grid need not be the scan's. Where the two grids are parallel, as they mostly are, shares
+and distances are exact and separable; else voxels are cut into parts smaller than a quarter of a cell.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hirescam_cli.geometry import Affine, Grid
+from hirescam_cli.geometry import affine as affines
+from hirescam_cli.geometry.resample import aligned_axes
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+_TOUCH = 1e-6
+_PART_OF_CELL = 0.25
+_MOST_PARTS = 8
+_CHUNK = 2_000_000
+_CORNERS = list(np.ndindex(2, 2, 2))
+
+
+class MaskOnCells:
+    """A mask [i, j, k] (index to RAS mm: `affine_ras`) on the cells of a map. An empty mask is allowed."""
+
+    def __init__(self, array_ijk: Bools, affine_ras: Affine, cells: Grid) -> None:
+        self.array, self.affine = cropped(array_ijk, affine_ras)
+        self.cells = cells
+        self.to_cell: Affine = np.linalg.inv(cells.affine_ras) @ self.affine
+        self.axes = aligned_axes(self.to_cell, array_ijk.shape)
+        self.volume_mm3 = float(self.array.sum()) * abs(float(np.linalg.det(affine_ras[:3, :3])))
+
+    @cached_property
+    def share(self) -> Floats:
+        """f [cells]: the share of each cell's box that the mask fills, from 0 to 1."""
+        if not self.array.size:
+            return np.zeros(self.cells.shape)
+        found = self._share_parallel() if self.axes is not None else self._share_oblique()
+        return np.clip(found, 0.0, 1.0)
+
+    @cached_property
+    def touched(self) -> Bools:
+        """The cells that the mask fills in part."""
+        return np.asarray(self.share > 0)
+
+    @cached_property
+    def points_mm(self) -> Floats:
+        """Centres in RAS mm of the mask's outer voxels [n, 3]: from outside, one of them is the nearest."""
+        return affines.apply(self.affine, np.argwhere(_surface(self.array)))
+
+    def contains(self, point_mm: Floats) -> bool:
+        """Whether a point lies in a voxel of the mask."""
+        index = np.rint(affines.apply(_inverse(self.affine), point_mm)).astype(int)
+        inside = bool(((index >= 0) & (index < self.array.shape)).all())
+        return inside and bool(self.array[tuple(index)])
+
+    @cached_property
+    def distances_mm(self) -> Floats:
+        """From each cell's centre to the nearest voxel centre of the mask, 0 inside the mask [cells].
+
+        Raises ValueError for an empty mask.
+        """
+        if not self.array.any():
+            raise ValueError("nothing is near an empty mask")
+        found = self._distances_parallel() if self.axes is not None else self._distances_oblique()
+        centres = affines.apply(self.cells.affine_ras, np.argwhere(np.ones(self.cells.shape, dtype=bool)))
+        index = np.rint(affines.apply(_inverse(self.affine), centres)).astype(int)
+        within = ((index >= 0) & (index < self.array.shape)).all(axis=1)
+        inside = np.zeros(len(index), dtype=bool)
+        inside[within] = self.array[tuple(index[within].T)]
+        found[inside.reshape(found.shape)] = 0.0
+        return found
+
+    def gap_mm(self, cell: tuple[int, ...]) -> float:
+        """From a cell's box to the nearest voxel centre of the mask; 0 where the mask reaches into the cell."""
+        if self.share[cell] > 0:
+            return 0.0
+        index = affines.apply(_inverse(self.cells.affine_ras), self.points_mm)
+        away = np.maximum(np.abs(index - np.asarray(cell)) - 0.5, 0.0) * np.asarray(self.cells.spacing_mm)
+        return float(np.sqrt((away**2).sum(axis=1).min()))
+
+    def _share_parallel(self) -> Floats:
+        """Shares along each axis multiply; axes with few cells for their voxels are summed first."""
+        assert self.axes is not None
+        weights = [
+            overlap(self.cells.shape[s], self.array.shape[t], self.to_cell[s, t], self.to_cell[s, 3])
+            for t, s in enumerate(self.axes)
+        ]
+        order = sorted(range(3), key=lambda t: -weights[t].shape[0] / weights[t].shape[1])
+        first, second, third = (weights[t] for t in order)
+        values = self.array.transpose(order)
+        total = np.zeros((len(first), len(second) * len(third)))
+        depth = max(1, _CHUNK // max(1, values[0].size))
+        for start in range(0, len(values), depth):
+            part = slice(start, start + depth)
+            lines = second @ (values[part].astype(np.float64) @ third.T)
+            total += first[:, part] @ lines.reshape(len(lines), -1)
+        cells = [self.axes[t] for t in order]
+        found = total.reshape(len(first), len(second), len(third))
+        return np.ascontiguousarray(found.transpose([cells.index(a) for a in range(3)]))
+
+    def _share_oblique(self) -> Floats:
+        steps = np.abs(self.to_cell[:3, :3]).sum(axis=0)
+        parts = np.clip(np.ceil(steps / _PART_OF_CELL), 1, _MOST_PARTS).astype(int)
+        offsets = [(np.arange(n) + 0.5) / n - 0.5 for n in parts]
+        sub = np.stack(np.meshgrid(*offsets, indexing="ij"), axis=-1).reshape(-1, 3)
+        weight = abs(float(np.linalg.det(self.to_cell[:3, :3]))) / len(sub)
+        total = np.zeros(int(np.prod(self.cells.shape)))
+        voxels = np.argwhere(self.array)
+        for first in range(0, len(voxels), max(1, _CHUNK // len(sub))):
+            some = voxels[first : first + max(1, _CHUNK // len(sub))]
+            index = np.rint(affines.apply(self.to_cell, (some[:, None] + sub).reshape(-1, 3))).astype(int)
+            index = index[((index >= 0) & (index < self.cells.shape)).all(axis=1)]
+            total += np.bincount(np.ravel_multi_index(tuple(index.T), self.cells.shape), minlength=total.size)
+        return (total * weight).reshape(self.cells.shape)
+
+    def _distances_parallel(self) -> Floats:
+        """The squared distance is a sum over axes, so its minimum is taken axis by axis."""
+        assert self.axes is not None
+        spacing = affines.spacing_mm(self.affine)
+        squares = []
+        for t, s in enumerate(self.axes):
+            places = (np.arange(self.cells.shape[s]) - self.to_cell[s, 3]) / self.to_cell[s, t]
+            squares.append(((places[:, None] - np.arange(self.array.shape[t])) * spacing[t]) ** 2)
+        order = sorted(range(3), key=lambda a: len(squares[a]) / squares[a].shape[1])
+        values = np.where(self.array, 0.0, np.inf)
+        for axis in order:
+            values = _least(values, squares[axis], axis)
+        return np.ascontiguousarray(np.transpose(np.sqrt(values), [self.axes.index(a) for a in range(3)]))
+
+    def _distances_oblique(self) -> Floats:
+        centres = affines.apply(self.cells.affine_ras, np.argwhere(np.ones(self.cells.shape, dtype=bool)))
+        found = np.empty(len(centres))
+        step = max(1, _CHUNK // max(1, len(self.points_mm)))
+        squares = (self.points_mm**2).sum(axis=1)
+        for first in range(0, len(centres), step):
+            some = centres[first : first + step]
+            near = squares - 2.0 * (some @ self.points_mm.T)
+            best = self.points_mm[near.argmin(axis=1)]
+            found[first : first + step] = np.sqrt(((some - best) ** 2).sum(axis=1))
+        return found.reshape(self.cells.shape)
+
+
+def overlap(cells: int, voxels: int, scale: float, offset: float) -> Floats:
+    """Share of cell c that voxel n covers along an axis [cells, voxels]; voxel n is centred on cell scale * n + offset.
+
+    A sliver below a millionth of the smaller of the two is none: it is rounding.
+    """
+    centre = scale * np.arange(voxels) + offset
+    half = abs(scale) / 2.0
+    low = np.maximum(centre - half, np.arange(cells)[:, None] - 0.5)
+    high = np.minimum(centre + half, np.arange(cells)[:, None] + 0.5)
+    width = high - low
+    return np.where(width > _TOUCH * min(1.0, abs(scale)), width, 0.0)
+
+
+def box_share(box: Grid, cells: Grid) -> Floats:
+    """The share of each cell that lies in the volume of the grid `box` [cells]."""
+    to_cell: Affine = np.linalg.inv(cells.affine_ras) @ box.affine_ras
+    axes = aligned_axes(to_cell, box.shape)
+    if axes is None:
+        return _box_share_oblique(box, cells)
+    found = np.ones(cells.shape)
+    for t, s in enumerate(axes):
+        size = box.shape[t] * to_cell[s, t]
+        middle = to_cell[s, t] * (box.shape[t] - 1) / 2.0 + to_cell[s, 3]
+        along = overlap(cells.shape[s], 1, size, middle)[:, 0]
+        found *= along.reshape([-1 if a == s else 1 for a in range(3)])
+    return np.clip(found, 0.0, 1.0)
+
+
+def _box_share_oblique(box: Grid, cells: Grid) -> Floats:
+    offsets = (np.arange(_MOST_PARTS) + 0.5) / _MOST_PARTS - 0.5
+    sub = np.stack(np.meshgrid(offsets, offsets, offsets, indexing="ij"), axis=-1).reshape(-1, 3)
+    to_box: Affine = np.linalg.inv(box.affine_ras) @ cells.affine_ras
+    found = []
+    for cell in np.argwhere(np.ones(cells.shape, dtype=bool)):
+        index = affines.apply(to_box, cell + sub)
+        found.append(((index > -0.5) & (index < np.asarray(box.shape) - 0.5)).all(axis=1).mean())
+    return np.asarray(found).reshape(cells.shape)
+
+
+def share_inside(array_ijk: Bools, affine_ras: Affine, box: Grid) -> float:
+    """The share of a mask's volume that lies in the volume of the grid `box`; 0 for an empty mask."""
+    if not array_ijk.any():
+        return 0.0
+    corners = np.array(_CORNERS) * np.asarray(array_ijk.shape) - 0.5
+    index = affines.apply(_inverse(box.affine_ras) @ affine_ras, corners)
+    if (index >= -0.5).all() and (index <= np.asarray(box.shape) - 0.5).all():
+        return 1.0
+    i, j, k = box.shape
+    whole = affines.scaling((i, j, k), ((i - 1) / 2.0, (j - 1) / 2.0, (k - 1) / 2.0))
+    one = Grid((1, 1, 1), box.affine_ras @ whole)
+    mask = MaskOnCells(array_ijk, affine_ras, one)
+    volume = abs(float(np.linalg.det(one.affine_ras[:3, :3])))
+    return min(1.0, float(mask.share[0, 0, 0]) * volume / mask.volume_mm3)
+
+
+def _inverse(affine: Affine) -> Affine:
+    return np.asarray(np.linalg.inv(affine), dtype=np.float64)
+
+
+def cropped(array_ijk: Bools, affine_ras: Affine) -> tuple[Bools, Affine]:
+    """The box of a mask's True voxels (a view) and its affine; an empty box where there is none."""
+    low, high = _bounds(array_ijk)
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    return array_ijk[box], affine_ras @ affines.scaling((1.0, 1.0, 1.0), low)
+
+
+def _bounds(array: Bools) -> tuple[list[int], list[int]]:
+    """First index and one past the last of the True voxels, by axis; 0 and 0 where there is none.
+
+    The axis whose planes lie together in memory goes first: it alone is read in full.
+    """
+    low, high = [0, 0, 0], [0, 0, 0]
+    box = [slice(None)] * 3
+    for axis in np.argsort(np.abs(array.strides))[::-1]:
+        lines = np.moveaxis(array[tuple(box)], axis, 0).view(np.uint8)
+        order = [0, *(1 + np.argsort(np.abs(lines.strides[1:]))[::-1])]
+        found = np.flatnonzero(lines.transpose(order).reshape(len(lines), -1).max(axis=1, initial=0))
+        if not found.size:
+            return [0, 0, 0], [0, 0, 0]
+        low[axis], high[axis] = int(found[0]), int(found[-1]) + 1
+        box[axis] = slice(low[axis], high[axis])
+    return low, high
+
+
+def _surface(array: Bools) -> Bools:
+    """The True voxels with a neighbour across a face that is not."""
+    inner = np.zeros_like(array)
+    inner[1:-1, 1:-1, 1:-1] = array[1:-1, 1:-1, 1:-1]
+    for axis in range(3):
+        ahead, behind = [slice(None)] * 3, [slice(None)] * 3
+        ahead[axis], behind[axis] = slice(1, None), slice(None, -1)
+        inner[tuple(ahead)] &= array[tuple(behind)]
+        inner[tuple(behind)] &= array[tuple(ahead)]
+    return array & ~inner
+
+
+def _least(values: Floats, squares: Floats, axis: int) -> Floats:
+    """min over n of values[.., n, ..] + squares[c, n], for each c in place of n."""
+    lines = np.moveaxis(values, axis, -1)
+    found = np.empty((*lines.shape[:-1], len(squares)))
+    step = max(1, _CHUNK // max(1, lines.size))
+    for first in range(0, len(squares), step):
+        part = squares[first : first + step]
+        found[..., first : first + step] = (lines[..., None, :] + part).min(axis=-1)
+    return np.moveaxis(found, -1, axis)

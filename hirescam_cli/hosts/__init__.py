@@ -1,0 +1,1 @@
+"""Pipelines that hospitals run: what each says by folders and variables, and how it wants results."""

@@ -1,0 +1,87 @@
+"""Which masks are outlined on the pictures of finished cases: a label's own, and those asked for by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hirescam_cli.case.record import Case
+from hirescam_cli.case.view import Outlined, affine_of
+from hirescam_cli.errors import MaskError, NoInputError, UsageError
+from hirescam_cli.geometry import Grid
+from hirescam_cli.masks.collection import CaseMasks, MaskCollection, MaskProblem, find_masks
+from hirescam_cli.masks.overlap import check_overlap
+from hirescam_cli.options import check, stated
+
+
+@dataclass(frozen=True)
+class OutlineOptions:
+    """`masks`: their folder; `mask_labels`: what the values of label maps mean; `outline`: masks on every picture.
+
+    Raises UsageError for the others without `masks`.
+    """
+
+    masks: Path | None = stated("masks")
+    mask_labels: Path | None = stated("mask-labels")
+    outline: tuple[str, ...] | None = stated("outline")
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.masks is None and (self.mask_labels is not None or self.outline):
+            raise UsageError("--mask-labels and --outline need --masks.", hint="Name the masks' folder too.")
+
+
+@dataclass(frozen=True)
+class Outlines:
+    """The masks of some cases. `everywhere`: names of masks, such as organs, that every picture shows."""
+
+    collection: MaskCollection
+    everywhere: tuple[str, ...] = ()
+
+    @property
+    def problems(self) -> tuple[MaskProblem, ...]:
+        """What could not be used of the folder. Masks of other cases than those drawn are no problem."""
+        return tuple(problem for problem in self.collection.problems if problem.code != "mask-unmatched")
+
+    def of(self, case: Case) -> tuple[tuple[Outlined, ...], tuple[MaskProblem, ...]]:
+        """What to outline for a case, and the masks that cannot be, since they are damaged or lie elsewhere."""
+        masks = self.collection.of(case.case)
+        if masks is None:
+            return (), ()
+        found: list[Outlined] = []
+        problems: list[MaskProblem] = []
+        scan = Grid(case.input.shape, affine_of(case.input.affine))
+        for label, name in _wanted(masks, case, self.everywhere):
+            try:
+                mask = masks.load(name)
+                check_overlap(mask, scan)
+            except MaskError as error:
+                problems.append(MaskProblem(masks.sources[name].path, error.code, str(error)))
+                continue
+            found.append(Outlined(mask, label))
+        return tuple(found), tuple(problems)
+
+
+def find_outlines(options: OutlineOptions, cases: Sequence[str]) -> Outlines | None:
+    """The masks of these cases; None where none are asked for.
+
+    Raises NoInputError where there is no folder or no case has any, UsageError for `mask_labels` of no use.
+    """
+    if options.masks is None:
+        return None
+    collection = find_masks(options.masks, cases, options.mask_labels)
+    if not collection.by_case:
+        told = f" {collection.problems[0].text}." if collection.problems else ""
+        raise NoInputError(
+            f"No mask in {options.masks.name} belongs to one of the {len(cases)} cases.{told}",
+            hint="Name a folder or a file after each case: MASKS/<case>/<label>.nii.gz.",
+            code="mask-unmatched",
+        )
+    return Outlines(collection, options.outline or ())
+
+
+def _wanted(masks: CaseMasks, case: Case, everywhere: Sequence[str]) -> list[tuple[str | None, str]]:
+    """(label, mask) of the labels that have one, and (None, mask) of those that every picture shows."""
+    own = masks.matching([label.name for label in case.labels])
+    return [*own.items(), *((None, name) for name in masks.matching(everywhere).values())]

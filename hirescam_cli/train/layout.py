@@ -1,0 +1,92 @@
+"""How a table of scans is laid out: which column says what, and how ids become paths and patients."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from hirescam_cli.errors import UsageError
+from hirescam_cli.options import check, stated
+
+
+@dataclass(frozen=True)
+class Layout:
+    """See the options of the same names. `label_columns`: "LABEL=COLUMN" each. Raises UsageError for what cannot be."""
+
+    id_column: str = stated("id-column")
+    path_column: str = stated("path-column")
+    path_template: str | None = stated("path-template")
+    id_pattern: str | None = stated("id-pattern")
+    scans: Path | None = stated("scans")
+    split_column: str = stated("split-column")
+    patient_column: str = stated("patient-column")
+    patients: Path | None = stated("patients")
+    label_columns: tuple[str, ...] | None = stated("label-columns")
+    or_locations: str | None = stated("or-locations")
+
+    def __post_init__(self) -> None:
+        check(self)
+        known = {"id", "split", *self._groups}
+        names = {
+            name for _, name, _, _ in string.Formatter().parse(self.path_template or "") if name is not None
+        }
+        if unknown := sorted(names - known):
+            raise UsageError(
+                f"--path-template names {{{unknown[0]}}}, known are {', '.join(sorted(known))}.",
+                hint="Name a group of --id-pattern, such as (?P<patient>[^_]+).",
+            )
+        self.own_columns  # noqa: B018
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str] | None:
+        """The pattern of ids. Raises UsageError where it is none."""
+        try:
+            return None if self.id_pattern is None else re.compile(self.id_pattern)
+        except re.error as error:
+            raise UsageError(
+                f"--id-pattern {self.id_pattern!r} is not a regular expression: {error}.", hint="Correct it."
+            ) from error
+
+    @property
+    def _groups(self) -> tuple[str, ...]:
+        return () if self.pattern is None else tuple(self.pattern.groupindex)
+
+    @property
+    def names_patients(self) -> bool:
+        """Whether ids say whose scan it is."""
+        return "patient" in self._groups
+
+    def parts(self, scan: str) -> Mapping[str, str] | None:
+        """What the pattern finds in an id; None for one that does not match."""
+        if self.pattern is None:
+            return {}
+        found = self.pattern.fullmatch(scan)
+        return None if found is None else {name: part or "" for name, part in found.groupdict().items()}
+
+    @cached_property
+    def own_columns(self) -> dict[str, str]:
+        """The columns of labels that are called otherwise. Raises UsageError."""
+        found = {}
+        for text in self.label_columns or ():
+            label, separator, column = text.partition("=")
+            if not separator or not label.strip() or not column.strip():
+                raise UsageError(f"--label-columns {text!r} is not LABEL=COLUMN.", hint="Name both.")
+            found[label.strip()] = column.strip()
+        return found
+
+    def columns_of(self, label: str, header: Sequence[str]) -> tuple[int, ...]:
+        """Places of a label's columns in the header.
+
+        With `or_locations` those whose name up to its first occurrence is the label: "nodule*left lung" is one of
+        "nodule" and not of "nod". Empty where there is none.
+        """
+        name = self.own_columns.get(label, label)
+        if self.or_locations is None:
+            return tuple(place for place, column in enumerate(header) if column == name)
+        return tuple(
+            place for place, column in enumerate(header) if column.partition(self.or_locations)[0] == name
+        )

@@ -1,0 +1,120 @@
+"""`hirescam render --masks`: outlines where masks are, and every mask that cannot be drawn named and counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+
+from hirescam_cli.pictures.outlines import COLOURS
+from tests.batch.world import make_model, make_scan
+from tests.cli.command import hirescam
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("world")
+    make_model(folder / "model")
+    for name, seed in (("scan", 0), ("other", 5)):
+        make_scan(folder / "in" / f"{name}.nii.gz", shape=(40, 38, 30), seed=seed)
+    return folder
+
+
+@pytest.fixture
+def out(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    result = hirescam(
+        capsys, "explain", world / "in", "-o", tmp_path / "out", "--model", world / "model" / "tiny.toml",
+        "--labels", "top:1", "--format", "nifti", "--jobs", 0,
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    return tmp_path / "out"
+
+
+def label_of(case: Path) -> str:
+    names = {path.name.split(".")[1] for path in case.glob("hirescam.*.nii.gz")} - {"cams"}
+    return names.pop()
+
+
+def save_mask(path: Path, scan: Path, shift_mm: float = 0.0, value: float = 1.0) -> None:
+    """A box in the middle of a scan, on a grid twice as coarse."""
+    image = nib.load(scan)
+    affine = image.affine @ np.diag([2.0, 2.0, 2.0, 1.0])
+    affine[:3, 3] += shift_mm
+    values = np.zeros([n // 2 for n in image.shape], dtype=np.float32)
+    values[4:-4, 4:-4, 4:-4] = value
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(values, affine), path)
+
+
+def drawn(case: Path) -> bool:
+    """Whether the label's picture has a line in the colour of masks."""
+    picture = np.asarray(Image.open(case / f"hirescam.{label_of(case)}.png"))
+    colour = [int(COLOURS[0][i : i + 2], 16) for i in (1, 3, 5)]
+    return int((np.abs(picture.astype(int) - colour).max(axis=-1) < 40).sum()) > 300
+
+
+def render(capsys: pytest.CaptureFixture[str], world: Path, out: Path, *more: object):
+    cases = sorted(path for path in out.iterdir() if path.is_dir())
+    return hirescam(
+        capsys, "render", *cases, "--scan", world / "in", "--labels", "top:1", "--format", "png", *more
+    )
+
+
+def test_a_case_with_a_mask_gets_its_outline(
+    world: Path, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_mask(tmp_path / "masks/scan" / f"{label_of(out / 'scan').upper()}.nii.gz", world / "in/scan.nii.gz")
+    save_mask(tmp_path / "masks/stranger/x.nii.gz", world / "in/scan.nii.gz")
+    result = render(capsys, world, out, "--masks", tmp_path / "masks")
+    assert (result.code, result.err) == (0, "")
+    assert drawn(out / "scan")
+    assert not drawn(out / "other")
+
+
+def test_masks_elsewhere_damaged_or_probabilities_are_named_and_counted(
+    world: Path, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = f"{label_of(out / 'scan')}.nii.gz"
+    save_mask(tmp_path / "masks/scan" / name, world / "in/scan.nii.gz", shift_mm=2000.0)
+    save_mask(
+        tmp_path / "masks/other" / f"{label_of(out / 'other')}.nii.gz", world / "in/other.nii.gz", value=0.5
+    )
+    result = render(capsys, world, out, "--masks", tmp_path / "masks")
+    assert result.code == 8
+    assert "its voxels lie outside of the scan" in result.err
+    assert "it holds 0.5" in result.err
+    assert not drawn(out / "scan")
+    assert (out / "other" / "summary.json").is_file()
+
+
+def test_masks_of_nobody_and_options_without_masks(
+    world: Path, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_mask(tmp_path / "masks/stranger/x.nii.gz", world / "in/scan.nii.gz")
+    result = render(capsys, world, out, "--masks", tmp_path / "masks")
+    assert result.code == 66
+    assert "stranger belongs to no case" in result.err
+    assert render(capsys, world, out, "--masks", tmp_path / "none").code == 66
+    assert render(capsys, world, out, "--outline", "lung").code == 2
+    result = render(capsys, world, out, "--masks", tmp_path / "masks", "--mask-labels", tmp_path / "none.csv")
+    assert result.code == 2
+
+
+def test_an_organ_is_outlined_on_every_picture(
+    world: Path, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "names.csv"
+    table.write_text("1,Left lung\n")
+    save_mask(tmp_path / "masks/scan.nii.gz", world / "in/scan.nii.gz")
+    before = render(capsys, world, out, "--masks", tmp_path / "masks", "--mask-labels", table)
+    assert before.code == 0
+    picture = out / "scan" / f"hirescam.{label_of(out / 'scan')}.png"
+    plain = picture.read_bytes()
+    result = render(
+        capsys, world, out, "--masks", tmp_path / "masks", "--mask-labels", table, "--outline", "left_lung"
+    )
+    assert result.code == 0, result.err
+    assert picture.read_bytes() != plain

@@ -1,0 +1,148 @@
+"""DICOM SEG, written by highdicom: frames lie where their positions say, whatever their order."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from pathlib import Path
+
+import highdicom as hd
+import numpy as np
+import pydicom
+import pytest
+from highdicom.seg import (
+    SegmentAlgorithmTypeValues,
+    Segmentation,
+    SegmentationTypeValues,
+    SegmentDescription,
+)
+from numpy.typing import NDArray
+from pydicom.sr.codedict import codes
+
+from hirescam_cli.errors import MaskError
+from hirescam_cli.masks.collection import find_masks
+from hirescam_cli.masks.segmentation import load_segments, segment_names
+from tests.io.dicom_factory import make_series
+from tests.io.dicom_scans import series_of
+from tests.masks.mask_world import rotation, same_place
+
+SHAPE = (16, 24, 12)
+AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+FEET_FIRST = (-1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+TURNED = tuple((rotation(17, 0) @ rotation(-31, 2))[:, :2].T.ravel().tolist())
+
+
+def inside() -> NDArray[np.bool_]:
+    """Two parts [i, j, k] without symmetry; nothing in most slices."""
+    values = np.zeros(SHAPE, dtype=np.bool_)
+    values[3:9, 5, 2] = values[4, 5:11, 3] = values[10, 20, 7] = True
+    return values
+
+
+def write(
+    folder: Path, masks: dict[str, NDArray[np.bool_]], orientation: tuple[float, ...] = AXIAL,
+    kind: str = "BINARY", value: float = 1.0,
+) -> tuple[Path, NDArray[np.float64]]:  # fmt: skip
+    """A series and a SEG on its grid; the file, and the series' affine as hirescam reads it."""
+    files = make_series(
+        folder / "ct", np.random.default_rng(1).integers(-900, 900, SHAPE), orientation=orientation
+    )
+    affine = series_of(folder / "ct")
+    datasets = [pydicom.dcmread(path) for path in files]
+    for dataset in datasets:
+        dataset.StudyDate, dataset.StudyTime, dataset.StudyID, dataset.AccessionNumber = "", "", "", ""
+        dataset.PatientBirthDate, dataset.PatientSex, dataset.ReferringPhysicianName = "", "", ""
+    pixels = np.stack([np.moveaxis(mask, (2, 1, 0), (0, 1, 2)) for mask in masks.values()], axis=-1)
+    descriptions = [
+        SegmentDescription(
+            number, name, codes.SCT.Tissue, codes.SCT.Tissue, SegmentAlgorithmTypeValues.MANUAL
+        )
+        for number, name in enumerate(masks, start=1)
+    ]
+    segmentation = Segmentation(
+        datasets, pixels.astype(np.uint8) if kind != "FRACTIONAL" else pixels * np.float32(value),
+        SegmentationTypeValues[kind], descriptions, hd.UID(), 1, hd.UID(), 1, "maker", "model", "1", "123",
+    )  # fmt: skip
+    path = folder / "seg.dcm"
+    segmentation.save_as(path)
+    return path, affine
+
+
+@pytest.mark.parametrize("orientation", [AXIAL, FEET_FIRST, TURNED], ids=["axial", "feet-first", "oblique"])
+@pytest.mark.parametrize("kind", ["BINARY", "FRACTIONAL", "LABELMAP"])
+def test_segments_lie_where_they_were_drawn(
+    tmp_path: Path, kind: str, orientation: tuple[float, ...]
+) -> None:
+    other = np.roll(inside(), 5, axis=2)
+    path, affine = write(tmp_path, {"Nodule": inside(), "Mass": other}, orientation, kind)
+    assert segment_names(path) == {1: "Nodule", 2: "Mass"}
+    same_place(load_segments(path, "Nodule", (1,)), inside(), affine, 1e-3)
+    same_place(load_segments(path, "Mass", (2,)), other, affine, 1e-3)
+    same_place(load_segments(path, "both", (1, 2)), inside() | other, affine, 1e-3)
+
+
+def test_a_segment_on_one_slice(tmp_path: Path) -> None:
+    one = np.zeros(SHAPE, dtype=np.bool_)
+    one[3:9, 5, 4] = True
+    path, affine = write(tmp_path, {"Nodule": one}, TURNED)
+    same_place(load_segments(path, "Nodule", (1,)), one, affine, 1e-3)
+
+
+def test_the_order_of_frames_says_nothing(tmp_path: Path) -> None:
+    path, affine = write(tmp_path, {"Nodule": inside()})
+    dataset = pydicom.dcmread(path)
+    frames = np.frombuffer(dataset.PixelData, np.uint8).reshape(int(dataset.NumberOfFrames), -1)
+    order = [1, 2, 0]
+    assert len(frames) == len(order)
+    assert not np.array_equal(frames[0], frames[1])
+    groups = [copy.deepcopy(dataset.PerFrameFunctionalGroupsSequence[n]) for n in order]
+    dataset.PerFrameFunctionalGroupsSequence = pydicom.Sequence(groups)
+    dataset.PixelData = frames[order].tobytes()
+    dataset.save_as(path)
+    same_place(load_segments(path, "Nodule", (1,)), inside(), affine, 1e-3)
+
+
+def test_a_case_finds_its_segments_beside_its_slices(tmp_path: Path) -> None:
+    _, affine = write(tmp_path / "case", {"Lung nodule": inside()})
+    found = find_masks(tmp_path, ["case"], None)
+    assert found.problems == ()
+    masks = found.of("case")
+    assert masks is not None
+    assert masks.names() == ("Lung nodule",)
+    same_place(masks.load("Lung nodule"), inside(), affine, 1e-3)
+
+
+def refusal(path: Path) -> MaskError:
+    with pytest.raises(MaskError) as caught:
+        load_segments(path, "Nodule", (1,))
+    assert path.name in caught.value.message
+    return caught.value
+
+
+def test_probabilities_are_refused(tmp_path: Path) -> None:
+    path, _ = write(tmp_path, {"Nodule": inside()}, kind="FRACTIONAL", value=0.4)
+    assert refusal(path).code == "mask-values"
+
+
+def test_damage_and_uneven_frames_are_refused(tmp_path: Path) -> None:
+    path, _ = write(tmp_path, {"Nodule": inside()})
+    dataset = pydicom.dcmread(path)
+    plane = dataset.PerFrameFunctionalGroupsSequence[1].PlanePositionSequence[0]
+    plane.ImagePositionPatient[2] = float(plane.ImagePositionPatient[2]) + 0.9
+    dataset.save_as(path)
+    assert refusal(path).code == "mask-frames"
+    del dataset.PixelData
+    dataset.save_as(path)
+    assert refusal(path).code in ("mask-frames", "mask-unreadable")
+    del dataset.SegmentSequence
+    dataset.save_as(path)
+    with pytest.raises(MaskError, match="no number or label"):
+        segment_names(path)
+
+
+def test_without_highdicom_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, _ = write(tmp_path, {"Nodule": inside()})
+    monkeypatch.setitem(sys.modules, "highdicom.seg", None)
+    error = refusal(path)
+    assert error.code == "mask-highdicom"
+    assert "hirescam-cli[dicom]" in str(error)

@@ -1,0 +1,166 @@
+"""Every command in README.md and API.md is run on the embedded phantom, or is named here with the reason why not."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from hirescam_cli.cli.app import app
+from hirescam_cli.resources import sample_path
+from tests.documents import ROOT, blocks, calls, commands
+
+PAGES = ("README.md", "API.md")
+TEXT = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
+COMMANDS = [(page, command) for page in PAGES for command in commands(TEXT[page])]
+
+# What cannot be run here, by how the command begins or what stands in it: each must be found in a page.
+NOT_RUN = {
+    "pip install -q -c constraints.txt . ": "installs hirescam; its last part is run",
+    "pip install -q -c constraints.txt -e": "runs these tests",
+    "--weights epoch23": "the authors' weights are not public",
+    "sbatch ": "needs SLURM",
+}
+# Python in the pages that is not run: by what stands in it.
+PYTHON_NOT_RUN = {
+    "SLURMCluster": "needs SLURM",
+}
+# Options in the text that are those of other programs.
+OF_OTHERS = {
+    "--array",
+    "--extra-index-url",
+    "--gres",
+    "--lifetime",
+    "--lifetime-stagger",
+    "--nthreads",
+    "--resources",
+}
+OF_OTHERS |= {"--wrap", "--cache-dir"}
+
+GROUP: Any = typer.main.get_command(app)
+
+
+def reason(command: str) -> str | None:
+    """Why a command is not run."""
+    return next((why for part, why in NOT_RUN.items() if part in command), None)
+
+
+def options_of(command: Any) -> set[str]:
+    """The options of a command and of those below it."""
+    own = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    below = getattr(command, "commands", {}).values()
+    return {"--help", "-h"} | own | {name for other in below for name in options_of(other)}
+
+
+def test_there_are_commands() -> None:
+    assert len(COMMANDS) >= 8
+    assert any(command.startswith("hirescam explain") for _, command in COMMANDS)
+
+
+def test_what_is_not_run_is_in_a_page() -> None:
+    for part in NOT_RUN:
+        assert any(part in command for _, command in COMMANDS), part
+    for part in PYTHON_NOT_RUN:
+        assert any(part in block.text for page in PAGES for block in blocks(TEXT[page])), part
+
+
+@pytest.mark.parametrize(("page", "command"), COMMANDS)
+def test_every_call_names_commands_and_options_that_there_are(page: str, command: str) -> None:
+    for call in calls(command):
+        here = GROUP
+        while call and getattr(here, "commands", None):
+            assert call[0] in here.commands or call[0].startswith("-"), f"{page}: {command}"
+            if call[0].startswith("-"):
+                break
+            here, call = here.commands[call[0]], call[1:]
+        named = {word.partition("=")[0] for word in call if re.match(r"--?[a-zA-Z]", word)}
+        assert named <= options_of(here), f"{page}: {command}"
+
+
+def test_every_option_in_the_text_is_one() -> None:
+    known = options_of(GROUP) | OF_OTHERS
+    for page in PAGES:
+        named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", re.sub(r"<!--.*?-->", "", TEXT[page])))
+        assert named <= known, page
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder with the files that the pages speak of, where `hirescam` is a command."""
+    folder = tmp_path_factory.mktemp("readme")
+    program = folder / "bin" / "hirescam"
+    program.parent.mkdir()
+    program.write_text(f"#!{sys.executable}\nfrom hirescam_cli.__main__ import main\nmain()\n")
+    program.chmod(0o755)
+    for name in ("scan.nii.gz", "phantom.nii.gz", "scans/a.nii.gz", "data/scans/b.nii.gz"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(sample_path("phantom.nii.gz"), folder / name)
+    return folder
+
+
+def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command line as a person would, but that /data is a folder of the test and one thread is enough."""
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("HIRESCAM_")},
+        "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+    }
+    text = re.sub(r"(?<![\w.])/data\b", str(folder / "data"), command)
+    return subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", text],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+def last_part(command: str) -> str:
+    """What a command that installs hirescam first runs then."""
+    return command.rpartition("&& ")[2].replace(".venv/bin/", "")
+
+
+def test_every_command_runs(shelf: Path) -> None:
+    """In their order, since some go on with what those before them wrote."""
+    for page, command in COMMANDS:
+        why = reason(command)
+        if why and "its last part is run" in why:
+            command = last_part(command)
+        elif why:
+            continue
+        done = run(command, shelf)
+        assert done.returncode == 0, f"{page}: {command}\n{done.stdout[-1000:]}\n{done.stderr[-2000:]}"
+
+
+def test_the_python_of_the_readme_runs(shelf: Path) -> None:
+    for block in blocks(TEXT["README.md"]):
+        python = block.language == "python" or (block.language == "" and not block.is_shell)
+        if not python or any(part in block.text for part in PYTHON_NOT_RUN):
+            continue
+        (shelf / "block.py").write_text(block.text)
+        done = run(f"{sys.executable} block.py", shelf)
+        assert done.returncode == 0, f"{block.text}\n{done.stderr[-2000:]}"
+
+
+def test_the_checks_see_what_is_wrong(shelf: Path) -> None:
+    page = "x\n\n```\nhirescam explane scan.nii.gz \\\n    --labels all   # comment\n```\n\n    hirescam --fast\n"
+    assert commands(page) == ["hirescam explane scan.nii.gz --labels all", "hirescam --fast"]
+    assert reason("hirescam explane scan.nii.gz") is None
+    for command in commands(page):
+        with pytest.raises(AssertionError):
+            test_every_call_names_commands_and_options_that_there_are("x", command)
+    assert run("hirescam explane scan.nii.gz", shelf).returncode == 2
+    assert run("unheard-of scan.nii.gz", shelf).returncode == 127
+    assert run("hirescam explane scan.nii.gz | cat", shelf).returncode == 2
+    assert calls("find . | hirescam explain - -o out --json > run.json && .venv/bin/hirescam demo") == [
+        ["explain", "-", "-o", "out", "--json"],
+        ["demo"],
+    ]

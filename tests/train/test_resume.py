@@ -1,0 +1,238 @@
+"""A kill at any moment costs minutes: what is resumed ends in the same bits as what was never interrupted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from hirescam_cli.errors import ModelError, OutputCreateError, OutputIOError, ScanError, UsageError
+from hirescam_cli.train import checkpoint as checkpoints
+from hirescam_cli.train.checkpoint import load_checkpoint
+from hirescam_cli.train.events import Event
+from hirescam_cli.train.failures import NotFiniteError
+from hirescam_cli.train.run import train
+from tests.train.world import World, hirescam
+
+ALWAYS = ("--checkpoint-minutes", "0")
+
+
+def digest(run: Path) -> str:
+    """Of the weights at the end, best and last, and of the optimiser."""
+    found = load_checkpoint(run)
+    assert found is not None
+    parts = [
+        run / "weights.safetensors",
+        *(found.folder / n for n in ("weights.safetensors", "optimiser.safetensors")),
+    ]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in parts)).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def unbroken(world: World, tmp_path_factory: pytest.TempPathFactory) -> str:
+    run = tmp_path_factory.mktemp("unbroken") / "run"
+    process = hirescam(*world.command(run))
+    assert process.wait(120) == 0
+    return digest(run)
+
+
+def steps_done(run: Path) -> int:
+    """How many steps the newest checkpoint has behind it."""
+    names = [path.name for path in (run / "last").glob("step-*")] if (run / "last").is_dir() else []
+    return max((int(name.split("-")[1]) for name in names), default=0)
+
+
+def kill_after(run: Path, steps: int, command: list[str], number: signal.Signals, processes: int = 1) -> int:
+    """Start, wait for a step, send a signal; returns the exit status."""
+    process = hirescam(*command, processes=processes)
+    limit = time.monotonic() + 120
+    while steps_done(run) < steps and process.poll() is None and time.monotonic() < limit:
+        time.sleep(0.005)
+    if process.poll() is None:
+        process.send_signal(number)
+    return process.wait(60)
+
+
+def test_killed_at_random_steps_and_resumed_it_ends_in_the_same_bits(
+    world: World, unbroken: str, tmp_path: Path
+) -> None:
+    run, rng = tmp_path / "run", random.Random(time.time_ns())
+    kills = sorted(rng.sample(range(1, 10), 2))
+    for steps in kills:
+        kill_after(run, steps, world.command(run, *ALWAYS), signal.SIGKILL)
+    assert 0 < steps_done(run) <= 10
+    process = hirescam(*world.command(run, *ALWAYS))
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert digest(run) == unbroken, f"killed after steps {kills}"
+    assert not list((run / "last").glob(".*"))
+    assert len(list((run / "last").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 143), (signal.SIGINT, 130)]
+)
+def test_signals_end_it_after_the_step_and_it_goes_on(
+    world: World, unbroken: str, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    run = tmp_path / "run"
+    assert kill_after(run, 2, world.command(run, *ALWAYS), number) == code
+    assert json.loads((run / "summary.json").read_text())["status"] == "interrupted"
+    assert 2 <= steps_done(run) < 10
+    process = hirescam(*world.command(run))
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert "Going on after epoch" in err
+    assert digest(run) == unbroken
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(world: World, tmp_path: Path) -> None:
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    train(world.request(whole))
+    train(world.request(run, epochs=1, checkpoint_minutes=0.0))
+    newest = load_checkpoint(run)
+    assert newest is not None
+    path = newest.folder / "weights.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes(data)
+    older = load_checkpoint(run)
+    assert older is not None
+    assert older.folder != newest.folder
+    train(world.request(run))
+    assert digest(run) == digest(whole)
+    for folder in (run / "last").iterdir():
+        (folder / "state.json").write_text("{")
+    with pytest.raises(ModelError, match="no generation of it is whole"):
+        train(world.request(run))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"seed": 1}, "seed was 0, is 1"),
+        ({"lr": 0.01}, "lr was 0.001, is 0.01"),
+        ({"augment": "none"}, "augment was papers, is none"),
+        ({"accumulate": 2}, "accumulate was 1, is 2"),
+        ({"table": "other.csv"}, "data"),
+        ({"model": "other.toml"}, "model"),
+    ],
+)
+def test_another_run_is_not_resumed_into(
+    world: World, tmp_path: Path, changes: dict[str, object], words: str
+) -> None:
+    rows = world.rows()
+    rows[0]["mass"] = ""
+    world.write_rows(rows, "other.csv")
+    text = (world.folder / "tiny.toml").read_text()
+    (world.folder / "other.toml").write_text(text.replace("[-1000, 400]", "[-1000, 200]"))
+    run = tmp_path / "run"
+    train(world.request(run, epochs=1))
+    given = dict(changes)
+    if "model" in given:
+        given["model"] = str(world.folder / str(given["model"]))
+    with pytest.raises(UsageError) as caught:
+        train(world.request(run, **given))
+    assert words in caught.value.message
+    assert caught.value.exit_code == 2
+    events: list[Event] = []
+    result = train(world.request(run, continue_anyway=True, **given), events.append)
+    assert result.status == "finished"
+    assert [event.text for event in events if event.name == "continued-anyway"]
+
+
+def test_more_processes_are_another_run(world: World, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(world.request(run, epochs=1))
+    process = hirescam(*world.command(run), processes=2)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "processes was 1, is 2" in err
+
+
+def test_what_is_there_is_an_error_or_overwritten_if_so_told(world: World, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(world.request(run, epochs=1))
+    with pytest.raises(OutputCreateError, match="holds a training"):
+        train(world.request(run, existing="error"))
+    assert train(world.request(run, epochs=1, seed=4, existing="overwrite")).status == "finished"
+
+
+@pytest.mark.parametrize("place", ["checkpoint", "weights"])
+def test_a_full_disk_is_said_and_what_was_there_stays(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    run = tmp_path / "run"
+    train(world.request(run, epochs=1))
+    before = {p.name: digest_of_tree(p) for p in sorted((run / "last").iterdir())}
+    model = (run / "model.toml").read_bytes()
+
+    def full(*_arguments: object, **_more: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        if place == "checkpoint":
+            patch.setattr(checkpoints, "sync_tree", full)
+        else:
+            patch.setattr("hirescam_cli.durable.os.fsync", full)
+        with pytest.raises(OutputIOError) as caught:
+            train(world.request(run))
+    assert caught.value.exit_code == 74
+    assert "No space left" in caught.value.message
+    assert {p.name: digest_of_tree(p) for p in sorted((run / "last").iterdir())} == before
+    assert (run / "model.toml").read_bytes() == model
+    assert train(world.request(run)).status == "finished"
+    whole = tmp_path / "whole"
+    train(world.request(whole))
+    assert digest(run) == digest(whole)
+
+
+def digest_of_tree(folder: Path) -> str:
+    return hashlib.sha256(b"".join(p.read_bytes() for p in sorted(folder.iterdir()))).hexdigest()
+
+
+def test_a_loss_that_is_not_finite_is_said_and_nothing_of_it_is_kept(world: World, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(NotFiniteError, match=r"not finite in epoch 1, step [2-5]") as caught:
+        train(world.request(run, lr=1e30, checkpoint_minutes=0.0))
+    assert caught.value.exit_code == 65
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["status"] == "failed"
+    assert summary["error"]["code"] == "loss-not-finite"
+    assert not (run / "model.toml").exists()
+
+
+def broken(world: World, folder: Path, count: int) -> World:
+    """The world with `count` scans that cannot be read, the first of training and so on."""
+    shutil.copytree(world.folder, folder)
+    other = World(folder)
+    for row in [r for r in other.rows() if r["split"] == "train"][:count]:
+        path = folder / row["path"]
+        path.write_bytes(path.read_bytes()[:2000])
+    return other
+
+
+def test_scans_that_cannot_be_read_are_left_out_up_to_a_number(world: World, tmp_path: Path) -> None:
+    other = broken(world, tmp_path / "world", 2)
+    with pytest.raises(ScanError) as caught:
+        train(other.request(tmp_path / "first"))
+    assert caught.value.code == "max-failures"
+    assert caught.value.exit_code == 65
+    assert "1 of the table's scans could not be used" in caught.value.message
+    events: list[Event] = []
+    result = train(other.request(tmp_path / "run", max_failures=3), events.append)
+    assert (result.status, result.exit_code) == ("finished", 8)
+    failed = [event for event in events if event.name == "scan-failed"]
+    assert len(failed) == 2, "each is said once, not in each epoch"
+    assert result.document is not None
+    assert sorted(result.document["failed"]) == sorted(str(e.facts["id"]) for e in failed)  # type: ignore[call-overload]
+    # They weigh nothing: the same as a table without them would give in its steps.
+    history = load_checkpoint(tmp_path / "run")
+    assert history is not None
+    assert history.progress.history[0].train.scans == 3
