@@ -27,6 +27,25 @@ NOT_RUN = {
     "pip install -q -c constraints.txt -e": "runs these tests",
     "--weights epoch23": "the authors' weights are not public",
     "sbatch ": "needs SLURM",
+    'pip install "hirescam-cli': "installs an extra",
+    "pip install 'hirescam-cli": "installs an extra",
+    "--install-completion": "writes to the person's shell settings",
+    "--show-completion": "asks which shell it was called from",
+    "jq -r ": "needs jq",
+    "--model sybil": "its weights are not part of this",
+    "-n 860": "hours; tests/phantom makes fewer",
+    "-n 140": "an hour; a set of two is made",
+    "data/scans -o out": "an hour, on those phantoms",
+    "--masks data/masks": "the finding's evaluation, on those phantoms",
+    "ph/scans": "the referee's figures, on phantoms of their own",
+    "--referee occlusion --groups 5": "minutes; tests/evaluate asks the referee about less",
+    "--compare others": "needs a second run; tests/evaluate compares two",
+    "hirescam train ": "hours; tests/train trains in miniature",
+    "torchrun ": "hours; tests/train starts two processes",
+    "--model run/model.toml": "what training would have made; tests/train explains with such a model",
+    "series/": "needs a DICOM series; tests/results writes and reads these objects",
+    "hirescam pacs ": "needs an archive; tests/pacs has one",
+    "-o maps": "scans that an archive would have given",
 }
 # Python in the pages that is not run: by what stands in it.
 PYTHON_NOT_RUN = {
@@ -42,7 +61,7 @@ OF_OTHERS = {
     "--nthreads",
     "--resources",
 }
-OF_OTHERS |= {"--wrap", "--cache-dir"}
+OF_OTHERS |= {"--wrap", "--cache-dir", "--nproc-per-node", "--signal", "--ml", "--deterministic"}
 
 GROUP: Any = typer.main.get_command(app)
 
@@ -102,7 +121,32 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("scan.nii.gz", "phantom.nii.gz", "scans/a.nii.gz", "data/scans/b.nii.gz"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(sample_path("phantom.nii.gz"), folder / name)
+    for case in ("scan", "a"):
+        shutil.copytree(sample_path("phantom.masks"), folder / "masks" / case)
+    names = [path.name.removesuffix(".nii.gz") for path in sorted((folder / "masks" / "scan").iterdir())]
+    rows = [
+        ["id", "patient", "split", *names],
+        *([case, case, "test", *["1"] * len(names)] for case in ("scan", "a")),
+    ]
+    (folder / "labels.csv").write_text("".join(",".join(row) + "\n" for row in rows))
+    for block in blocks(TEXT["README.md"]):
+        first = block.text.partition("\n")[0]
+        if block.language == "toml" and first.startswith("# ") and first.endswith(".toml"):
+            (folder / first[2:]).write_text(block.text)
+    _weights(folder / "own.safetensors")
     return folder
+
+
+def _weights(path: Path) -> None:
+    """What own.toml of the README describes, with weights of no meaning."""
+    import torch
+    from monai.networks.nets import resnet18
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    module = resnet18(spatial_dims=3, n_input_channels=1, num_classes=3, conv1_t_stride=2)
+    tensors = {k: v.contiguous() for k, v in module.state_dict().items() if "num_batches" not in k}
+    save_file(tensors, path)
 
 
 def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
