@@ -89,7 +89,7 @@ class Evaluated:
 
 
 def evaluated_of(view: CaseView) -> Evaluated:
-    """What a view holds: its masks' outlines in every slice of its scan, around larger pixels where they would be many."""
+    """What a view holds: its masks' outlines in every slice of its scan, around larger pixels where there are many."""
     scan = view.volume.grid
     faces = sum(_faces(outlined.mask.array_ijk) for outlined in view.masks)
     step = max(1, int(np.ceil(np.sqrt(faces / _MOST_FACES))))
