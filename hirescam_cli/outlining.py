@@ -84,4 +84,5 @@ def find_outlines(options: OutlineOptions, cases: Sequence[str]) -> Outlines | N
 def _wanted(masks: CaseMasks, case: Case, everywhere: Sequence[str]) -> list[tuple[str | None, str]]:
     """(label, mask) of the labels that have one, and (None, mask) of those that every picture shows."""
     own = masks.matching([label.name for label in case.labels])
-    return [*own.items(), *((None, name) for name in masks.matching(everywhere).values())]
+    always = list(masks.matching(everywhere).values())
+    return [*(pair for pair in own.items() if pair[1] not in always), *((None, name) for name in always)]

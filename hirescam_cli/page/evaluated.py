@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hirescam_cli.case.view import CaseView
-from hirescam_cli.geometry import Grid
 from hirescam_cli.geometry import affine as affines
 from hirescam_cli.page.document import json_text
 from hirescam_cli.page.encode import PackedScan
@@ -90,17 +89,15 @@ class Evaluated:
 
 
 def evaluated_of(view: CaseView) -> Evaluated:
-    """What a view holds: its masks' outlines, on its scan's voxels or coarser ones where they would be too many."""
+    """What a view holds: its masks' outlines in every slice of its scan, around larger pixels where there are many."""
     scan = view.volume.grid
     faces = sum(_faces(outlined.mask.array_ijk) for outlined in view.masks)
     step = max(1, int(np.ceil(np.sqrt(faces / _MOST_FACES))))
-    affine = scan.affine_ras @ affines.scaling([float(step)] * 3, [(step - 1) / 2] * 3)
-    grid = Grid(tuple(-(-n // step) for n in scan.shape), affine)  # type: ignore[arg-type]
-    note = "" if step == 1 else f", on voxels {step} times as large"
+    note = "" if step == 1 else f", on pixels {step} times as large"
     outlines = [
         Outline(
             outlined.mask.name + note,
-            [Polyline(plane, points) for plane, points in in_patient(outlined.mask, grid)],
+            [Polyline(plane, points) for plane, points in in_patient(outlined.mask, scan, step)],
             outlined.label,
         )
         for outlined in view.masks

@@ -72,13 +72,15 @@ def test_the_room_that_is_kept_is_enough() -> None:
     assert len(text) < evaluated.room
 
 
-def test_masks_with_very_long_outlines_are_outlined_on_larger_voxels() -> None:
+def test_masks_with_very_long_outlines_are_outlined_on_larger_pixels() -> None:
     view = make_case().view
     rough = np.random.default_rng(1).random(view.volume.array_ijk.shape) > 0.5
     mask = Mask("rough", rough, view.volume.affine_ras, Path("masks/rough.nii.gz"), "0" * 64)
     (outline,) = evaluated_of(replace(view, masks=(Outlined(mask),))).outlines
-    assert re.fullmatch(r"rough, on voxels \d+ times as large", outline.name)
+    assert re.fullmatch(r"rough, on pixels \d+ times as large", outline.name)
     assert sum(len(line.points_mm) for line in outline.lines) < 400_000
+    heights = {round(float(line.points_mm[0, 2]), 3) for line in outline.lines if line.plane == "axial"}
+    assert len(heights) == view.volume.array_ijk.shape[2]
 
 
 def test_the_ledger_of_a_case_is_read_back_from_its_table(tmp_path: Path) -> None:

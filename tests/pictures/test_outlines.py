@@ -165,6 +165,9 @@ def test_the_label_own_mask_comes_first_and_those_of_other_labels_stay_away(know
         ("lung", COLOURS[1]),
     ]
     assert [mask.name for mask, _ in outlines_of(view, "effusion")] == ["effusion", "lung"]
+    everywhere = replace(known.view, masks=(Outlined(organ), Outlined(own)))
+    assert [mask.name for mask, _ in outlines_of(everywhere, "nodule")] == ["nodule", "lung"]
+    assert [mask.name for mask, _ in outlines_of(everywhere, "effusion")] == ["lung", "nodule"]
 
 
 def test_a_mosaic_has_the_line_too(known) -> None:
