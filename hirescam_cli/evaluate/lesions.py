@@ -17,11 +17,16 @@ _ROWS_BEFORE = ((0, -1), (-1, -1), (-1, 0), (-1, 1))
 def components(array_ijk: Bools) -> Iterator[Bools]:
     """The 26-connected components of a mask, each as an array of the mask's shape, in the order of their first voxel.
 
-    Whole runs of voxels along the last axis are joined, so that the work grows with the surface, not the volume.
+    A mask that is one component is given back itself. Whole runs of voxels along the last axis are joined, so that the
+    work grows with the surface, not the volume.
     """
     rows, starts, stops = _runs(array_ijk)
     names = _joined(len(rows), _neighbours(array_ijk.shape, rows, starts, stops))
-    for name in np.unique(names):
+    different = np.unique(names)
+    if different.size == 1:
+        yield array_ijk
+        return
+    for name in different:
         flat = np.zeros((array_ijk.shape[0] * array_ijk.shape[1], array_ijk.shape[2]), dtype=bool)
         for run in np.flatnonzero(names == name):
             flat[rows[run], starts[run] : stops[run]] = True

@@ -103,14 +103,14 @@ class Lesions:
         voxel_mm3 = abs(float(np.linalg.det(affine_ras[:3, :3])))
         parts = [part for part in components(array_ijk) if part.sum() * voxel_mm3 >= MIN_LESION_MM3]
         self.array, self.affine = array_ijk, affine_ras
-        self.parts = parts or [array_ijk]
+        self.parts = parts or [array_ijk]  # the array itself where it is one component
         self.seen = share_inside(array_ijk, affine_ras, seen)
         self.volume_ml = float(array_ijk.sum()) * voxel_mm3 / 1000.0
 
     def on(self, cells: Grid) -> tuple[MaskOnCells, list[MaskOnCells]]:
         """The mask, and its lesions, on the cells of a map."""
         mask = MaskOnCells(self.array, self.affine, cells)
-        if len(self.parts) == 1 and self.parts[0].sum() == self.array.sum():
+        if self.parts[0] is self.array:
             return mask, [mask]
         return mask, [MaskOnCells(part, self.affine, cells) for part in self.parts]
 
