@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy import stats
 
+from hirescam_cli.evaluate.ranking import auroc
 from hirescam_cli.model.architectures.axialnet import AxialNet
 from hirescam_cli.model.spec import load_spec
 from hirescam_cli.phantom import FINDINGS, make_phantom
@@ -27,7 +28,6 @@ from hirescam_cli.phantom.data import (
     varied_phantom,
     windowed,
 )
-from hirescam_cli.evaluate.ranking import auroc
 from hirescam_cli.phantom.sampling import Sampler, targets
 from hirescam_cli.phantom.train import (
     HEAD_CHANNELS,
