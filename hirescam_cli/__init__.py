@@ -1,7 +1,7 @@
 """hirescam: faithful, checkable explanations of CT classifiers.
 
-From Python: `explain`, `load_model`, `read_scan` and `render`. They are imported when they are first used, so that
-importing this package imports nothing else.
+From Python: `explain`, `load_model`, `read_scan`, `render` and `evaluate`. They are imported when they are first
+used, so that importing this package imports nothing else.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hirescam_cli.api import explain, load_model, read_scan, render
+    from hirescam_cli.api import evaluate, explain, load_model, read_scan, render
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "explain", "load_model", "read_scan", "render"]
+__all__ = ["__version__", "evaluate", "explain", "load_model", "read_scan", "render"]
 
 # Of these a package has the name too, which then is called.
-_PACKAGES = ("explain",)
+_PACKAGES = ("evaluate", "explain")
 
 
 class _Called(ModuleType):

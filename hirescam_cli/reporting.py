@@ -17,6 +17,8 @@ from hirescam_cli.case.record import Case
 from hirescam_cli.durable import write_file
 from hirescam_cli.errors import ExitCode, HirescamError, NoInputError
 from hirescam_cli.library import ScanLibrary
+from hirescam_cli.masks.collection import MaskProblem
+from hirescam_cli.outlining import OutlineOptions, Outlines, find_outlines
 from hirescam_cli.page import index_text
 from hirescam_cli.page.index import first_picture
 from hirescam_cli.rendering import RenderOptions, at_work_on, render_case
@@ -25,31 +27,43 @@ from hirescam_cli.results.html import PAGE
 SHEET = "contact-sheet"
 
 
-def cases_without_page(out: Path) -> list[Path]:
-    """The folders of finished cases below `out` that have no page."""
+def cases_without_page(out: Path, outlines: Outlines | None = None) -> list[Path]:
+    """The folders of finished cases below `out` that have no page, or masks that it may not show yet."""
     return [
         out / listed.folder
         for listed in iter_cases(out)
-        if isinstance(listed.case, Case) and not (out / listed.folder / PAGE).is_file()
+        if isinstance(listed.case, Case)
+        and (
+            not (out / listed.folder / PAGE).is_file()
+            or (outlines is not None and outlines.collection.of(listed.case.case) is not None)
+        )
     ]
 
 
-def add_pages(folders: Sequence[Path], library: ScanLibrary) -> list[tuple[Path, HirescamError]]:
-    """Give these cases their page; returns those for which that failed, and why.
+def outlines_for(out: Path, options: OutlineOptions) -> Outlines | None:
+    """The masks of the cases below `out`; see `find_outlines`."""
+    return find_outlines(options, [one.case.case for one in iter_cases(out) if isinstance(one.case, Case)])
+
+
+def add_pages(
+    folders: Sequence[Path], library: ScanLibrary, outlines: Outlines | None = None
+) -> tuple[list[tuple[Path, HirescamError]], list[MaskProblem]]:
+    """Give these cases their page; those for which that failed, and why, and the masks that could not be outlined.
 
     Raises what concerns more than one case: OutputCreateError (also where a run is at work), OutputIOError.
     """
     failures: list[tuple[Path, HirescamError]] = []
+    problems = [] if outlines is None else list(outlines.problems)
     folders = [folder.resolve() for folder in folders]
     with at_work_on(folders):
         for folder in folders:
             try:
-                render_case(folder, library, RenderOptions(formats=("html",)))
+                problems += render_case(folder, library, RenderOptions(formats=("html",)), outlines)[1]
             except HirescamError as error:
                 if error.exit_code != ExitCode.BAD_DATA:
                     raise
                 failures.append((folder, error))
-    return failures
+    return failures, problems
 
 
 def write_indexes(out: Path) -> None:

@@ -39,7 +39,7 @@ KNOWN: dict[str, list[Any]] = {
     "device": ["auto", "cpu", "cuda", "cuda:0", "cuda:17", "mps"],
     "existing": ["skip", "overwrite", "error"],
     "fill": [("blur",), ("mean", "blur", "air")],
-    "format": [("nifti",), ("nifti", "png", "gif", "html")],
+    "format": [("nifti",), ("nifti", "png", "gif", "html", "dicom-pm", "dicom-sr", "dicom-sc", "dicom-seg")],
     "freeze": ["default", "none"],
     "grid": ["scan", "cam", "both"],
     "host": ["auto", "mercure", "monai", "xnat", "kaapana", "nextflow"],

@@ -125,20 +125,20 @@ def test_overflow_counts_as_the_largest_drift(tmp_path: Path) -> None:
         open_session(replace(SETTINGS, precision="fp16"), spec_of(network, tmp_path))
 
 
-@pytest.mark.parametrize("logits", [0.04, 0.4])
+@pytest.mark.parametrize(("logits", "maps"), [(0.04, 0.04), (0.4, 0.04), (0.04, 0.125)])
 def test_a_case_tells_the_drift(
-    spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logits: float
+    spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logits: float, maps: float
 ) -> None:
-    monkeypatch.setattr(session_module, "measure", lambda *_: Drift(logits, 0.125))
+    monkeypatch.setattr(session_module, "measure", lambda *_: Drift(logits, maps))
     session = open_session(replace(SETTINGS, precision="bf16"), spec)
     document = written(session, tmp_path)
     told = document["run"]
     assert (told["precision"], told["precision_requested"]) == ("bf16", "bf16")
-    assert told["drift"] == {"logits": logits, "maps": 0.125}
+    assert told["drift"] == {"logits": logits, "maps": maps}
     warned = [warning for warning in document["warnings"] if warning["code"] == "precision-drift"]
     assert warned == plain(drift_warnings(session.facts))
-    assert len(warned) == (logits > 0.05)
-    assert all("0.4" in warning["text"] and "12.5%" in warning["text"] for warning in warned)
+    assert len(warned) == (logits > 0.05 or maps > 0.05)
+    assert all(f"{logits:.2g}" in told["text"] and f"{maps:.1%}" in told["text"] for told in warned)
 
 
 def written(session: Session, folder: Path) -> dict[str, Any]:
@@ -202,3 +202,19 @@ def test_memory_that_is_missing_while_loading_is_unavailable(
     with pytest.raises(MemoryUnavailableError, match="not enough free memory on this machine") as caught:
         open_session(SETTINGS, spec)
     assert caught.value.exit_code == 69
+
+
+def test_a_precision_that_a_layer_does_not_have_falls_back_or_is_refused(
+    spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking(*_: object) -> Drift:
+        raise NotImplementedError("pool not implemented for 'BFloat16'")
+
+    monkeypatch.setattr(session_module, "measure", lacking)
+    with pytest.raises(ModelError, match="bf16 is not available for every layer") as caught:
+        open_session(replace(SETTINGS, precision="bf16"), spec)
+    assert caught.value.code == "precision-drift"
+    monkeypatch.setattr(session_module, "resolve_precision", lambda *_: "bf16")
+    facts = open_session(replace(SETTINGS, precision="auto"), spec).facts
+    assert (facts.precision, facts.drift) == ("fp32", None)
+    assert "not available" in facts.fallbacks[0]

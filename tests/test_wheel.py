@@ -43,6 +43,8 @@ def _run(site: Path, cwd: Path, *arguments: str) -> subprocess.CompletedProcess[
 def test_models_and_demo_from_a_wheel(site: Path, tmp_path: Path) -> None:
     package = site / "hirescam_cli"
     assert not (package.parent / "configs").exists()
+    assert (package / "evaluate" / "evaluation.schema.json").is_file()
+    assert (package / "_data" / "configs" / "regions" / "totalsegmentator.toml").is_file()
     listed = _run(site, tmp_path, "model", "list", "--json")
     assert listed.returncode == 0, listed.stderr
     assert {m["name"] for m in json.loads(listed.stdout)["models"]} == {

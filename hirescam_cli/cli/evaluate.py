@@ -12,6 +12,8 @@ from hirescam_cli.cli.referee import check_scans, run_referee, show_referee
 from hirescam_cli.errors import ExitCode
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from hirescam_cli.evaluate.record import Evaluation
 
 _MOST_PROBLEMS = 10
@@ -110,8 +112,8 @@ def _referee(
 
 
 def _show(record: Evaluation) -> None:
-    from hirescam_cli.cli.console import stdout, table
-    from hirescam_cli.evaluate.tables import printed
+    from hirescam_cli.cli.console import stdout
+    from hirescam_cli.evaluate.tables import printed, printed_papers, printed_runs
 
     console = stdout()
     if any(model.demonstration for model in record.models):
@@ -122,11 +124,12 @@ def _show(record: Evaluation) -> None:
     )
     for placement in record.placements:
         for method, title in record.methods.items():
-            header, rows = printed(record, method, placement)
-            shown = table(*header, title=f"\n{title}, placement {placement}", right=tuple(header[1:]))
-            for row in rows:
-                shown.add_row(*row, style="bold" if row[0].startswith("mean over") else None)
-            console.print(shown)
+            _print_table(console, f"{title}, placement {placement}", *printed(record, method, placement))
+    for placement in record.placements:
+        for method, title in record.methods.items():
+            heading = f"{title}, placement {placement}: this run minus the other"
+            _print_table(console, heading, *printed_runs(record, method, placement))
+    _print_table(console, "The papers' measures", *printed_papers(record))
     lost = [
         f"{sum(getattr(one, name) for one in record.counts)} {text}"
         for name, text in (
@@ -138,3 +141,15 @@ def _show(record: Evaluation) -> None:
     ]
     if lost:
         console.print(f"\nLeft out: {', '.join(lost)} (pairs of case and label).")
+
+
+def _print_table(console: Console, title: str, header: list[str], rows: list[list[str]]) -> None:
+    """A table; none without rows."""
+    from hirescam_cli.cli.console import table
+
+    if not rows:
+        return
+    shown = table(*header, title=f"\n{title}", right=tuple(header[1:]))
+    for row in rows:
+        shown.add_row(*row, style="bold" if row[0].startswith("mean over") else None)
+    console.print(shown)

@@ -47,9 +47,10 @@ def list_command(as_json: Json = False) -> None:
 
         print_json({"models": [_document(load_spec(entry.name)) for entry in models]})
         return
+    width = max(len(entry.name) for entry in models)
     for entry in models:
         weights = "weights included" if entry.weights else "weights given with --weights"
-        typer.echo(f"{entry.name:<12} {entry.labels:>3} labels  {weights:<29} {entry.description}")
+        typer.echo(f"{entry.name:<{width}} {entry.labels:>4} labels  {weights:<29} {entry.description}")
 
 
 @app.command("show")

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hirescam_cli.cli.commands import App, Group
 from hirescam_cli.cli.options import Given, setup_streams, with_options
 from hirescam_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from hirescam_cli.pacs.archive import Archive
 
-app = typer.Typer(
+app = App(
+    cls=Group,
     help="An archive (PACS, VNA, Orthanc) over DICOMweb: scans from it, results back into it. Credentials come from "
     "HIRESCAM_PACS_USER and HIRESCAM_PACS_PASSWORD, HIRESCAM_PACS_TOKEN, or the netrc file.",
     no_args_is_help=True,

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 # What a host may set in a file beside the scans: nothing about where results go.
 _SETTINGS = (
     "method", "model", "weights", "labels", "threshold", "target-layer", "placement", "freeze", "grid", "format",
-    "signed", "compress", "device", "precision", "series", "prefer", "assume-affine", "allow-gaps", "max-voxels",
-    "identifiers", "timeout", "failures-ok",
+    "signed", "seg-fraction", "compress", "device", "precision", "series", "prefer", "assume-affine", "allow-gaps",
+    "max-voxels", "identifiers", "timeout", "failures-ok",
 )  # fmt: skip
 
 # How a run ends that has tried all of its scans.

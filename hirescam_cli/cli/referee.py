@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from hirescam_cli.errors import HirescamError
-    from hirescam_cli.evaluate.findings import RefereeFindings, Span
+    from hirescam_cli.evaluate.findings import Comparison, RefereeFindings, Span
 
 
 def check_scans(given: Given, scan: list[str] | None) -> None:
@@ -69,16 +69,40 @@ def show_referee(console: Console, findings: RefereeFindings) -> None:
     for line in findings.overall:
         shown.add_row(line.method, line.placement, line.fill, _span(line.pearson), _span(line.top_cell))
     console.print(shown)
-    for compared in findings.comparisons:
-        if compared.fill is None:
-            where = compared.method or compared.placement
-            console.print(f"{compared.a} - {compared.b} ({where}): {_span(compared.difference)}")
+    for text in _differences(findings):
+        console.print(text)
     differ = sorted({line.label for line in findings.labels if line.signs_differ})
     if differ:
         console.print(f"Fills disagree about the sign for: {', '.join(differ)}")
     verdict = findings.verdict
     answer = "undecided" if verdict.placement is None else f"{verdict.placement} explains the drops better"
     console.print(f"Verdict: {answer} ({verdict.reason}); the model says {findings.placement}")
+
+
+def _differences(findings: RefereeFindings) -> list[str]:
+    """A line for each comparison: over all fills, then by fill, since these may say different things."""
+    lines = []
+    for whole in findings.comparisons:
+        if whole.fill is not None:
+            continue
+        where = f"{whole.method or whole.placement}, " + (
+            "own windows" if whole.tiling is None else f"both in windows of {whole.tiling}"
+        )
+        parts = [
+            f"{part.fill} {_span(part.difference)}"
+            for part in findings.comparisons
+            if part.fill is not None and _same(part, whole)
+        ]
+        lines.append(f"{whole.a} - {whole.b} ({where}): {_span(whole.difference)}; {', '.join(parts)}")
+    return lines
+
+
+def _same(part: Comparison, whole: Comparison) -> bool:
+    """Whether two comparisons are of the same two sides."""
+    return all(
+        getattr(part, name) == getattr(whole, name)
+        for name in ("what", "method", "placement", "tiling", "a", "b")
+    )
 
 
 def _span(span: Span | None) -> str:

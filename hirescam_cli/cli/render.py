@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hirescam_cli.cli.options import Given, setup_streams, with_options
 from hirescam_cli.errors import ExitCode, HirescamError, NoInputError, UsageError
+
+if TYPE_CHECKING:
+    from hirescam_cli.masks.collection import MaskProblem
 
 Scans = Annotated[
     list[str] | None,
@@ -78,7 +81,11 @@ def render_command(
         raise typer.Exit(ExitCode.BAD_DATA if failures == len(cases) else ExitCode.SOME_FAILED)
 
 
-@with_options("quiet", panels=False)
+@with_options(
+    "masks", "mask-labels", "outline", "quiet",
+    panels=False,
+    helps={"masks": "Outline masks on the pages: a folder or a file for each case, named after it."},
+)  # fmt: skip
 def report_command(
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Output folder of a run.")],
     given: Given,
@@ -87,20 +94,29 @@ def report_command(
         bool, typer.Option("--index", metavar="", help="Only index and tables, no pages.")
     ] = False,
 ) -> None:
-    """Write one self-contained HTML page per case that has none yet (needs --scan), and the index of all cases."""
+    """Write one self-contained HTML page per case that has none yet (needs --scan), and the index of all cases.
+
+    With --masks pages of cases that have masks are made anew.
+    """
     quiet = given["quiet"]
     setup_streams(quiet=quiet, verbose=0)
     from hirescam_cli.cli.inputs import parse_inputs
     from hirescam_cli.io.scan import ReadOptions
     from hirescam_cli.library import ScanLibrary
-    from hirescam_cli.reporting import add_pages, cases_without_page, write_indexes
+    from hirescam_cli.outlining import OutlineOptions
+    from hirescam_cli.reporting import add_pages, cases_without_page, outlines_for, write_indexes
 
     if not output.is_dir():
         raise NoInputError(f"{output} is not a folder.", hint="Give the output folder of hirescam explain.")
+    options = given.make(OutlineOptions)
+    if options.masks is not None and not scan:
+        raise UsageError("--masks needs the scans.", hint="Name their file or folder with --scan.")
     failures: list[tuple[Path, HirescamError]] = []
-    without = [] if index else cases_without_page(output)
+    problems: list[MaskProblem] = []
+    outlines = outlines_for(output, options)
+    without = [] if index else cases_without_page(output, outlines)
     if scan:
-        failures = add_pages(without, ScanLibrary(parse_inputs(scan), ReadOptions()))
+        failures, problems = add_pages(without, ScanLibrary(parse_inputs(scan), ReadOptions()), outlines)
     elif without:
         typer.echo(
             f"{len(without)} cases have no page: give their scans with --scan INPUT, or use explain --format html.",
@@ -108,8 +124,10 @@ def report_command(
         )
     for folder, error in failures:
         typer.echo(f"{folder}: {error}", err=True)
+    for problem in problems:
+        typer.echo(problem.text, err=True)
     write_indexes(output)
     if not quiet:
         typer.echo(str(output / "index.html"))
-    if failures:
+    if failures or problems:
         raise typer.Exit(ExitCode.SOME_FAILED)

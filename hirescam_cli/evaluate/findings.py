@@ -33,6 +33,8 @@ class Span(_Record, frozen=True):
 class Agreement(_Record, frozen=True):
     """One map against occlusion: `windows` of `groups` slice groups (one, where the network takes the whole volume).
 
+    `placement`: where the map's cells lie; `tiling`: whose cells the windows are. Where they differ, a window has of
+    each cell the share that lies in it.
     `pearson`: between evidence and drop of the logit, both less their mean over the group; null where one of them does
     not vary. `top_cell`: in which share of the groups the window of most evidence is the one of the largest drop.
     """
@@ -41,6 +43,7 @@ class Agreement(_Record, frozen=True):
     label: str
     method: str
     placement: Placement
+    tiling: Placement
     fill: str
     groups: int
     windows: int
@@ -49,7 +52,10 @@ class Agreement(_Record, frozen=True):
 
 
 class LabelAgreement(_Record, frozen=True):
-    """The mean over the cases of a label. `signs_differ`: the fills' mean correlations have opposite signs."""
+    """The mean over the cases of a label, in windows of the placement.
+
+    `signs_differ`: the fills' mean correlations have opposite signs.
+    """
 
     label: str
     method: str
@@ -62,7 +68,7 @@ class LabelAgreement(_Record, frozen=True):
 
 
 class Overall(_Record, frozen=True):
-    """The mean over cases of a case's mean over its labels."""
+    """The mean over cases of a case's mean over its labels, in windows of the placement."""
 
     method: str
     placement: Placement
@@ -74,13 +80,15 @@ class Overall(_Record, frozen=True):
 class Comparison(_Record, frozen=True):
     """Paired difference of correlations, a - b, over the cases that have both; `fill` null: the mean of all fills.
 
-    Two "placements" under one `method`, or two "methods" under one `placement`.
+    Two "placements" under one `method`, or two "methods" under one `placement`. `tiling`: whose cells the windows are;
+    null: each placement is asked in its own.
     """
 
     what: str
     method: str | None
     placement: Placement | None
     fill: str | None
+    tiling: Placement | None
     a: str
     b: str
     difference: Span
@@ -112,7 +120,7 @@ class DriftSummary(_Record, frozen=True):
 
 
 class Verdict(_Record, frozen=True):
-    """Which placement explains the drops better: null where the interval holds 0 or the fills disagree.
+    """Which placement explains the drops better: null where the interval holds 0, or fills or windows disagree.
 
     `difference`: of correlations, stretch less receptive field; `reason`: in words.
     """

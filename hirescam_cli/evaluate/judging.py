@@ -41,7 +41,7 @@ def span(values: Mapping[str, Sequence[float]], seed: int) -> Span | None:
 
 def by_label(found: Sequence[Agreement], seed: int) -> tuple[LabelAgreement, ...]:
     """The means over the cases of each label, method, placement and fill."""
-    groups = _grouped(found, lambda a: (a.label, a.method, a.placement, a.fill))
+    groups = _grouped(_own(found), lambda a: (a.label, a.method, a.placement, a.fill))
     pearsons = {key: span(_pearsons(part), seed) for key, part in groups.items()}
     result = []
     for (label, method, placement, fill), part in groups.items():
@@ -68,7 +68,7 @@ def by_label(found: Sequence[Agreement], seed: int) -> tuple[LabelAgreement, ...
 def overall(found: Sequence[Agreement], seed: int) -> tuple[Overall, ...]:
     """The means over cases of each method, placement and fill."""
     result = []
-    for (method, _, fill), part in _grouped(found, lambda a: (a.method, a.placement, a.fill)).items():
+    for (method, _, fill), part in _grouped(_own(found), lambda a: (a.method, a.placement, a.fill)).items():
         top = span(_by_case(part, lambda a: a.top_cell), seed)
         assert top is not None
         pearson = span(_pearsons(part), seed)
@@ -85,24 +85,26 @@ def comparisons(
     result = []
     for method in methods:
         mine = [a for a in found if a.method == method]
-        for fill in (None, *fills):
-            difference = _paired(mine, lambda a: a.placement, (STRETCH, RECEPTIVE_FIELD), fill, seed)
-            if difference is not None:
-                result.append(
-                    Comparison(
-                        what="placements", method=method, placement=None, fill=fill, a=STRETCH,
-                        b=RECEPTIVE_FIELD, difference=difference,
-                    )
-                )  # fmt: skip
-    placed = [a for a in found if a.placement == placement]
+        for tiling in (None, *PLACEMENTS):
+            asked = _own(mine) if tiling is None else [a for a in mine if a.tiling == tiling]
+            for fill in (None, *fills):
+                difference = _paired(asked, lambda a: a.placement, (STRETCH, RECEPTIVE_FIELD), fill, seed)
+                if difference is not None:
+                    result.append(
+                        Comparison(
+                            what="placements", method=method, placement=None, fill=fill, tiling=tiling, a=STRETCH,
+                            b=RECEPTIVE_FIELD, difference=difference,
+                        )
+                    )  # fmt: skip
+    placed = [a for a in _own(found) if a.placement == placement]
     for other in methods[1:]:
         for fill in (None, *fills):
             difference = _paired(placed, lambda a: a.method, (methods[0], other), fill, seed)
             if difference is not None:
                 result.append(
                     Comparison(
-                        what="methods", method=None, placement=placement, fill=fill, a=methods[0], b=other,
-                        difference=difference,
+                        what="methods", method=None, placement=placement, fill=fill, tiling=None, a=methods[0],
+                        b=other, difference=difference,
                     )
                 )  # fmt: skip
     return tuple(result)
@@ -111,10 +113,11 @@ def comparisons(
 def verdict(compared: Sequence[Comparison], method: str) -> Verdict:
     """The placement that explains the drops of one method better, if that is beyond doubt.
 
-    Stated only where the interval of the difference over all fills excludes 0 and no fill has the other sign.
+    Stated only where the interval of the difference over all fills excludes 0 and neither a fill nor either placement's
+    windows, in which both are asked, have the other sign: smaller windows alone would lower a correlation.
     """
     mine = [c for c in compared if c.what == "placements" and c.method == method]
-    whole = next((c.difference for c in mine if c.fill is None), None)
+    whole = next((c.difference for c in mine if c.fill is None and c.tiling is None), None)
     if whole is None:
         return Verdict(placement=None, method=method, difference=None, reason="no map could be compared")
     text = f"difference of correlations {_told(whole)} over {whole.n} cases"
@@ -124,9 +127,11 @@ def verdict(compared: Sequence[Comparison], method: str) -> Verdict:
     if not whole.excludes_zero:
         reason = f"the interval holds 0; {text}"
         return Verdict(placement=None, method=method, difference=whole, reason=reason)
-    against = [c.fill for c in mine if c.fill is not None and c.difference.mean * whole.mean < 0]
+    against = [c for c in mine if (c.fill is None or c.tiling is None) and c.difference.mean * whole.mean < 0]
     if against:
-        reason = f"the fill {against[0]} says the opposite; {text}"
+        first = against[0]
+        who = f"the fill {first.fill}" if first.tiling is None else f"in windows of {first.tiling} occlusion"
+        reason = f"{who} says the opposite; {text}"
         return Verdict(placement=None, method=method, difference=whole, reason=reason)
     better = STRETCH if whole.mean > 0 else RECEPTIVE_FIELD
     return Verdict(placement=better, method=method, difference=whole, reason=text)
@@ -148,6 +153,11 @@ def drift_summaries(found: Sequence[Drift]) -> tuple[DriftSummary, ...]:
         )
         for (method, shift), part in groups.items()
     )
+
+
+def _own(found: Iterable[Agreement]) -> list[Agreement]:
+    """The maps that were asked in windows of their own cells."""
+    return [a for a in found if a.tiling == a.placement]
 
 
 def _told(span: Span) -> str:

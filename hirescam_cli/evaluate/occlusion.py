@@ -170,6 +170,29 @@ def evidence(cam: NDArray[np.float32], windows: Sequence[Window]) -> Floats:
     return np.array([cam[window.cells].sum(dtype=np.float64) for window in windows])
 
 
+def evidence_placed(cam: NDArray[np.float32], windows: Sequence[Window], to_voxel: Affine) -> Floats:
+    """The evidence in each window where the map's cells are boxes at `to_voxel`: of each the share that lies in it.
+
+    Along the first axis of slice groups a cell is a window's own.
+    """
+    found = []
+    for window in windows:
+        parts = [_shares(axis, cam.shape[axis], window, to_voxel) for axis in range(3)]
+        found.append(float(np.einsum("ijk,i,j,k->", cam.astype(np.float64), *parts)))
+    return np.array(found)
+
+
+def _shares(axis: int, count: int, window: Window, to_voxel: Affine) -> Floats:
+    """Which share of each of `count` cells along an axis lies in a window."""
+    if axis == 0 and window.group:
+        return np.isin(np.arange(count), np.arange(count)[window.cells[0]]).astype(np.float64)
+    stride, offset = float(to_voxel[axis, axis]), float(to_voxel[axis, 3])
+    low = stride * (np.arange(count) - 0.5) + offset
+    part = window.voxels[axis]
+    inside = np.minimum(low + stride, part.stop - 0.5) - np.maximum(low, part.start - 0.5)
+    return np.asarray(np.clip(inside, 0.0, None) / stride, dtype=np.float64)
+
+
 def _cells(answer: Answer) -> Shape3:
     i, j, k = next(iter(answer.cams.values())).shape[1:]
     return (i, j, k)

@@ -22,11 +22,13 @@ from hirescam_cli.evaluate.occlusion import (
     Input,
     Subject,
     evidence,
+    evidence_placed,
     occlude_group,
     occlude_volume,
     replace_group,
 )
 from hirescam_cli.evaluate.shifts import SHIFTS, Shift, drifts
+from hirescam_cli.geometry import Affine
 from hirescam_cli.options import check, stated
 from hirescam_cli.placement import PLACEMENTS, Placement
 
@@ -124,23 +126,24 @@ def _agreements(
 ) -> list[Agreement]:
     """Every label, method, placement and fill of a scan; a group that serves several labels is computed once."""
     chosen = {label: _groups(subject, scan, answer, label, options.groups) for label in labels}
-    found = []
-    for placement in PLACEMENTS:
+    cells = next(iter(answer.cams.values())).shape[1:]
+    places = {name: subject.to_voxel(name, (cells[0], cells[1], cells[2]), scan.shape) for name in PLACEMENTS}
+    found: list[Agreement] = []
+    for tiling in PLACEMENTS:
         for fill in options.fills:
             drops = {
-                group: _occlude(subject, scan, answer, group, placement, fill)
+                group: _occlude(subject, scan, answer, group, tiling, fill)
                 for group in sorted({group for groups in chosen.values() for group in groups})
             }
             for label in labels:
-                parts = [drops[group] for group in chosen[label]]
+                parts = [
+                    part for group in chosen[label] if len((part := drops[group]).windows) >= FEWEST_WINDOWS
+                ]
                 for method, cams in answer.cams.items():
-                    agreement = _agreement(
-                        _Key(scan.case, subject.labels[label], method, placement, fill),
-                        cams[label],
-                        label,
-                        parts,
-                    )
-                    found += [] if agreement is None else [agreement]
+                    for placement in PLACEMENTS if parts else ():
+                        key = _Key(scan.case, subject.labels[label], method, placement, tiling, fill)
+                        told = [_evidence(key, cams[label], part, places) for part in parts]
+                        found.append(_agreement(key, told, [part.drops[:, label] for part in parts]))
     return found
 
 
@@ -165,32 +168,40 @@ def _occlude(
 
 @dataclass(frozen=True)
 class _Key:
-    """Which map is compared under which fill."""
+    """Which map is compared, placed where, in whose windows, under which fill."""
 
     case: str
     label: str
     method: str
     placement: Placement
+    tiling: Placement
     fill: str
 
 
-def _agreement(key: _Key, cam: NDArray[np.float32], label: int, parts: Sequence[Drops]) -> Agreement | None:
-    """How a map and the drops of some groups agree; None where no group has enough windows."""
-    pairs = [(evidence(cam, part.windows), part.drops[:, label]) for part in parts]
-    pairs = [pair for pair in pairs if len(pair[0]) >= FEWEST_WINDOWS]
-    if not pairs:
-        return None
-    told, dropped = (np.concatenate([pair[n] - pair[n].mean() for pair in pairs]) for n in (0, 1))
+def _evidence(
+    key: _Key, cam: NDArray[np.float32], part: Drops, places: Mapping[Placement, Affine]
+) -> NDArray[np.float64]:
+    if key.placement == key.tiling:
+        return evidence(cam, part.windows)
+    return evidence_placed(cam, part.windows, places[key.placement])
+
+
+def _agreement(
+    key: _Key, told: Sequence[NDArray[np.float64]], dropped: Sequence[NDArray[np.float64]]
+) -> Agreement:
+    """How evidence and drops in the windows of some groups agree."""
+    one, two = (np.concatenate([part - part.mean() for part in parts]) for parts in (told, dropped))
     return Agreement(
         case=key.case,
         label=key.label,
         method=key.method,
         placement=key.placement,
+        tiling=key.tiling,
         fill=key.fill,
-        groups=len(pairs),
-        windows=len(told),
-        pearson=correlation(told, dropped),
-        top_cell=float(np.mean([pair[0].argmax() == pair[1].argmax() for pair in pairs])),
+        groups=len(told),
+        windows=len(one),
+        pearson=correlation(one, two),
+        top_cell=float(np.mean([a.argmax() == b.argmax() for a, b in zip(told, dropped, strict=True)])),
     )
 
 

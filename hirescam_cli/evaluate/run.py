@@ -91,7 +91,7 @@ def evaluate(
     earlier = _earlier(folder, identity, options)
     if earlier is not None:
         return Result(earlier, folder, True)
-    this = measure_run(out, options, regions, on_done)
+    this = measure_run(out, options, regions, on_done, lambda: _create(folder))
     that = None if options.compare is None else measure_run(options.compare, options, regions, on_done)
     record = summarise_run(this, that, options, regions, identity)
     _write(folder, this, record)
@@ -99,9 +99,16 @@ def evaluate(
 
 
 def measure_run(
-    out: Path, options: EvaluateOptions, regions: Sequence[Region], on_done: Callable[[str], None]
+    out: Path,
+    options: EvaluateOptions,
+    regions: Sequence[Region],
+    on_done: Callable[[str], None] = lambda _: None,
+    on_plan: Callable[[], None] = lambda: None,
 ) -> Measured:
-    """Measure every finished case below `out`. Raises UsageError or NoInputError."""
+    """Measure every finished case below `out`; `on_plan` is called when it is known that there is something to do.
+
+    Raises UsageError or NoInputError.
+    """
     assert options.masks is not None
     found, finished = finished_cases(out)
     cases = [one.folder for one in finished]
@@ -119,6 +126,7 @@ def measure_run(
     truth = read_truth(options.truth, options.group, cases, labels)
     plan = Plan(methods, options.placement == "both", options.tolerance_mm, options.papers, tuple(regions))
     tasks = tasks_for(out, options.masks, finished, collection, truth, plan, labels)
+    on_plan()
     results = run_tasks(tasks, options.jobs or 1, on_done)
     problems = [
         Problem(path=below(p.path, options.masks), code=p.code, text=p.text) for p in collection.problems
@@ -261,12 +269,16 @@ def _earlier(folder: Path, identity: str, options: EvaluateOptions) -> Evaluatio
     return record if whole and record.inputs_hash == identity else None
 
 
-def _write(folder: Path, this: Measured, record: Evaluation) -> None:
-    """Each file in one step, the record last."""
+def _create(folder: Path) -> None:
+    """Make the folder of the results before anything is measured, so that one that cannot be made costs nothing."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise output_error(error, folder.name) from error
+
+
+def _write(folder: Path, this: Measured, record: Evaluation) -> None:
+    """Each file in one step, the record last."""
     (folder / RECORD).unlink(missing_ok=True)
     write_file(folder / CASES, cases_csv(this.pairs).encode())
     write_file(folder / LABELS, labels_csv(record).encode())

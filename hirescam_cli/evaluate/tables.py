@@ -165,3 +165,33 @@ def shown_difference(one: Difference) -> str:
         text += f" [{found.low:+.3f}, {found.high:+.3f}]"
     p = one.p if one.p_holm is None else one.p_holm
     return text if p is None else f"{text} p {p:.4f}"
+
+
+COMPARED = ("hit", "near", "evidence_in", "score", "ap")
+
+
+def printed_runs(record: Evaluation, method: str, placement: str) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of what is shown of two runs: this one minus the other, true positives; no rows without one."""
+    found: dict[str, dict[str, Difference]] = {}
+    for one in record.differences:
+        if (one.what, one.method, one.placement, one.group) == ("runs", method, placement, "true_positives"):
+            name = one.label if one.over == "label" and one.label else f"mean over {one.over}"
+            found.setdefault(name, {})[one.measure] = one
+    header = ["label", "n", *(name.replace("_", " ") for name in COMPARED)]
+    rows = []
+    for name, measures in sorted(found.items(), key=lambda item: item[0].startswith("mean over")):
+        shown = [shown_difference(measures[m]) if m in measures else "-" for m in COMPARED]
+        rows.append([name, str(max(one.difference.n for one in measures.values())), *shown])
+    return header, rows
+
+
+def printed_papers(record: Evaluation) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the papers' measures."""
+    header = ["label", "method", "placement", "n", "organ precision", "the same with its error", "chance"]
+    header += ["IoU", "IoU ceiling", "thresholds from"]
+    rows = []
+    for one in record.papers:
+        figures = (one.organ_precision, one.organ_precision_authors, one.chance, one.iou, one.iou_ceiling)
+        shown = ["-" if value is None else f"{value:.3f}" for value in figures]
+        rows.append([one.label, one.method, one.placement, str(one.n), *shown, one.tuned_on])
+    return header, rows

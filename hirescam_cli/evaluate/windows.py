@@ -22,10 +22,14 @@ _DECIMALS = 6
 
 @dataclass(frozen=True)
 class Window:
-    """`cells` of a map, and the `voxels` of the input that they stand for and that hold scan."""
+    """`cells` of a map, and the `voxels` of the input that they stand for and that hold scan.
+
+    `group`: of one slice group, whose cell along the first axis is the whole of it.
+    """
 
     cells: Box
     voxels: Box
+    group: bool = False
 
 
 def windows_of_group(
@@ -55,7 +59,7 @@ def _windows(
     if fixed is not None:
         axes[0] = [(fixed[0], _clipped(fixed[1].start, fixed[1].stop, edges[0]))]
     return [
-        Window((i[0], j[0], k[0]), (i[1], j[1], k[1]))
+        Window((i[0], j[0], k[0]), (i[1], j[1], k[1]), fixed is not None)
         for i in axes[0]
         for j in axes[1]
         for k in axes[2]

@@ -21,7 +21,7 @@ from hirescam_cli.explain.feed import Feed
 from hirescam_cli.explain.freezing import HeldConstant
 from hirescam_cli.explain.head import behind_a_mean, is_linear_head
 from hirescam_cli.explain.method import HeadMethod, PathMethod
-from hirescam_cli.explain.own_copy import CPU_PIECE, halve, holds, own_copy, take_in_pieces
+from hirescam_cli.explain.own_copy import CPU_PIECE, halve, own_copy, take_in_pieces
 from hirescam_cli.explain.parts import Parts, only
 from hirescam_cli.explain.passes import captured, deterministic
 from hirescam_cli.explain.replayed import Baseline
@@ -75,15 +75,14 @@ class Engine:
             and head is not None
             and is_linear_head(network.module.get_submodule(head))
         )
-        trunk = None if network.trunk is None else network.module.get_submodule(network.trunk)
-        in_trunk = trunk is not None and holds(trunk, layer)
+        in_trunk = _in_trunk(network.trunk, self.target_layer, self.at)
         self.chunk = self._usual_chunk = chunk or _chunk_for(self.device, in_trunk)
         # Nothing comes between the last layer and what reads it, so there no ReLU overwrites the activation.
         # Nor may what a batch norm makes of a convolution stand for what the convolution itself gives.
         fold = network.norms_follow and not in_trunk and not isinstance(layer, nn.Conv2d | nn.Conv3d)
         own = own_copy(network.module, fold=fold, keep_in_place=self.closed_form)
-        if self.device.type == "cpu" and network.by_slices and network.trunk is not None and not in_trunk:
-            take_in_pieces(own, network.trunk)
+        if self.device.type == "cpu" and network.by_slices and len(network.trunk) == 1 and not in_trunk:
+            take_in_pieces(own, network.trunk[0])
         self.network: nn.Module = own.to(self.device)
         self.layer = self.network.get_submodule(self.target_layer)
         self._layout = torch.preserve_format
@@ -97,13 +96,13 @@ class Engine:
         self._blanks: dict[tuple[int, ...], Baseline] = {}
 
     def _halve(self, network: Network, precision: str, in_trunk: bool) -> None:
-        if network.trunk is None or in_trunk:
+        if not network.trunk or in_trunk:
             # Gradients within the trunk underflow in half precision.
             why = f"{self.target_layer} lies in the trunk" if in_trunk else "the network names no trunk"
             self.precision = "fp32"
             self.fallbacks = (f"precision fp32 instead of {precision}: {why}",)
         else:
-            halve(self.network.get_submodule(network.trunk), _HALF[precision])
+            halve([self.network.get_submodule(name) for name in network.trunk], _HALF[precision])
 
     def check(self, methods: Sequence[str]) -> None:
         """Raise ModelError for a method that does not exist for this network and target."""
@@ -224,6 +223,12 @@ def _find(network: Network, layer: str, at: str) -> nn.Module:
         hint=f"Its usual target is {network.target_layer}; `hirescam model show` lists the layers.",
         code="target-layer",
     )
+
+
+def _in_trunk(trunk: Sequence[str], layer: str, at: str) -> bool:
+    """Whether a target lies below what leaves the trunk: inside one of its modules, or at one that is not its end."""
+    last = (trunk[-1] if trunk else "", "output")
+    return any(layer.startswith(f"{name}.") or (layer == name and (layer, at) != last) for name in trunk)
 
 
 def _chunk_for(device: torch.device, in_trunk: bool) -> int:

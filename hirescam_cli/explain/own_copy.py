@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -79,13 +80,9 @@ def take_in_pieces(module: nn.Module, trunk: str) -> None:
         setattr(module.get_submodule(parent), name, InPieces(part))
 
 
-def halve(trunk: nn.Module, dtype: torch.dtype) -> None:
-    """Run the trunk in `dtype`: its input and output are cast, what follows it stays in fp32."""
-    trunk.to(dtype)
-    trunk.register_forward_pre_hook(lambda _m, inputs: (inputs[0].to(dtype),))
-    trunk.register_forward_hook(lambda _m, _i, output: output.float())
-
-
-def holds(part: nn.Module, layer: nn.Module) -> bool:
-    """Whether `layer` is a module of `part`."""
-    return any(module is layer for module in part.modules())
+def halve(trunk: Sequence[nn.Module], dtype: torch.dtype) -> None:
+    """Run the modules of a trunk in `dtype`: what they take is cast, what leaves the last one is in fp32 again."""
+    for module in trunk:
+        module.to(dtype)
+        module.register_forward_pre_hook(lambda _m, inputs: (inputs[0].to(dtype),))
+    trunk[-1].register_forward_hook(lambda _m, _i, output: output.float())

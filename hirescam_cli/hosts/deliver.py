@@ -78,7 +78,7 @@ def _told(folder: str, case: AnyCase) -> dict[str, object]:
             }
             for label in case.ranked
         ],
-        "dicom": [output.path for output in case.outputs if output.role == "dicom"],
+        "dicom_objects": sum(output.role == "dicom" for output in case.outputs),
     }
 
 

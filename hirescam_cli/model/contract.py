@@ -57,7 +57,8 @@ class Network:
     chunks. `run(module, values)` calls the module and takes the answer from what it gives.
     `linear_head`: name of the module that makes the answer from the target layer and is linear in it: one convolution
     that covers a position's whole map, or a linear layer (or 1 x 1 convolution) behind a mean over all cells; it gives
-    maps in closed form. `trunk`: name of the module that may run in half precision. `norms_follow`: each batch norm
+    maps in closed form. `trunk`: names of the modules, one after the other,
+    that may run in half precision. `norms_follow`: each batch norm
     registered right after a convolution is applied right after it, so that the two may be one. `published_below`: where
     a published file may hold more than this network, what then stands before the names of its own parameters.
     """
@@ -71,7 +72,7 @@ class Network:
     answer: Literal["logits", "slice_scores"] = "logits"
     run: Callable[[nn.Module, Tensor], Tensor] = _call
     linear_head: str | None = None
-    trunk: str | None = None
+    trunk: tuple[str, ...] = ()
     norms_follow: bool = False
     published_below: tuple[str, ...] = ()
 

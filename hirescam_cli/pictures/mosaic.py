@@ -100,4 +100,4 @@ def _tile(canvas: Canvas, x: int, y: int, tiles: Tiles, scene: Scene) -> None:
     plane = scene.plane("axial", tiles.step_mm)
     cross = None if focus.kind == "middle" else focus.point_mm
     rgb = plane.rgb(scene.view.window_hu, scene.scale)
-    draw_plane(canvas, x, y + _TEXT, plane.frame, rgb, cross_mm=cross, ruler=True)
+    draw_plane(canvas, x, y + _TEXT, plane.frame, rgb, cross_mm=cross, ruler=True, masks=scene.masks)

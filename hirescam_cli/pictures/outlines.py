@@ -18,6 +18,9 @@ from hirescam_cli.pictures.planes import PLANES, Frame, PlaneName, sample
 Polyline = NDArray[np.float64]
 """Corners [n, 2] (row, column) of a closed line, the first not repeated; centres of pixels are whole numbers."""
 
+_TOLERANCE = 1e-6
+"""A centre on the edge of two voxels of a mask belongs to the lower one, as in `planes.sample`."""
+
 COLOURS = ("#37f06b", "#ff6ad5", "#ffffff", "#f5f749")
 """The label's own mask first; none of them is a colour of evidence or of tissue."""
 
@@ -35,20 +38,23 @@ def on_plane(mask: Mask, plane: Frame) -> list[Polyline]:
     return trace(sample(mask.array_ijk, mask.affine_ras, plane, smooth=False) > 0.5)
 
 
-def in_patient(mask: Mask, scan: Grid) -> list[tuple[PlaneName, Points]]:
+def in_patient(mask: Mask, scan: Grid, coarse: int = 1) -> list[tuple[PlaneName, Points]]:
     """The outlines of a mask on every slice of a scan, in the three planes of the scan's own axes.
 
-    Each is a closed line [n, 3] in RAS mm, its first point repeated at its end, that lies in the middle of one slice.
+    Each is a closed line [n, 3] in RAS mm, its first point repeated at its end, that lies in the middle of one slice;
+    it runs around squares of `coarse` x `coarse` voxels whose middle lies in the mask.
     """
     _, upright = reorient(scan, UPRIGHT)
-    inside = on_grid(mask, upright)
     found: list[tuple[PlaneName, Points]] = []
     for axis, name in enumerate(PLANES):
-        slices = np.moveaxis(inside, axis, 0)
+        factors = [1.0 if a == axis else float(coarse) for a in range(3)]
+        shape = [-(-n // int(f)) for n, f in zip(upright.shape, factors, strict=True)]
+        grid = upright.child(affines.scaling(factors, [(f - 1) / 2 for f in factors]), shape)
+        slices = np.moveaxis(on_grid(mask, grid), axis, 0)
         for n in np.flatnonzero(slices.any(axis=(1, 2))):
             for line in trace(slices[n]):
                 index = np.insert(np.vstack([line, line[:1]]), axis, float(n), axis=1)
-                found.append((name, affines.apply(upright.affine_ras, index)))
+                found.append((name, affines.apply(grid.affine_ras, index)))
     return found
 
 
@@ -60,7 +66,7 @@ def on_grid(mask: Mask, grid: Grid) -> Inside:
     j, k = np.meshgrid(np.arange(grid.shape[1]), np.arange(grid.shape[2]), indexing="ij")
     for i in range(grid.shape[0]):
         points = np.stack([np.full_like(j, i), j, k], axis=-1)
-        index = np.rint(affines.apply(to_mask, points)).astype(np.intp)
+        index = np.rint(affines.apply(to_mask, points) - _TOLERANCE).astype(np.intp)
         within = ((index >= 0) & (index < shape)).all(axis=-1)
         inside[i][within] = mask.array_ijk[tuple(index[within].T)]
     return inside

@@ -106,20 +106,23 @@ def _engines_for(
         return engines, None, engines[0].fallbacks
     references = build("fp32")
     shape = preparation.shape or trial.USUAL_SHAPE
-    drifts = [measure(engine, exact, shape) for engine, exact in zip(engines, references, strict=True)]
-    drift = Drift(max(one.logits for one in drifts), max(one.maps for one in drifts))
-    if not drift.refused:
-        return engines, drift, engines[0].fallbacks
-    moved = (
-        f"in {precision} the logits are off by {drift.logits:.2g}"
-        if np.isfinite(drift.logits)
-        else f"in {precision} the network's values overflow"
-    )
+    try:
+        drifts = [measure(engine, exact, shape) for engine, exact in zip(engines, references, strict=True)]
+    except NotImplementedError as error:
+        moved = f"{precision} is not available for every layer on {device} ({error})"
+    else:
+        drift = Drift(max(one.logits for one in drifts), max(one.maps for one in drifts))
+        if not drift.refused:
+            return engines, drift, engines[0].fallbacks
+        moved = (
+            f"in {precision} the logits are off by {drift.logits:.2g} on a test input, of {REFUSAL_LOGITS} at most"
+            if np.isfinite(drift.logits)
+            else f"in {precision} the network's values overflow on a test input"
+        )
     if settings.precision == "auto":
-        return references, None, (f"precision auto: {moved} on a test input, so fp32 is used",)
+        return references, None, (f"precision auto: {moved}, so fp32 is used",)
     raise ModelError(
-        f"The model {model.spec.name} cannot be run in {precision}: {moved} on a test input, "
-        f"and {REFUSAL_LOGITS} is the most that is accepted.",
+        f"The model {model.spec.name} cannot be run in {precision}: {moved}.",
         hint="Use --precision fp32, or auto, which falls back to it.",
         code="precision-drift",
     )

@@ -9,6 +9,7 @@ from hirescam_cli.warning import Warning
 
 _LITTLE_SEEN = 0.5
 _NOTICED_DRIFT = 0.05
+_NOTICED_DRIFT_OF_MAPS = 0.05
 
 
 def model_warnings(spec: ModelSpec) -> list[Warning]:
@@ -25,14 +26,15 @@ def model_warnings(spec: ModelSpec) -> list[Warning]:
 
 
 def drift_warnings(facts: RunFacts) -> list[Warning]:
-    """Warning where the precision in effect moves the logits noticeably."""
-    if facts.drift is None or facts.drift.logits <= _NOTICED_DRIFT:
+    """Warning where the precision in effect moves the logits or the maps noticeably."""
+    drift = facts.drift
+    if drift is None or (drift.logits <= _NOTICED_DRIFT and drift.maps <= _NOTICED_DRIFT_OF_MAPS):
         return []
     return [
         Warning(
             "precision-drift",
             f"in {facts.precision} the logits of this model were off by up to "
-            f"{facts.drift.logits:.2g} and cells of its maps by {facts.drift.maps:.1%} of the map's maximum on a test "
+            f"{drift.logits:.2g} and cells of its maps by {drift.maps:.1%} of the map's maximum on a test "
             "input; --precision fp32 is exact.",
         )
     ]

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from hirescam_cli.errors import ModelError, UnavailableError
 from hirescam_cli.explain.feed import Feed, canonical
-from hirescam_cli.explain.own_copy import holds
 from hirescam_cli.geometry.grid import Shape3
 from hirescam_cli.geometry.types import Voxels
 from hirescam_cli.model.contract import Network, stretched
@@ -59,8 +58,8 @@ class Learner:
                 if isinstance(part, nn.ReLU):
                     part.inplace = False
         if precision == "bf16":
-            name = network.trunk
-            in_half(self.module if name is None else self.module.get_submodule(name), device)
+            for name in network.trunk or ("",):
+                in_half(self.module.get_submodule(name), device)
 
     @property
     def labels(self) -> int:
@@ -184,7 +183,7 @@ def training_precision(requested: str, device: torch.device) -> str:
 
 def _find(module: nn.Module, layer: str) -> nn.Module:
     parts = dict(module.named_modules())
-    if not layer or layer not in parts or not holds(module, parts[layer]):
+    if not layer or layer not in parts:
         raise ModelError(
             f"The network has no layer {layer!r}.",
             hint="Correct [explanation] target_layer.",

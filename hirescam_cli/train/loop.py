@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 import torch
 
-from hirescam_cli.errors import HirescamError
-from hirescam_cli.explain.shortage import memory_needed
+from hirescam_cli.errors import HirescamError, ModelError
+from hirescam_cli.explain.shortage import is_out_of_memory, memory_needed
 from hirescam_cli.train.augmentation import order
 from hirescam_cli.train.checkpoint import save_checkpoint
 from hirescam_cli.train.events import Event, Listener
@@ -143,10 +143,7 @@ class Loop:
                 self.failures.add(self._rows[place], sample)
                 continue
             torch.manual_seed(self._seed(place))
-            loss, parts = setting.objective.of(sample, setting.learner.run(sample.voxels))
-            sums = sums.plus(parts)
-            if math.isfinite(parts.total):
-                loss.backward()  # type: ignore[no-untyped-call]
+            sums = sums.plus(self._learn_from(sample))
         sums, failed = self._agree(sums)
         gradients = [p.grad for p in self._parameters if p.grad is not None]
         ranks.add(gradients)
@@ -161,6 +158,22 @@ class Loop:
             setting.optimiser.step()
         self._average_buffers()
         return sums
+
+    def _learn_from(self, sample: Sample) -> Losses:
+        """Add a scan's gradient. Raises ModelError where the network cannot be trained on such an input at all."""
+        try:
+            loss, parts = self.setting.objective.of(sample, self.setting.learner.run(sample.voxels))
+            if math.isfinite(parts.total):
+                loss.backward()  # type: ignore[no-untyped-call]
+        except (RuntimeError, ValueError) as error:
+            if self.progress.total_steps or is_out_of_memory(error):
+                raise
+            raise ModelError(
+                f"The network cannot be trained on the input that its preparation makes: {error}",
+                hint="Compare [input], [[preparation]] and [parameters] with what the network takes.",
+                code="network-input",
+            ) from error
+        return parts
 
     def _seed(self, place: int) -> int:
         key = [self.setting.options.seed, 2, self.progress.epoch, place]

@@ -70,7 +70,7 @@ def load_start(network: Network, init: str) -> Start:
 
 def as_axialnet(tensors: Mapping[str, Tensor], network: Network) -> Mapping[str, Tensor]:
     """The entries of a torchvision ResNet-18 under AxialNet's names; anything else as it is."""
-    if network.trunk != "features" or not {"conv1.weight", "layer4.1.bn2.weight"} <= tensors.keys():
+    if network.trunk != ("features",) or not {"conv1.weight", "layer4.1.bn2.weight"} <= tensors.keys():
         return tensors
     found = {}
     for name, value in tensors.items():
@@ -85,5 +85,5 @@ def _wanted(network: Network) -> dict[str, Tensor]:
 
 def _may_be_random(name: str, network: Network, head: str | None, *, from_resnet: bool) -> bool:
     if from_resnet:
-        return not name.startswith(f"{network.trunk}.")
+        return not name.startswith(tuple(f"{part}." for part in network.trunk))
     return head is not None and name.startswith(head)

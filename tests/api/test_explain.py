@@ -22,10 +22,10 @@ MODULES = """
 import sys
 import hirescam_cli
 print(sorted({"torch", "numpy", "nibabel", "pydicom", "typer"} & set(sys.modules)))
-names = ["explain", "load_model", "read_scan", "render"]
+names = ["evaluate", "explain", "load_model", "read_scan", "render"]
 assert set(names) <= set(dir(hirescam_cli)) and set(names) <= set(hirescam_cli.__all__)
-from hirescam_cli import explain, load_model, read_scan, render
-assert all(map(callable, (explain, load_model, read_scan, render)))
+from hirescam_cli import evaluate, explain, load_model, read_scan, render
+assert all(map(callable, (evaluate, explain, load_model, read_scan, render)))
 print(sorted({"torch"} & set(sys.modules)))
 import hirescam_cli.explain.engine as engine
 import inspect

@@ -20,6 +20,7 @@ def test_every_block_runs(tmp_path: Path) -> None:
     assert {language for language, _ in blocks} == {"python"}
     assert len(blocks) >= 8
     shutil.copy(sample_path("phantom.nii.gz"), tmp_path)
+    shutil.copytree(sample_path("phantom.masks"), tmp_path / "masks" / "phantom")
     (tmp_path / "page.py").write_text("\n".join(code for _, code in blocks))
     paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import nibabel as nib
@@ -52,6 +53,10 @@ def test_the_network_is_asked_about_its_cases(
     result = evaluate(capsys, world, out, "--scan", world / "in")
     assert result.code == 0, result.err
     assert "Verdict: undecided (fewer than 5 cases" in result.out
+    assert re.search(
+        r"stretch - receptive-field \(hirescam, own windows\): -?0\.\d\d; mean -?0\.\d\d\n", result.out
+    )
+    assert "both in windows of receptive-field" in result.out
     found = json.loads((out / "evaluation/referee.json").read_text())
     assert found["cases"] == 2
     assert found["groups"] == 1

@@ -24,6 +24,7 @@ HEEDED = {
     "config": "project.toml",
     "output": "elsewhere", "method": "hirescam,gradcam", "model": "axialnet-83", "weights": "my.pt", "labels": "top:3",
     "threshold": "0.25", "target-layer": "conv2d.5", "placement": "receptive-field", "freeze": "none",
+    "seg-fraction": "0.25",
     "grid": "cam",
     "format": "png,html", "signed": "1", "compress": "3", "device": "cpu", "precision": "fp32", "series": "1.2.3",
     "prefer": "qform", "assume-affine": "true", "allow-gaps": "yes", "max-voxels": "7", "identifiers": "none",
@@ -33,6 +34,7 @@ HEEDED = {
 }  # fmt: skip
 REFUSED = {
     "method": "lime", "model": "resnet", "labels": "top:0", "threshold": "2", "placement": "sideways", "freeze": "all",
+    "seg-fraction": "2",
     "grid": "fine",
     "format": "jpeg", "signed": "maybe", "compress": "9", "device": "tpu", "precision": "int8", "series": "x",
     "prefer": "sfrom", "assume-affine": "maybe", "allow-gaps": "maybe", "max-voxels": "0", "identifiers": "uid",
@@ -178,7 +180,9 @@ def test_help_names_each_variable_and_the_choices(
 
 GROUP: Any = typer.main.get_command(app)
 COMMANDS = [[], *([name] for name in GROUP.commands)]
-COMMANDS += [["model", name] for name in GROUP.commands["model"].commands]
+COMMANDS += [
+    [group, name] for group in GROUP.commands for name in getattr(GROUP.commands[group], "commands", ())
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

@@ -85,7 +85,7 @@ def test_the_nearer_wins(
     assert settings.methods == ("hirescam",)
     assert settings.labels == "top:2"
     assert (settings.threshold, settings.signed) == (0.125, True)
-    assert settings.grid == "scan"
+    assert settings.compress == 1
 
 
 def test_none_is_read_unless_named(run: list[Any], here: Path, capsys: pytest.CaptureFixture[str]) -> None:

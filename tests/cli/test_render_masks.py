@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import nibabel as nib
@@ -118,3 +120,44 @@ def test_an_organ_is_outlined_on_every_picture(
     )
     assert result.code == 0, result.err
     assert picture.read_bytes() != plain
+
+
+def outlines_of_page(page: Path) -> list[dict[str, object]]:
+    found = re.search(
+        r'<script type="application/json" id="case-json">(.*?)</script>', page.read_text(), re.DOTALL
+    )
+    assert found is not None
+    return json.loads(found.group(1))["outlines"]
+
+
+def test_report_puts_the_outlines_on_the_pages(
+    world: Path, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = label_of(out / "scan")
+    result = hirescam(capsys, "report", out, "--scan", world / "in")
+    assert result.code == 0, result.err
+    assert outlines_of_page(out / "scan/report.html") == []
+    other = (out / "other/report.html").stat().st_mtime_ns
+    save_mask(tmp_path / f"masks/scan/{name}.nii.gz", world / "in/scan.nii.gz")
+    result = hirescam(capsys, "report", out, "--scan", world / "in", "--masks", tmp_path / "masks")
+    assert result.code == 0, result.err
+    (outline,) = outlines_of_page(out / "scan/report.html")
+    assert outline["name"] == name
+    # The box of 12 x 11 x 7 cells of the mask, each twice as large as a voxel of the scan of 40 x 38 x 30.
+    lines = outline["lines"]
+    assert {plane: len(slices) for plane, slices in lines.items()} == {
+        "Axial": 14,
+        "Coronal": 22,
+        "Sagittal": 24,
+    }
+    for slices in lines.values():
+        for (corners,) in slices.values():
+            assert len(corners) == 2 * 5
+            assert corners[:2] == corners[-2:]
+    assert (out / "other/report.html").stat().st_mtime_ns == other
+    assert hirescam(capsys, "report", out, "--masks", tmp_path / "masks").code == 2
+    save_mask(tmp_path / f"masks/scan/{name}.nii.gz", world / "in/scan.nii.gz", shift_mm=2000.0)
+    result = hirescam(capsys, "report", out, "--scan", world / "in", "--masks", tmp_path / "masks")
+    assert result.code == 8
+    assert "outside of the scan" in result.err
+    assert outlines_of_page(out / "scan/report.html") == []

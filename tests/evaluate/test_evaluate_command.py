@@ -14,7 +14,9 @@ import pytest
 from hirescam_cli.case.listing import read_case
 from hirescam_cli.case.record import Case
 from hirescam_cli.evaluate.document import dump, load, schema
+from hirescam_cli.evaluate.page_data import page_rows
 from hirescam_cli.evaluate.run import FILES
+from hirescam_cli.page import LedgerRow
 from tests.cli.command import hirescam
 from tests.evaluate.world import known, make_world, sphere, write_case, write_mask
 
@@ -98,6 +100,10 @@ def test_the_ledger_sums_to_the_logit(
             assert abs(float(row["logits"])) < 1e-4
         assert row["region"] in ("bias", "ball", "outside", "padding", "residual")
     assert len(sums) == 6 * 2 * 2
+    lines = (tmp_path / "e" / "ledger.csv").read_text().splitlines()
+    shown = [LedgerRow(*row) for row in page_rows(lines, "a/3", "stretch") if row.method == "hirescam"]
+    assert [row.region for row in shown] == ["bias", "ball", "outside", "padding", "residual"]
+    assert sum(row.logits for row in shown) == pytest.approx(sums["a/3", "nodule", "hirescam", "stretch"])
     for (case, label, _, _), total in sums.items():
         record = read_case(world[0] / case, case)
         assert isinstance(record, Case)
@@ -237,6 +243,13 @@ def test_two_runs_are_compared_pair_by_pair(
     runs = [d for d in same["differences"] if d["what"] == "runs"]
     assert runs
     assert all(d["difference"]["mean"] == 0.0 and d["p"] == 1.0 for d in runs)
+    told = hirescam(
+        capsys, "evaluate", world[0], "--masks", world[1], "-o", tmp_path / "g", "--compare", tmp_path / "other",
+        "--papers",
+    ).out  # fmt: skip
+    assert "HiResCAM, placement stretch: this run minus the other" in told
+    assert "+1.000 [+1.000, +1.000]" in told
+    assert "organ precision" in told
 
 
 def test_both_placements_and_groups(

@@ -43,13 +43,22 @@ def test_the_true_placement_wins(placement: Placement) -> None:
     assert findings.verdict.difference is not None
     assert findings.verdict.difference.n == 8
     for agreement in findings.agreements:
-        if (agreement.method, agreement.placement) == ("honest", placement):
+        if (agreement.method, agreement.placement, agreement.tiling) == ("honest", placement, placement):
             assert agreement.pearson == pytest.approx(1.0, abs=1e-5)
             assert agreement.top_cell == 1.0
             assert (agreement.groups, agreement.windows) == (3, 48)
     wrong = [o for o in findings.overall if o.method == "honest" and o.placement != placement]
     assert wrong[0].pearson is not None
     assert wrong[0].pearson.mean < 0.8
+
+
+@pytest.mark.parametrize("placement", ["stretch", "receptive-field"])
+def test_the_true_placement_wins_in_the_others_windows_too(placement: Placement) -> None:
+    found = [c for c in judged(placement).comparisons if c.method == "honest" and c.fill is None]
+    assert [c.tiling for c in found] == [None, "stretch", "receptive-field"]
+    sign = 1 if placement == "stretch" else -1
+    assert all(c.difference.low is not None and sign * c.difference.mean > 0.05 for c in found)
+    assert all(c.difference.excludes_zero for c in found)
 
 
 def test_maps_that_mean_nothing_give_no_verdict_and_lose_to_those_that_do() -> None:
@@ -92,7 +101,9 @@ def test_windows_of_padding_are_left_out_and_only_scan_is_replaced() -> None:
 
 def test_a_network_that_takes_the_volume_as_a_whole() -> None:
     findings = judged("stretch", by_slices=False, slab=1)
-    honest = [a for a in findings.agreements if (a.method, a.placement) == ("honest", "stretch")]
+    honest = [
+        a for a in findings.agreements if (a.method, a.placement, a.tiling) == ("honest",) + ("stretch",) * 2
+    ]
     # 6 groups of cells in 4 blocks, each of 4 x 4 windows.
     assert {(a.groups, a.windows) for a in honest} == {(1, 64)}
     assert all(a.pearson == pytest.approx(1.0, abs=1e-5) for a in honest)

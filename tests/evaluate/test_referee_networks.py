@@ -109,7 +109,7 @@ def test_half_of_a_network_asks_no_gradient_and_leaves_the_scan_as_it_was(
     wanted = {"case": [subject.labels[0]]}
     findings = referee(subject, [scan], ("hirescam", "gradcam"), options, wanted=wanted)
     assert np.array_equal(scan.voxels, before)
-    assert len(findings.agreements) == 2 * 2 * 2
+    assert len(findings.agreements) == 2 * 2 * 2 * 2
     assert {a.windows for a in findings.agreements} == {36}
     assert findings.exactness is not None
     assert findings.exactness < 1e-6

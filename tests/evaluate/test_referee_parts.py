@@ -9,6 +9,7 @@ from scipy import ndimage
 from hirescam_cli.evaluate import judging
 from hirescam_cli.evaluate.fills import BLUR_MM, blurred, filling
 from hirescam_cli.evaluate.findings import Agreement, Comparison, Drift, Span
+from hirescam_cli.evaluate.occlusion import evidence, evidence_placed
 from hirescam_cli.evaluate.shifts import drifts, moved
 from hirescam_cli.evaluate.windows import windows_of_group, windows_of_volume
 from hirescam_cli.geometry import affine as affines
@@ -56,6 +57,24 @@ def test_fine_maps_are_taken_in_blocks() -> None:
         voxels[block.voxels] += 1
     assert (cells == 1).all()
     assert (voxels == 1).all()
+
+
+def test_evidence_of_a_map_in_the_windows_of_another_placement() -> None:
+    shape, cells = (6, 40, 40), (2, 4, 4)
+    whole = tuple((-0.5, size - 0.5) for size in shape)
+    wide, narrow = stretched(cells, shape), affines.scaling((3.0, 5.0, 5.0), (1.0, 12.0, 12.0))
+    cam = np.random.default_rng(0).normal(size=cells).astype(np.float32)
+    tiles = windows_of_group(1, 3, cells, wide, whole)
+    np.testing.assert_allclose(evidence_placed(cam, tiles, wide), evidence(cam, tiles), atol=1e-6)
+    # Narrow cells are centred on 12, 17, 22, 27 and 5 wide: 9.5 to 14.5 lies in the tile from 9.5 to 19.5, and so on.
+    found = evidence_placed(cam, tiles, narrow).reshape(4, 4)
+    np.testing.assert_allclose(found[1:3, 1:3], cam[1].reshape(2, 2, 2, 2).sum(axis=(1, 3)), atol=1e-6)
+    assert (found[[0, 3]] == 0).all()
+    # The first narrow window, 9.5 to 14.5, is a quarter of the wide cell (1, 1).
+    small = windows_of_group(1, 3, cells, narrow, whole)
+    assert evidence_placed(cam, small, wide)[0] == pytest.approx(cam[1, 1, 1] / 4, abs=1e-6)
+    blocks = windows_of_volume(cells, wide, whole)
+    np.testing.assert_allclose(evidence_placed(cam, blocks, wide), evidence(cam, blocks), atol=1e-6)
 
 
 def test_a_blur_is_scipys_away_from_the_edges_and_keeps_constants() -> None:
@@ -141,10 +160,12 @@ def test_a_mean_over_cases_and_its_interval() -> None:
     assert judging.span(dict(reversed(many.items())), 0) == span
 
 
-def agreement(case: int, placement: str, fill: str, pearson: float | None) -> Agreement:
+def agreement(
+    case: int, placement: str, fill: str, pearson: float | None, tiling: str | None = None
+) -> Agreement:
     return Agreement(
-        case=str(case), label="l", method="m", placement=placement, fill=fill, groups=1, windows=36,
-        pearson=pearson, top_cell=1.0,
+        case=str(case), label="l", method="m", placement=placement, tiling=tiling or placement, fill=fill,
+        groups=1, windows=36, pearson=pearson, top_cell=1.0,
     )  # fmt: skip
 
 
@@ -167,6 +188,18 @@ def test_a_verdict_needs_an_interval_without_0_and_fills_of_one_mind() -> None:
     opposite = judging.verdict(compared(0.4, -0.1), "m")
     assert opposite.placement is None
     assert "the fill mean says the opposite" in opposite.reason
+    own = [
+        agreement(n, p, "mean", r) for n in range(6) for p, r in (("stretch", 0.6), ("receptive-field", 0.2))
+    ]
+    other = [
+        agreement(n, p, "mean", r, "receptive-field")
+        for n in range(6)
+        for p, r in (("stretch", 0.1), ("receptive-field", 0.2))
+    ]
+    found = judging.comparisons([*own, *other], ("m",), "stretch", ("mean",), 0)
+    smaller = judging.verdict(found, "m")
+    assert smaller.placement is None
+    assert "in windows of receptive-field occlusion says the opposite" in smaller.reason
     assert judging.verdict((), "m").reason == "no map could be compared"
 
 

@@ -126,6 +126,10 @@ def test_nextflows_command_runs(
         assert list(tmp_path.glob(declared)), declared
 
 
+def test_every_option_that_decides_a_case_can_be_set_by_a_host() -> None:
+    assert {option.name for option in OPTIONS if option.identity} <= set(_SETTINGS)
+
+
 def test_kaapanas_variables_are_options() -> None:
     tree = ast.parse((FILES / "kaapana" / "HirescamOperator.py").read_text())
     named = {

@@ -63,6 +63,7 @@ def test_mercure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     probabilities = {label["name"]: label["probability"] for label in summary["labels"]}
     (first,) = (case for name, case in told.items() if name.replace("/", ".") == one)
     assert {label["label"]: label["probability"] for label in first["labels"]} == probabilities
+    assert first["dicom_objects"] == 0
     assert document["__mercure_notification"]["requested"] is False
     assert "2 of 2 scans explained" in document["__mercure_notification"]["text"]
     assert "Research use only" in document["__mercure_notification"]["text"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -225,3 +226,23 @@ def test_a_shift_of_whole_pixels_moves_voxels_exactly(tmp_path: Path) -> None:
         expected[:, k : k + 20, k] = hu[:, :, k]
     np.testing.assert_allclose(volume.array_ijk, expected, atol=1e-3)
     np.testing.assert_allclose(volume.affine_ras, expected_affine_ras(), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("tags", "thickness"),
+    [
+        ({}, 2.5),
+        ({"SliceThickness": "5"}, 5.0),
+        ({"SliceThickness": "5", "SpacingBetweenSlices": "2.5"}, 5.0),
+        ({"SliceThickness": None, "SpacingBetweenSlices": "2.5"}, None),
+        ({"SliceThickness": "0"}, None),
+        ({"SliceThickness": lambda k: "1" if k == 3 else "5"}, None),
+    ],
+)
+def test_slices_keep_the_thickness_they_declare_beside_their_distance(
+    tmp_path: Path, tags: dict[str, Any], thickness: float | None
+) -> None:
+    make_series(tmp_path, **tags)
+    volume = read(tmp_path)
+    assert volume.slice_thickness_mm == thickness
+    assert volume.spacing_mm == pytest.approx((0.8, 0.7, 2.5))

@@ -18,6 +18,7 @@ from hirescam_cli.masks.mask import Mask
 from hirescam_cli.pictures.compare import comparison_scenes, render_comparison
 from hirescam_cli.pictures.figure import lay_out, render_label
 from hirescam_cli.pictures.gif import LADDER, encode_gif, render_frames
+from hirescam_cli.pictures.mosaic import render_mosaic
 from hirescam_cli.pictures.outlines import (
     COLOURS,
     in_patient,
@@ -166,6 +167,14 @@ def test_the_label_own_mask_comes_first_and_those_of_other_labels_stay_away(know
     assert [mask.name for mask, _ in outlines_of(view, "effusion")] == ["effusion", "lung"]
 
 
+def test_a_mosaic_has_the_line_too(known) -> None:
+    mask = mask_of(lesion(known), known.view.volume.affine_ras)
+    lined = make_scene(replace(known.view, masks=(Outlined(mask, "nodule"),)), "hirescam", "nodule")
+    plain = make_scene(known.view, "hirescam", "nodule")
+    pictures = [render_mosaic(scene.view, "hirescam", [scene]) for scene in (plain, lined)]
+    assert 0 < int((pictures[0] != pictures[1]).any(axis=-1).sum()) < 5000
+
+
 def test_comparison_and_animation_have_the_line_too(known) -> None:
     mask = mask_of(lesion(known), known.view.volume.affine_ras)
     view = replace(known.view, masks=(Outlined(mask, "nodule"),))
@@ -182,3 +191,20 @@ def test_comparison_and_animation_have_the_line_too(known) -> None:
     without = render_frames(make_scene(known.view, "hirescam", "nodule"), quality)
     assert not any((frame == green).all(axis=-1).any() for frame in without)
     assert encode_gif(make_scene(view, "hirescam", "nodule"))[:6] == b"GIF89a"
+
+
+def test_coarse_lines_run_around_squares_of_voxels() -> None:
+    inside = np.zeros((12, 12, 12), dtype=np.bool_)
+    inside[3:9, 3:9, 3:9] = True
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+    for name, points in in_patient(mask_of(inside, affine), Grid(inside.shape, affine), 3):
+        normal = {"axial": 2, "coronal": 1, "sagittal": 0}[name]
+        across = np.delete(points, normal, axis=1)
+        # Squares of 3 voxels, counted from the upright grid's first voxel: the mask begins with one.
+        assert {tuple(corner) for corner in across.tolist()} == {
+            (5.0, 5.0),
+            (5.0, 17.0),
+            (17.0, 5.0),
+            (17.0, 17.0),
+        }
+        assert points[0, normal] in np.arange(6.0, 18.0, 2.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,10 @@ def marked(folder: Path, **tags: Any) -> Path:
 
 @pytest.mark.parametrize("keyword", [*TYPE_2, *ELSEWHERE])
 def test_a_source_that_lacks_a_tag_gets_its_results(tmp_path: Path, keyword: str) -> None:
-    view = view_of(read_only(marked(tmp_path / "ct", **{keyword: None})))
+    view = view_of(read_only(marked(tmp_path / "ct", **{keyword: None})), labels=("nodule",))
     written = write_all(view, tmp_path / "out")
     objects = written.objects()
-    assert len(objects) == 2 + 2 + 2 + 1
+    assert len(objects) == 4
     for ds in objects:
         if keyword in TYPE_2:
             assert ds[keyword].is_empty
@@ -84,7 +85,7 @@ def test_values_that_are_not_valid_are_copied_as_they_stand(tmp_path: Path, tags
             ds[keyword]._value = tags[keyword]
 
     make_series(tmp_path / "ct", edit=edit, **{**IDENTITY, "AcquisitionTime": "010203"})
-    view = view_of(read_only(tmp_path / "ct"))
+    view = view_of(read_only(tmp_path / "ct"), labels=("nodule",))
     for ds in write_all(view, tmp_path / "out").objects():
         if keyword in TYPE_2:
             assert str(ds[keyword].value) == tags[keyword]
@@ -134,7 +135,7 @@ def test_a_scan_that_came_as_nifti_is_refused(tmp_path: Path) -> None:
 
 def check_everything(folder: Path, out: Path, **options: Any) -> Any:
     """Write all formats and compare maps and masks by position; returns what was written."""
-    view = view_of(read_only(folder, **options))
+    view = view_of(read_only(folder, **options), labels=("nodule",))
     written = write_all(view, out)
     for made in written.made["dicom-pm"]:
         by_position(written.read(made.path), view, str(made.label), "stretch")
@@ -165,6 +166,25 @@ def test_a_source_in_any_transfer_syntax(tmp_path: Path, syntax: str) -> None:
     make_series(tmp_path / "ct", transfer_syntax=syntax, **IDENTITY)
     written = check_everything(tmp_path / "ct", tmp_path / "out")
     assert all(ds.PatientName == IDENTITY["PatientName"] for ds in written.objects())
+
+
+def test_a_source_in_a_zip_archive(tmp_path: Path) -> None:
+    make_series(tmp_path / "ct", **IDENTITY)
+    shutil.make_archive(str(tmp_path / "in" / "series"), "zip", tmp_path / "ct")
+    written = check_everything(tmp_path / "in", tmp_path / "out")
+    assert all(ds.PatientName == IDENTITY["PatientName"] for ds in written.objects())
+
+
+def test_a_source_that_was_compressed_with_losses_says_so(tmp_path: Path) -> None:
+    make_series(
+        tmp_path / "ct",
+        **{**IDENTITY, "LossyImageCompression": "01", "LossyImageCompressionRatio": "9.5"},
+    )
+    written = write_all(
+        view_of(read_only(tmp_path / "ct")), tmp_path / "out", ["dicom-pm", "dicom-seg", "dicom-sc"]
+    )
+    for ds in written.objects():
+        assert (ds.LossyImageCompression, float(ds.LossyImageCompressionRatio)) == ("01", 9.5)
 
 
 def test_a_source_without_a_preamble(tmp_path: Path) -> None:

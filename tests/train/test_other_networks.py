@@ -140,6 +140,15 @@ def test_the_gradient_of_the_mask_loss_is_that_of_differences(described: Path) -
         assert float(parameter.grad[place]) == pytest.approx(slope, rel=1e-4, abs=1e-9)
 
 
+def test_an_input_that_the_network_cannot_take_is_a_refusal(
+    world: World, described: Path, tmp_path: Path
+) -> None:
+    described.write_text(described.read_text().replace("[32, 32, 16]", "[48, 32, 16]"))
+    with pytest.raises(ModelError, match="cannot be trained on the input") as caught:
+        train(world.request(tmp_path / "run", model=str(described)))
+    assert caught.value.exit_code == 2
+
+
 def test_a_target_that_does_not_exist_is_named(world: World, described: Path, tmp_path: Path) -> None:
     described.write_text(described.read_text() + '[explanation]\ntarget_layer = "middle"\n')
     with pytest.raises(ModelError, match="no layer 'middle'"):

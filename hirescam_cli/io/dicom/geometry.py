@@ -179,7 +179,7 @@ def _even_grid(
     """Step and positions of the even grid, and a warning for each kind of interpolation that it needs."""
     count = len(distances)
     if count == 1:
-        thickness = planes[0].frame.thickness
+        thickness = planes[0].frame.distance or planes[0].frame.thickness
         if thickness is None or not 0 < thickness <= MAX_SPACING_MM:
             raise ScanError(
                 f"{name} has a single slice without a thickness.",

@@ -51,7 +51,8 @@ class PixelFormat:
 class Frame:
     """One image plane of an instance: where it lies (LPS mm) and how its stored values become HU.
 
-    `spacing`: between rows, between columns. `phase`: see PHASE_NAMES, "" where a tag is absent.
+    `spacing`: between rows, between columns. `thickness`: of the slice, `distance`: to the next one, as declared.
+    `phase`: see PHASE_NAMES, "" where a tag is absent.
     """
 
     index: int
@@ -59,6 +60,7 @@ class Frame:
     orientation: tuple[float, ...] | None
     spacing: tuple[float, ...] | None
     thickness: float | None
+    distance: float | None
     rescale: Rescale
     phase: Phase
 
@@ -213,8 +215,8 @@ def _classic_frame(ds: Elements) -> Frame:
         position=_vector(ds, tags.IMAGE_POSITION_PATIENT, 3),
         orientation=_vector(ds, tags.IMAGE_ORIENTATION_PATIENT, 6),
         spacing=_vector(ds, tags.PIXEL_SPACING, 2),
-        thickness=elements.number(ds, tags.SPACING_BETWEEN_SLICES)
-        or elements.number(ds, tags.SLICE_THICKNESS),
+        thickness=elements.number(ds, tags.SLICE_THICKNESS),
+        distance=elements.number(ds, tags.SPACING_BETWEEN_SLICES),
         rescale=_rescale(ds),
         phase=(
             elements.text(ds, tags.TEMPORAL_POSITION_IDENTIFIER) or "",
@@ -249,8 +251,8 @@ def _enhanced_frame(ds: Elements, index: int, groups: Sequence[Elements]) -> Fra
         position=position or _vector(unassigned, tags.IMAGE_POSITION_PATIENT, 3),
         orientation=orientation or _vector(unassigned, tags.IMAGE_ORIENTATION_PATIENT, 6),
         spacing=_vector(measures, tags.PIXEL_SPACING, 2) or _vector(ds, tags.PIXEL_SPACING, 2),
-        thickness=elements.number(measures, tags.SPACING_BETWEEN_SLICES)
-        or elements.number(measures, tags.SLICE_THICKNESS),
+        thickness=elements.number(measures, tags.SLICE_THICKNESS),
+        distance=elements.number(measures, tags.SPACING_BETWEEN_SLICES),
         rescale=_rescale(transformation if transformation is not None else ds),
         phase=(
             str(elements.integer(content, tags.TEMPORAL_POSITION_INDEX) or ""),

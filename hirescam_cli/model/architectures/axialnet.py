@@ -126,7 +126,7 @@ def described(module: AxialNet) -> Network:
         answer="slice_scores",
         run=_scores,
         linear_head="fc",
-        trunk="features",
+        trunk=("features",),
         norms_follow=True,
     )
 

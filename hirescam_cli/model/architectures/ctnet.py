@@ -90,6 +90,7 @@ def _build(parameters: Mapping[str, object], labels: int) -> Network:
         target_layer="features",
         activation=lambda _layer: "icjk",
         cells=_cells,
+        trunk=("features",),
         norms_follow=True,
     )
 

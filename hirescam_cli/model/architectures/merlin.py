@@ -97,6 +97,7 @@ def _build(parameters: Mapping[str, object], labels: int) -> Network:
         activation=lambda _layer: "nckij",
         cells=_cells,
         linear_head="classifier",
+        trunk=("conv1", "bn1", "layer1", "layer2", "layer3", "layer4"),
         norms_follow=True,
         published_below=("encode_image.i3_resnet.",),
     )

@@ -40,7 +40,7 @@ class _Family:
     outputs: str
     target: str
     head: str
-    trunk: str | None = None
+    trunk: tuple[str, ...]
     fixed: frozenset[str] = frozenset()
 
 
@@ -51,6 +51,7 @@ _RESNET = _Family(
     "num_classes",
     "layer4",
     "fc",
+    ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4"),
     fixed=frozenset(("block_inplanes", "feed_forward")),
 )
 _DENSENET = _Family(
@@ -60,11 +61,17 @@ _DENSENET = _Family(
     "out_channels",
     "class_layers.relu",
     "class_layers.out",
-    trunk="features",
+    trunk=("features",),
     fixed=frozenset(("block_config",)),
 )
 _SENET = _Family(
-    "squeeze-and-excitation network", "SENet", "in_channels", "num_classes", "layer4", "last_linear"
+    "squeeze-and-excitation network",
+    "SENet",
+    "in_channels",
+    "num_classes",
+    "layer4",
+    "last_linear",
+    ("layer0", "layer1", "layer2", "layer3", "layer4"),
 )
 
 

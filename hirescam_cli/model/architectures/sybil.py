@@ -127,6 +127,7 @@ def _build(parameters: Mapping[str, object], labels: int) -> Network:
         target_layer="image_encoder",
         activation=lambda _layer: "ncijk",
         cells=_cells,
+        trunk=("image_encoder",),
         norms_follow=True,
     )
 

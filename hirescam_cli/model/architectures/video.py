@@ -170,6 +170,7 @@ def _architecture(name: str) -> Architecture:
             activation=lambda _layer: "ncijk",
             cells=cells,
             linear_head="fc",
+            trunk=("stem", "layer1", "layer2", "layer3", "layer4"),
             norms_follow=True,
         )
 

@@ -14,7 +14,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from hirescam_cli.geometry import affine as affines
 from hirescam_cli.pictures.capture import Capture
 from hirescam_cli.results.dicom.objects import Objects, objects_of, silence
-from hirescam_cli.results.dicom.references import numbers
+from hirescam_cli.results.dicom.references import LOSSY, numbers
 from hirescam_cli.results.dicom.stamp import Stamp
 from hirescam_cli.results.format import Made, Request
 from hirescam_cli.threads import in_threads
@@ -98,6 +98,9 @@ def _object(
     ds.BurnedInAnnotation = "YES"
     ds.ContentQualification = "RESEARCH"
     ds.DerivationDescription = objects.derivation(method, label)
+    for keyword in LOSSY:
+        if keyword in first:
+            ds[keyword] = first[keyword]
     _place_all(ds, objects, capture)
     objects.finish(ds, objects.description(method, label), *what)
     return ds

@@ -78,6 +78,9 @@ def private_scheme() -> CodingSchemeIdentificationItem:
 
 
 def plain(text: str, limit: int) -> str:
-    """`text` as an element of one value may hold it: no backslash, no control characters, at most `limit` long."""
+    """`text` as an element of one value may hold it: no backslash, no control characters, shorter than `limit`.
+
+    Elements are padded to an even number of bytes, and some readers count the blank.
+    """
     cleaned = "".join("/" if c == "\\" else c if c.isprintable() else " " for c in text).strip()
-    return cleaned if len(cleaned) <= limit else cleaned[: limit - 1].rstrip() + "…"
+    return cleaned if len(cleaned) < limit else cleaned[: limit - 2].rstrip() + "…"

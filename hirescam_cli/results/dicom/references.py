@@ -9,7 +9,7 @@ as it stands (`identity`).
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,10 +20,11 @@ from pydicom.valuerep import DSfloat
 from hirescam_cli.geometry import Affine
 from hirescam_cli.geometry import affine as affines
 from hirescam_cli.results.dicom.formats import check_source
-from hirescam_cli.volume import DicomInstance, Volume
+from hirescam_cli.volume import DicomInstance, DicomPlane, Volume
 
 # A place at which no slice of any scan lies, for frames that are not the volume's: 1 km along the normal.
 _ELSEWHERE_MM = 1e6
+LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 _EQUIPMENT = (
     "Manufacturer", "ManufacturerModelName", "SoftwareVersions", "DeviceSerialNumber", "InstitutionName",
     "StationName",
@@ -37,16 +38,42 @@ _TYPE_2 = (
 @dataclass(frozen=True, eq=False)
 class References:
     """`header`: the first instance's, as the source has it. `first`: what highdicom takes as the source; `further`:
-    more multi-frame instances of it."""
+    more multi-frame instances of it. `slices`: the slice of the volume that each of `first` is, if it is a single one.
+    """
 
     header: Dataset
     first: tuple[Dataset, ...]
     further: tuple[Dataset, ...]
+    slices: tuple[int | None, ...]
 
     @property
     def all(self) -> tuple[Dataset, ...]:
         """Every instance of the source."""
         return self.first + self.further
+
+    def near(self, first: int, last: int) -> tuple[Dataset, ...]:
+        """Those of `first` that are slices from `first` to `last`, exclusive; all of them where none is.
+
+        highdicom compares every frame with every one that it is given.
+        """
+        found = [
+            ds for ds, k in zip(self.first, self.slices, strict=True) if k is not None and first <= k < last
+        ]
+        return tuple(found) or self.first
+
+    def tell_all(self, ds: Dataset) -> None:
+        """Let an object refer to every instance of the source, whichever of them highdicom was given."""
+        items = []
+        for instance in self.all:
+            item = Dataset()
+            item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = (
+                instance.SOPClassUID,
+                instance.SOPInstanceUID,
+            )
+            items.append(item)
+        series = Dataset()
+        series.SeriesInstanceUID, series.ReferencedInstanceSequence = self.first[0].SeriesInstanceUID, items
+        ds.SourceImageSequence, ds.ReferencedSeriesSequence = items, [series]
 
 
 def references_to(volume: Volume) -> References:
@@ -65,8 +92,9 @@ def references_to(volume: Volume) -> References:
         else:
             _place(ds, instance, affine_lps)
         made.append(ds)
-    several = source.instances[0].multi_frame
-    return References(header, tuple(made[:1] if several else made), tuple(made[1:] if several else ()))
+    if source.instances[0].multi_frame:
+        return References(header, tuple(made[:1]), tuple(made[1:]), (None,))
+    return References(header, tuple(made), (), tuple(i.planes[0].slice for i in source.instances))
 
 
 def _identified(header: Dataset, instance: DicomInstance) -> Dataset:
@@ -80,7 +108,7 @@ def _identified(header: Dataset, instance: DicomInstance) -> Dataset:
             setattr(ds, keyword, value)
     ds.SpecificCharacterSet = "ISO_IR 192"
     ds.Rows, ds.Columns = int(header.get("Rows") or 1), int(header.get("Columns") or 1)
-    for keyword in ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod"):
+    for keyword in LOSSY:
         if keyword in header:
             ds[keyword] = header[keyword]
     return ds
@@ -95,7 +123,7 @@ def _text(header: Dataset, keyword: str) -> str:
 def _place(ds: Dataset, instance: DicomInstance, affine_lps: Affine) -> None:
     ds.ImageOrientationPatient = _orientation(affine_lps)
     ds.PixelSpacing, ds.SliceThickness = _spacing(affine_lps)
-    ds.ImagePositionPatient = numbers(_position(instance, 0, affine_lps))
+    ds.ImagePositionPatient = numbers(_position({0: instance.planes[0]}, 0, affine_lps))
 
 
 def _place_frames(ds: Dataset, instance: DicomInstance, affine_lps: Affine) -> None:
@@ -104,22 +132,22 @@ def _place_frames(ds: Dataset, instance: DicomInstance, affine_lps: Affine) -> N
     measures.PixelSpacing, measures.SliceThickness = _spacing(affine_lps)
     shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [orientation], [measures]
     ds.SharedFunctionalGroupsSequence = [shared]
-    groups = []
+    groups, planes = [], {plane.frame: plane for plane in instance.planes}
     for frame in range(instance.frames):
         plane, group = Dataset(), Dataset()
-        plane.ImagePositionPatient = numbers(_position(instance, frame, affine_lps))
+        plane.ImagePositionPatient = numbers(_position(planes, frame, affine_lps))
         group.PlanePositionSequence = [plane]
         groups.append(group)
     ds.NumberOfFrames, ds.PerFrameFunctionalGroupsSequence = instance.frames, groups
 
 
-def _position(instance: DicomInstance, frame: int, affine_lps: Affine) -> Sequence[float]:
+def _position(planes: Mapping[int, DicomPlane], frame: int, affine_lps: Affine) -> Sequence[float]:
     """Where a frame lies: its place in the volume where it is a slice of it, else its own."""
-    for plane in instance.planes:
-        if plane.frame == frame:
-            if plane.slice is None:
-                return plane.position_lps
-            return [float(value) for value in affines.apply(affine_lps, (0, 0, plane.slice))]
+    plane = planes.get(frame)
+    if plane is not None:
+        if plane.slice is None:
+            return plane.position_lps
+        return [float(value) for value in affines.apply(affine_lps, (0, 0, plane.slice))]
     away = affines.directions(affine_lps)[:, 2] * _ELSEWHERE_MM
     return [float(value) for value in affine_lps[:3, 3] + away]
 

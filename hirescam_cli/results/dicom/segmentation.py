@@ -25,16 +25,17 @@ def write(request: Request) -> list[Made]:
         objects = objects_of(request, FORMAT)
         for method in request.view.methods:
             for label in request.labels:
-                planes = _mask(objects, method, label)
-                if planes is not None:
-                    made.append(_write(objects, planes, method, label))
+                found = _mask(objects, method, label)
+                if found is not None:
+                    made.append(_write(objects, *found, method, label))
     return made
 
 
-def _mask(objects: Objects, method: str, label: str) -> Planes | None:
+def _mask(objects: Objects, method: str, label: str) -> tuple[Planes, tuple[int, int]] | None:
     """Where the map, interpolated on the scan's slices, is at least the wanted share of its largest cell.
 
-    From its first slice to its last; None where it has no positive evidence, or none of it in the scan.
+    From its first slice to its last, whose numbers come with it; None where it has no positive evidence, or none of it
+    in the scan.
     """
     request, view = objects.request, objects.request.view
     cam = view.native_map_of(method, label)
@@ -52,15 +53,16 @@ def _mask(objects: Objects, method: str, label: str) -> Planes | None:
         return None
     low, high = int(filled[0]), int(filled[-1]) + 1
     slices = slices_of(scan, first + low, high - low)
-    return planes_on(mask[low:high].view(np.uint8), slices, objects.references.all[0].FrameOfReferenceUID)
+    place = objects.references.all[0].FrameOfReferenceUID
+    return planes_on(mask[low:high].view(np.uint8), slices, place), (first + low, first + high)
 
 
-def _write(objects: Objects, planes: Planes, method: str, label: str) -> Made:
+def _write(objects: Objects, planes: Planes, within: tuple[int, int], method: str, label: str) -> Made:
     request, references = objects.request, objects.references
     view, fraction = request.view, request.style.seg_fraction
     what = (method, label, request.placement, fraction)
     ds = Segmentation(
-        source_images=references.first,
+        source_images=references.near(*within),
         further_source_images=references.further or None,
         pixel_array=planes,
         # Readers that count frames and do not look at their places would close the gap of an empty one.
@@ -76,6 +78,7 @@ def _write(objects: Objects, planes: Planes, method: str, label: str) -> Made:
         contributing_equipment=objects.contributing(),
         **objects.equipment,
     )
+    references.tell_all(ds)
     threshold = fraction * float(view.native_map_of(method, label).max())
     derivation = f"Where the map is at least {fraction:g} of its maximum ({threshold:.6g}). "
     ds.DerivationDescription = codes.plain(derivation + objects.derivation(method, label), 1024)
