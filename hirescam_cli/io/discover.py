@@ -36,9 +36,8 @@ def discover(
 
     A folder is searched recursively. A file given by itself that is not an image becomes a scan of the kind
     "unknown", which fails when it is read. With the `identifiers` "uids" several series of one folder are
-    told apart by their UID, with "none" by a hash of it. `output`: the output folder of a run, which is not
-    searched where it lies below an INPUT and holds results. Raises NoInputError for a path that does not exist,
-    UsageError for a bad `id=` or `identifiers`.
+    told apart by their UID, with "none" by a hash of it. `output`: the output folder of a run, not searched where it
+    lies below an INPUT and holds results. Raises NoInputError for a path that is not there, UsageError for a bad `id=`.
     """
     BY_NAME["identifiers"].check(identifiers)
     scans: list[Scan] = []

@@ -1,7 +1,6 @@
 """The header of a NIfTI-1, NIfTI-2 or ANALYZE 7.5 file, checked field by field before it is believed.
 
-Layout: https://nifti.nimh.nih.gov/nifti-1 and /nifti-2. The fields are located with nibabel's header types,
-so that the two transforms are exactly nibabel's.
+Layout: https://nifti.nimh.nih.gov/nifti-1 and /nifti-2. Fields and transforms are those of nibabel's header types.
 """
 
 from __future__ import annotations
