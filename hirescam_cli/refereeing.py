@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hirescam_cli.case.record import Case
 from hirescam_cli.case.reload import load_case
+from hirescam_cli.doctor import Check
 from hirescam_cli.durable import write_file
 from hirescam_cli.errors import ExitCode, HirescamError, UsageError
 from hirescam_cli.evaluate.findings import RefereeFindings, to_json
@@ -123,6 +124,19 @@ def ask_cases(
     library = ScanLibrary(inputs, ReadOptions())
     volumes = ((one.folder, _finder(library, out / one.folder)) for one in found if wanted[one.folder])
     return _ask(session, volumes, methods, options, wanted, done)
+
+
+def placement_check(findings: RefereeFindings) -> Check:
+    """What the doctor says of a model's placement after the network itself was asked."""
+    said, by = findings.verdict, findings.placement
+    asked = f"{by}, {findings.cases} scans asked by occlusion"
+    if said.placement is None:
+        remedy = "Give more scans on which the network finds something: at least five, better twenty."
+        return Check("placement", "warning", f"{asked}: not decided ({said.reason})", remedy)
+    if said.placement == by:
+        return Check("placement", "ok", f"{asked}: {said.reason}")
+    remedy = f'Write placement = "{said.placement}" in [explanation], or use --placement {said.placement}.'
+    return Check("placement", "warning", f"{asked}: {said.reason}", remedy)
 
 
 def write(folder: Path, findings: RefereeFindings) -> Path:

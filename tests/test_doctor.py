@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from hirescam_cli.doctor import Check, Diagnosis, diagnose
+from hirescam_cli.evaluate.findings import RefereeFindings, Verdict
 from hirescam_cli.model.contract import Architecture, Cells, Network
+from hirescam_cli.refereeing import placement_check
 from hirescam_cli.registries import ARCHITECTURES
 from tests.cli.command import hirescam
 from tests.explain import tails
@@ -212,3 +214,34 @@ def test_layers_and_a_description_that_works_where_it_is_saved(
         hirescam(capsys, "model", "show", "demo", "--toml").out, encoding="utf-8"
     )
     assert hirescam(capsys, "model", "verify", str(tmp_path / "own.toml")).code == 0
+
+
+def _findings(placement: str | None, by: str) -> RefereeFindings:
+    verdict = Verdict(placement=placement, method="hirescam", difference=None, reason="why")  # type: ignore[arg-type]
+    return RefereeFindings(
+        schema_version=1, model="m", placement=by, methods=("hirescam",), fills=("blur",), groups=2, seed=0,  # type: ignore[arg-type]
+        cases=6, verdict=verdict, overall=(), comparisons=(), labels=(), drift=(), agreements=(), drifts=(),
+        exactness=None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("placement", "by", "verdict", "remedy"),
+    [
+        ("stretch", "stretch", "ok", None),
+        ("stretch", "receptive-field", "warning", 'placement = "stretch"'),
+        (None, "stretch", "warning", "more scans"),
+    ],
+)
+def test_the_referee_confirms_a_placement_or_names_the_other(
+    placement: str | None, by: str, verdict: str, remedy: str | None
+) -> None:
+    told = placement_check(_findings(placement, by))
+    assert (told.name, told.verdict) == ("placement", verdict)
+    assert told.remedy is None if remedy is None else remedy in (told.remedy or "")
+
+
+def test_the_referee_needs_scans(capsys: pytest.CaptureFixture[str]) -> None:
+    refused = hirescam(capsys, "model", "doctor", "demo", "--referee")
+    assert refused.code == 2
+    assert "--scan" in refused.err

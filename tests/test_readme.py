@@ -27,8 +27,12 @@ def test_held_out_figures_are_those_of_the_shipped_weights() -> None:
 def test_pictures_and_linked_files_exist() -> None:
     links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
     assert len(links) >= 4
+    headings = re.findall(
+        r"^#+ (.+)$", re.sub(r"^```.*?^```", "", README, flags=re.MULTILINE | re.DOTALL), re.MULTILINE
+    )
+    anchors = {"#" + re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
     for link in links:
-        assert (ROOT / link).is_file(), link
+        assert link in anchors if link.startswith("#") else (ROOT / link).is_file(), link
 
 
 def test_every_command_named_exists() -> None:

@@ -176,6 +176,7 @@ def last_part(command: str) -> str:
     return command.rpartition("&& ")[2].replace(".venv/bin/", "")
 
 
+@pytest.mark.slow
 def test_every_command_runs(shelf: Path) -> None:
     """In their order, since some go on with what those before them wrote."""
     for page, command in COMMANDS:

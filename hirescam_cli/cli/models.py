@@ -12,6 +12,8 @@ from hirescam_cli.cli.completion import complete_model
 from hirescam_cli.errors import OutputCreateError, UsageError
 
 if TYPE_CHECKING:
+    from hirescam_cli.doctor import Check
+    from hirescam_cli.io import Scan
     from hirescam_cli.model.spec import ModelSpec
     from hirescam_cli.volume import Volume
 
@@ -121,9 +123,19 @@ def doctor_command(
     name: Name,
     weights: Weights = None,
     scan: Annotated[
-        Path | None,
-        typer.Option("--scan", metavar="INPUT", help="Try it on this scan, not on a made-up body."),
+        list[Path] | None,
+        typer.Option(
+            "--scan", metavar="INPUT", help="Try it on this scan, not on a made-up body; repeatable."
+        ),
     ] = None,
+    referee: Annotated[
+        bool,
+        typer.Option(
+            "--referee",
+            metavar="",
+            help="Ask the network, by occlusion of the scans, which placement is true.",
+        ),
+    ] = False,
     target_layer: Annotated[
         str | None, typer.Option("--target-layer", metavar="MODULE", help="Layer to explain.")
     ] = None,
@@ -131,16 +143,25 @@ def doctor_command(
     as_json: Json = False,
 ) -> None:
     """Prove that a model can be explained: weights, logits, certificate, gradients, places, cost. 2 if not."""
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
 
     from hirescam_cli.cli.console import print_json, stdout, table, working
     from hirescam_cli.doctor import diagnose
     from hirescam_cli.errors import ExitCode
 
-    volume = None if scan is None else _volume(scan)
+    scans = _scans(scan or [])
+    if referee and not scans:
+        raise UsageError("--referee needs scans to ask about.", hint="Name some with --scan INPUT.")
     with working() as say:
         say(f"looking at {name} ...")
-        found = diagnose(name, tuple(weights or ()), scan=volume, device=device, target_layer=target_layer)
+        found = diagnose(
+            name, tuple(weights or ()), scan=_volume(scans), device=device, target_layer=target_layer
+        )
+        if referee and found.explainable:
+            say("asking the network itself ...")
+            found = replace(
+                found, checks=(*found.checks, _placement(name, weights, target_layer, device, scans))
+            )
     if as_json:
         print_json({**asdict(found), "explainable": found.explainable})
     else:
@@ -156,18 +177,39 @@ def doctor_command(
         raise typer.Exit(ExitCode.USAGE)
 
 
-def _volume(path: Path) -> Volume:
-    """The only scan of an INPUT. Raises ScanError or UsageError."""
+def _scans(paths: list[Path]) -> list[Scan]:
+    """All scans of some INPUTs. Raises NoInputError where there is none."""
     from hirescam_cli.errors import NoInputError
-    from hirescam_cli.io import InputPath, ReadOptions, discover, read
+    from hirescam_cli.io import InputPath, ReadOptions, discover
 
-    scans = discover([InputPath(path)], ReadOptions()).scans
-    if len(scans) != 1:
-        raise NoInputError(
-            f"{path.name} holds {len(scans)} scans, and --scan takes one.",
-            hint="Name the file or folder of one scan.",
-        )
-    return read(scans[0], ReadOptions())
+    found = discover([InputPath(path) for path in paths], ReadOptions()).scans if paths else ()
+    if paths and not found:
+        names = ", ".join(path.name for path in paths)
+        raise NoInputError(f"{names} holds no scan.", hint="`hirescam inspect` says what is there.")
+    return list(found)
+
+
+def _volume(scans: list[Scan]) -> Volume | None:
+    """The first of some scans. Raises ScanError."""
+    from hirescam_cli.io import ReadOptions, read
+
+    return read(scans[0], ReadOptions()) if scans else None
+
+
+def _placement(
+    name: str, weights: list[Path] | None, target_layer: str | None, device: str, scans: list[Scan]
+) -> Check:
+    """What occlusion says of the model's placement."""
+    from hirescam_cli.evaluate.referee import RefereeOptions
+    from hirescam_cli.model.spec import load_spec
+    from hirescam_cli.pipeline.session import open_session
+    from hirescam_cli.refereeing import ask, placement_check
+    from hirescam_cli.settings import Settings
+
+    settings = Settings(model=name, weights=tuple(weights or ()), target_layer=target_layer, device=device)
+    session = open_session(settings, load_spec(name))
+    findings, _ = ask(session, scans, ("hirescam",), RefereeOptions(groups=2))
+    return placement_check(findings)
 
 
 @app.command("verify")
