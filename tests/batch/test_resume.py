@@ -65,7 +65,10 @@ def test_other_options_are_refused_and_named(tmp_path: Path, model: Path) -> Non
         ("--method was ..hirescam.. and is ..gradcam..", {"methods": ("gradcam",)}),
         ("--threshold was not given and is 0.25", {"threshold": 0.25}),
         ("--labels was positive and is all", {"labels": "all"}),
-        ("--grid was scan and is both; --signed was false and is true", {"grid": "both", "signed": True}),
+        (
+            "--grid was not given and is both; --signed was false and is true",
+            {"grid": "both", "signed": True},
+        ),
         ("--prefer was not given and is qform", {"read": ReadOptions(prefer="qform")}),
     ):
         with pytest.raises(UsageError, match=f"run with other options: {option}") as caught:
