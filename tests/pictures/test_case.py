@@ -81,6 +81,7 @@ def test_the_animation_obeys_its_limit_and_is_deterministic(known) -> None:
     assert caught.value.code == "gif-size"
 
 
+@pytest.mark.slow
 def test_noise_of_full_size_still_fits_eight_megabytes() -> None:
     case = make_case(spacing_mm=(1.0, 1.0, 1.0), shape_lps=(300, 300, 140), slices=141, side=150)
     noise = np.random.default_rng(0).normal(-400, 300, case.view.volume.array_ijk.shape)

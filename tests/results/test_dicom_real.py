@@ -14,6 +14,7 @@ from tests.results.test_dicom_objects import errors
 pytestmark = pytest.mark.real
 
 
+@pytest.mark.slow
 def test_a_whole_body_series(real_data: Path, tmp_path: Path) -> None:
     folder = real_data / "acrin_flt_torso_dcm"
     view = view_of(read_only(folder))

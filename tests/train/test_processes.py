@@ -32,6 +32,7 @@ def together(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
+@pytest.mark.slow
 def test_two_processes_are_one_with_two_scans_a_step(world: World, together: Path, tmp_path: Path) -> None:
     """5 training scans, so the last step of an epoch has one scan and a process that has none."""
     run = tmp_path / "run"
@@ -52,6 +53,7 @@ def test_two_processes_are_one_with_two_scans_a_step(world: World, together: Pat
         assert theirs.train.mask > 0
 
 
+@pytest.mark.slow
 def test_validation_has_each_scan_once(together: Path) -> None:
     with (together / "validation.csv").open(newline="") as file:
         rows = [(row["id"], row["label"]) for row in csv.DictReader(file)]

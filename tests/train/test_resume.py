@@ -59,6 +59,7 @@ def kill_after(run: Path, steps: int, command: list[str], number: signal.Signals
     return process.wait(60)
 
 
+@pytest.mark.slow
 def test_killed_at_random_steps_and_resumed_it_ends_in_the_same_bits(
     world: World, unbroken: str, tmp_path: Path
 ) -> None:
@@ -75,6 +76,7 @@ def test_killed_at_random_steps_and_resumed_it_ends_in_the_same_bits(
     assert len(list((run / "last").iterdir())) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 143), (signal.SIGINT, 130)]
 )
@@ -147,6 +149,7 @@ def test_another_run_is_not_resumed_into(
     assert [event.text for event in events if event.name == "continued-anyway"]
 
 
+@pytest.mark.slow
 def test_more_processes_are_another_run(world: World, tmp_path: Path) -> None:
     run = tmp_path / "run"
     train(world.request(run, epochs=1))
