@@ -246,7 +246,7 @@ def test_the_map_lies_where_the_network_looked(world: World, tmp_path: Path) -> 
 def test_help_and_refusals_know_what_was_added(world: World) -> None:
     text = world.hirescam("explain", "--help").stdout
     assert "hirescam,gradcam,xgradcam,layercam,cam,layer-ig,ablation-cam,absolute" in text
-    assert "nifti,png,gif,html,dicom-pm,dicom-seg,dicom-sc,dicom-sr,csv" in text
+    assert "nifti,png,gif,html,dicom-pm,dicom-sr,dicom-sc,dicom-seg,csv" in text
     refused = world.hirescam("explain", world.scan, "--method", "lime")
     assert refused.returncode == 2
     assert "absolute" in refused.stderr
