@@ -16,8 +16,11 @@ pytestmark = pytest.mark.browser
 
 
 def test_a_page_of_83_labels_opens_without_a_wait(browser: Browser, tmp_path: Path) -> None:
-    """From the request to the first view: parsing, unpacking, drawing, the best of five. It takes 0.7 s; the limit is far
-    from that, since other work may disturb, and near enough to notice work that grows with labels times slices."""
+    """From the request to the first view: parsing, unpacking, drawing, the best of five.
+
+    It takes 0.7 s; the limit is far from that, since other work may disturb, and near enough to notice work that grows
+    with labels times slices.
+    """
     labels = [f"label {n}" for n in range(83)]
     known = make_case(slices=402, labels=labels)
     rng = np.random.default_rng(1)
