@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,15 +25,21 @@ PAIRED = (
 GROUPS: tuple[Group, ...] = ("true_positives", "present")
 
 
+_PLACES = ("blind", "chance", "ceiling", "seen")
+_MAPS = tuple(name for name in MEASURES if name not in (*_PLACES, "lesions_found"))
+_OF_MAPS, _OF_PLACES = attrgetter(*_MAPS), attrgetter(*_PLACES)
+_ORDER = tuple((*_MAPS, *_PLACES, "lesions_found").index(name) for name in MEASURES)
+
+
 def values_of(pair: Pair) -> list[float]:
     """The figures of a pair in the order of `MEASURES`; NaN for those that are not defined."""
     place, found = pair.place, pair.measures
     if place is None or found is None:
         return [np.nan] * len(MEASURES)
-    values = {name: getattr(found, name) for name in MEASURES if hasattr(found, name)}
-    values |= {name: getattr(place, name) for name in ("blind", "chance", "ceiling", "seen")}
-    values["lesions_found"] = found.lesions_found / place.lesions
-    return [np.nan if values[name] is None else float(values[name]) for name in MEASURES]
+    values: tuple[float | None, ...] = (
+        *_OF_MAPS(found), *_OF_PLACES(place), found.lesions_found / place.lesions
+    )  # fmt: skip
+    return [np.nan if values[n] is None else float(values[n]) for n in _ORDER]  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, eq=False)

@@ -85,7 +85,8 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(header)
-    table.writerows([_cell(cell) for cell in row] for row in rows)
+    # Nearly all cells are numbers, and there may be millions.
+    table.writerows([cell if type(cell) is float else _cell(cell) for cell in row] for row in rows)
     return text.getvalue()
 
 
