@@ -85,9 +85,18 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(header)
-    # Nearly all cells are numbers, and there may be millions.
-    table.writerows([cell if type(cell) is float else _cell(cell) for cell in row] for row in rows)
+    # There may be millions of cells, and all but the numbers come again and again.
+    safe = _Safe()
+    table.writerows([cell if type(cell) is float else safe[cell] for cell in row] for row in rows)
     return text.getvalue()
+
+
+class _Safe(dict[Cell, Cell]):
+    """`_cell` of every value that was asked for before."""
+
+    def __missing__(self, value: Cell) -> Cell:
+        found = self[value] = _cell(value)
+        return found
 
 
 def _cell(value: Cell) -> Cell:
