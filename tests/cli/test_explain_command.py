@@ -117,7 +117,7 @@ REFUSED = {
     "placement": (["--placement", "middle"], 2, "middle"),
     "grid": (["--grid", "fine"], 2, "fine"),
     "format": (["--format", "jpeg"], 2, "jpeg"),
-    "planned format": (["--format", "dicom-seg"], 2, "not available in this version"),
+    "format without its source": (["--format", "dicom-seg"], 2, "no scan given is DICOM"),
     "precision": (["--precision", "int8"], 2, "int8"),
     "unknown model": (["--model", "resnet"], 2, "resnet"),
     "target layer": (["--target-layer", "conv2d.9"], 2, "conv2d.9"),
