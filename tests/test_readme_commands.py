@@ -75,10 +75,15 @@ def reason(command: str) -> str | None:
     return next((why for part, why in NOT_RUN.items() if part in command), None)
 
 
+def within(command: Any, name: str) -> Any:
+    """The command `name` below another."""
+    return command.load(name) if command is GROUP else command.commands[name]
+
+
 def options_of(command: Any) -> set[str]:
     """The options of a command and of those below it."""
     own = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
-    below = getattr(command, "commands", {}).values()
+    below = [within(command, name) for name in getattr(command, "commands", {})]
     return {"--help", "-h"} | own | {name for other in below for name in options_of(other)}
 
 
@@ -102,7 +107,7 @@ def test_every_call_names_commands_and_options_that_there_are(page: str, command
             assert call[0] in here.commands or call[0].startswith("-"), f"{page}: {command}"
             if call[0].startswith("-"):
                 break
-            here, call = here.commands[call[0]], call[1:]
+            here, call = within(here, call[0]), call[1:]
         named = {word.partition("=")[0] for word in call if re.match(r"--?[a-zA-Z]", word)}
         assert named <= options_of(here), f"{page}: {command}"
 

@@ -5,21 +5,70 @@ from __future__ import annotations
 import typer
 
 from hirescam_cli import __version__
-from hirescam_cli.cli import models, pacs
-from hirescam_cli.cli.bench import bench_command
-from hirescam_cli.cli.commands import App, Group
-from hirescam_cli.cli.demo import demo_command
-from hirescam_cli.cli.evaluate import evaluate_command
-from hirescam_cli.cli.explain import explain_command
-from hirescam_cli.cli.inspect import inspect_command
-from hirescam_cli.cli.phantom import phantom_command
-from hirescam_cli.cli.pipeline import pipeline_command
-from hirescam_cli.cli.render import render_command, report_command
-from hirescam_cli.cli.train import train_command
+from hirescam_cli.cli.commands import App, Entry, Program
+
+COMMANDS = (
+    Entry(
+        "explain", "hirescam_cli.cli.explain:explain_command",
+        "Explain scans: which parts of each CT raised each label's logit, as NIfTI overlays, pictures and JSON.",
+    ),
+    Entry(
+        "inspect", "hirescam_cli.cli.inspect:inspect_command",
+        "Show what would be read: each scan, its geometry, values and coverage, and what is left out and why.",
+    ),
+    Entry(
+        "render", "hirescam_cli.cli.render:render_command",
+        "Make other overlays, pictures and pages from finished cases and their scans, without the network.",
+    ),
+    Entry(
+        "report", "hirescam_cli.cli.render:report_command",
+        "Write one self-contained HTML page per case that has none yet (needs --scan), and the index of all cases.",
+    ),
+    Entry(
+        "train", "hirescam_cli.cli.train:train_command",
+        "Train a network from scans and a table of labels; the result explains at once. Going on is the default.",
+    ),
+    Entry(
+        "evaluate", "hirescam_cli.cli.evaluate:evaluate_command",
+        "Measure whether maps point at what they explain: finished cases against masks, without the network.",
+    ),
+    Entry(
+        "phantom", "hirescam_cli.cli.phantom:phantom_command",
+        "Make synthetic chest CTs with known lesions: scans, masks, and a table of labels. Deterministic, resumable.",
+    ),
+    Entry(
+        "pipeline", "hirescam_cli.cli.pipeline:pipeline_command",
+        "Explain scans inside mercure, MONAI, XNAT, Kaapana or Nextflow: its folders, its settings, its exit codes.",
+    ),
+    Entry(
+        "demo", "hirescam_cli.cli.demo:demo_command",
+        "Explain the embedded phantom with the embedded model, and compare with where its lesions really are.",
+    ),
+    Entry(
+        "bench", "hirescam_cli.cli.bench:bench_command",
+        "Measure this machine: the goals of hirescam for speed and memory, and the figures reached.",
+    ),
+    Entry(
+        "model", "hirescam_cli.cli.models:app",
+        "Models: what is known, what they answer, whether weights fit.",
+    ),
+    Entry(
+        "pacs", "hirescam_cli.cli.pacs:app",
+        "An archive (PACS, VNA, Orthanc) over DICOMweb: scans from it, results back into it. Credentials come from "
+        "HIRESCAM_PACS_USER and HIRESCAM_PACS_PASSWORD, HIRESCAM_PACS_TOKEN, or the netrc file.",
+    ),
+)  # fmt: skip
+
+
+class Hirescam(Program):
+    """`hirescam`."""
+
+    entries = COMMANDS
+
 
 app = App(
     name="hirescam",
-    cls=Group,
+    cls=Hirescam,
     help="Show which parts of a chest CT made a network call a finding: HiResCAM and Grad-CAM heatmaps that lie "
     "correctly on the scan, with figures that say how far they can be trusted.",
     no_args_is_help=True,
@@ -41,17 +90,3 @@ def root(
     ),
 ) -> None:
     """Options before the command."""
-
-
-app.command("explain")(explain_command)
-app.command("inspect")(inspect_command)
-app.command("render")(render_command)
-app.command("report")(report_command)
-app.command("train")(train_command)
-app.command("evaluate")(evaluate_command)
-app.command("phantom")(phantom_command)
-app.add_typer(models.app, name="model")
-app.add_typer(pacs.app, name="pacs")
-app.command("pipeline")(pipeline_command)
-app.command("demo")(demo_command)
-app.command("bench")(bench_command)

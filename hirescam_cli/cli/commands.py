@@ -1,8 +1,13 @@
-"""The kinds of commands: help shows no type after a flag, and a command line that is refused is told in plain lines."""
+"""The kinds of commands: help shows no type after a flag, and a command line that is refused is told in plain lines.
+
+The program's own commands are loaded when they are called, so that its help is there at once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
 from typing import TypeVar, cast
 
 import typer
@@ -29,6 +34,45 @@ class Group(TyperGroup):
     def get_params(self, ctx):  # type: ignore[no-untyped-def]
         """All parameters, --help included."""
         return _plain_flags(super().get_params(ctx))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A command of the program. `where`: its function, or its `App`, as "module:attribute"; `help`: what that says."""
+
+    name: str
+    where: str
+    help: str
+
+
+class Program(Group):
+    """The program: `commands` holds what help shows of each command; the command itself comes with its first call."""
+
+    entries: Sequence[Entry] = ()
+
+    def __init__(self, *arguments, **named):  # type: ignore[no-untyped-def]
+        super().__init__(*arguments, **named)
+        for entry in self.entries:
+            self.commands[entry.name] = Command(entry.name, help=entry.help)
+
+    def load(self, name: str) -> TyperCommand | TyperGroup:
+        """The whole command `name`. Raises KeyError."""
+        entry = next((entry for entry in self.entries if entry.name == name), None)
+        if entry is None:
+            raise KeyError(name)
+        module, _, attribute = entry.where.partition(":")
+        app = getattr(import_module(module), attribute)
+        if not isinstance(app, App):
+            function, app = app, App(add_completion=False)
+            app.command(name)(function)
+        found = cast("TyperCommand | TyperGroup", typer.main.get_command(app))
+        found.name = name
+        return found
+
+    def resolve_command(self, ctx, args):  # type: ignore[no-untyped-def]
+        """The command that is called, as a whole."""
+        name, listed, rest = super().resolve_command(ctx, args)
+        return name, listed if name is None else self.load(name), rest
 
 
 class App(typer.Typer):

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from hirescam_cli.volume import Volume
 
 app = App(
-    cls=Group, help="Models: what is known, what they answer, whether weights fit.", no_args_is_help=True
+    cls=Group,
+    help="Models: what is known, what they answer, whether weights fit.",
+    no_args_is_help=True,
+    add_completion=False,
 )
 
 Name = Annotated[

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from hirescam_cli import options
 from hirescam_cli.cli.app import app
 from tests.cli.command import hirescam
 
-EXPLAIN: Any = typer.main.get_command(app).commands["explain"]  # type: ignore[attr-defined]
+EXPLAIN: Any = typer.main.get_command(app).load("explain")  # type: ignore[attr-defined]
 OPTIONS = {
     parameter.opts[0].removeprefix("--"): parameter
     for parameter in EXPLAIN.params
@@ -180,9 +182,23 @@ def test_help_names_each_variable_and_the_choices(
 
 GROUP: Any = typer.main.get_command(app)
 COMMANDS = [[], *([name] for name in GROUP.commands)]
-COMMANDS += [
-    [group, name] for group in GROUP.commands for name in getattr(GROUP.commands[group], "commands", ())
-]
+COMMANDS += [[group, name] for group in GROUP.commands for name in getattr(GROUP.load(group), "commands", ())]
+
+
+@pytest.mark.parametrize("name", GROUP.commands)
+def test_the_list_of_commands_says_of_each_what_it_says_itself(name: str) -> None:
+    listed, own = GROUP.commands[name].help, GROUP.load(name).help
+    assert own.partition("\n\n")[0].replace("\n", " ").strip() == listed
+
+
+def test_the_list_of_commands_loads_none_of_them() -> None:
+    code = (
+        "import sys\nfrom hirescam_cli.cli.app import app\n"
+        "try:\n    app(['--help'], standalone_mode=False)\nexcept SystemExit:\n    pass\n"
+        "print(sorted(set(sys.modules) & {'torch', 'numpy', 'hirescam_cli.options', 'importlib.metadata'}))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
