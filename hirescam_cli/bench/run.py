@@ -6,6 +6,8 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from hirescam_cli.bench.bf16 import bf16_rows
+from hirescam_cli.bench.evaluation import evaluation_rows
 from hirescam_cli.bench.gpu import gpu_rows
 from hirescam_cli.bench.network import network_rows, peer_rows
 from hirescam_cli.bench.others import other_rows
@@ -22,6 +24,7 @@ SECTIONS: dict[str, Callable[[Workload], list[Row]]] = {
     "network": network_rows,
     "peers": peer_rows,
     "others": other_rows,
+    "bf16": bf16_rows,
     "gpu": gpu_rows,
     "preparation": preparation_rows,
     "overlay": overlay_rows,
@@ -29,6 +32,7 @@ SECTIONS: dict[str, Callable[[Workload], list[Row]]] = {
     "memory": memory_rows,
     "dicom": dicom_rows,
     "reading": reading_rows,
+    "evaluate": evaluation_rows,
     "training": training_rows,
     "start": start_rows,
 }

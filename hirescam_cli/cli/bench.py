@@ -35,7 +35,7 @@ def bench_command(
 ) -> None:
     """Measure this machine: the goals of hirescam for speed and memory, and the figures reached.
 
-    Takes about ten minutes with the full-size network (random weights), seconds with --quick.
+    Takes about a quarter of an hour with the full-size network (random weights), seconds with --quick.
     """
     from importlib.util import find_spec
 

@@ -68,14 +68,7 @@ class MaskOnCells:
         """
         if not self.array.any():
             raise ValueError("nothing is near an empty mask")
-        found = self._distances_parallel() if self.axes is not None else self._distances_oblique()
-        centres = affines.apply(self.cells.affine_ras, np.argwhere(np.ones(self.cells.shape, dtype=bool)))
-        index = np.rint(affines.apply(_inverse(self.affine), centres)).astype(int)
-        within = ((index >= 0) & (index < self.array.shape)).all(axis=1)
-        inside = np.zeros(len(index), dtype=bool)
-        inside[within] = self.array[tuple(index[within].T)]
-        found[inside.reshape(found.shape)] = 0.0
-        return found
+        return self._distances_parallel() if self.axes is not None else self._distances_oblique()
 
     def gap_mm(self, cell: tuple[int, ...]) -> float:
         """From a cell's box to the nearest voxel centre of the mask; 0 where the mask reaches into the cell."""
@@ -124,15 +117,20 @@ class MaskOnCells:
         """The squared distance is a sum over axes, so its minimum is taken axis by axis."""
         assert self.axes is not None
         spacing = affines.spacing_mm(self.affine)
-        squares = []
+        squares, cells, voxels = [], [], []
         for t, s in enumerate(self.axes):
             places = (np.arange(self.cells.shape[s]) - self.to_cell[s, 3]) / self.to_cell[s, t]
             squares.append(((places[:, None] - np.arange(self.array.shape[t])) * spacing[t]) ** 2)
+            nearest = np.rint(places).astype(int)
+            cells.append(np.flatnonzero((nearest >= 0) & (nearest < self.array.shape[t])))
+            voxels.append(nearest[cells[t]])
         order = sorted(range(3), key=lambda a: len(squares[a]) / squares[a].shape[1])
         values = np.where(self.array, 0.0, np.inf)
         for axis in order:
             values = _least(values, squares[axis], axis)
-        return np.ascontiguousarray(np.transpose(np.sqrt(values), [self.axes.index(a) for a in range(3)]))
+        found = np.sqrt(values)
+        found[np.ix_(*cells)] *= ~self.array[np.ix_(*voxels)]
+        return np.ascontiguousarray(np.transpose(found, [self.axes.index(a) for a in range(3)]))
 
     def _distances_oblique(self) -> Floats:
         centres = affines.apply(self.cells.affine_ras, np.argwhere(np.ones(self.cells.shape, dtype=bool)))
@@ -144,6 +142,11 @@ class MaskOnCells:
             near = squares - 2.0 * (some @ self.points_mm.T)
             best = self.points_mm[near.argmin(axis=1)]
             found[first : first + step] = np.sqrt(((some - best) ** 2).sum(axis=1))
+        index = np.rint(affines.apply(_inverse(self.affine), centres)).astype(int)
+        within = ((index >= 0) & (index < self.array.shape)).all(axis=1)
+        inside = np.zeros(len(index), dtype=bool)
+        inside[within] = self.array[tuple(index[within].T)]
+        found[inside] = 0.0
         return found.reshape(self.cells.shape)
 
 
@@ -208,6 +211,10 @@ def _inverse(affine: Affine) -> Affine:
 
 def cropped(array_ijk: Bools, affine_ras: Affine) -> tuple[Bools, Affine]:
     """The box of a mask's True voxels (a view) and its affine; an empty box where there is none."""
+    if array_ijk.size and all(
+        array_ijk[(slice(None),) * axis + (end,)].any() for axis in range(3) for end in (0, -1)
+    ):
+        return array_ijk, affine_ras
     low, high = _bounds(array_ijk)
     box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     return array_ijk[box], affine_ras @ affines.scaling((1.0, 1.0, 1.0), low)

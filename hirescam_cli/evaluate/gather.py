@@ -6,12 +6,13 @@ import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 from hirescam_cli.case.listing import iter_cases
 from hirescam_cli.case.record import Case, FailedCase, Label
-from hirescam_cli.case.reload import load_case
+from hirescam_cli.case.reload import FinishedCase, load_case
 from hirescam_cli.errors import HirescamError, MaskError, NoInputError
 from hirescam_cli.evaluate.cells import cropped, share_inside
 from hirescam_cli.evaluate.pairs import (
@@ -73,10 +74,26 @@ class CaseResult:
     problems: tuple[Problem, ...]
 
 
+class Files:
+    """Where cases and masks are read."""
+
+    def case(self, folder: Path) -> FinishedCase:
+        """A finished case. Raises HirescamError."""
+        return load_case(folder)
+
+    def mask(self, masks: CaseMasks, name: str) -> Mask:
+        """One of a case's masks. Raises MaskError."""
+        return masks.load(name)
+
+
+FILES = Files()
+
+
 @dataclass
 class _Reading:
     """What reading the masks of a case brought to light."""
 
+    files: Files
     used: list[MaskFacts] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     unusable: set[str] = field(default_factory=set)
@@ -145,11 +162,11 @@ def tasks_for(
     return tasks
 
 
-def run_task(task: Task) -> CaseResult:
+def run_task(task: Task, files: Files = FILES) -> CaseResult:
     """Read a case and its masks, and measure it. What cannot be used is a problem, never silently nothing."""
-    reading = _Reading()
+    reading = _Reading(files)
     try:
-        finished = load_case(task.out / task.folder)
+        finished = files.case(task.out / task.folder)
     except HirescamError as error:
         return CaseResult(
             task.name, Evaluated(), (), (Problem(path=task.folder, code=error.code, text=str(error)),)
@@ -185,7 +202,7 @@ def run_task(task: Task) -> CaseResult:
 def _read(task: Task, name: str, reading: _Reading) -> Mask | None:
     assert task.masks is not None
     try:
-        mask = task.masks.load(name)
+        mask = reading.files.mask(task.masks, name)
     except MaskError as error:
         reading.problems.append(Problem(path=f"{task.name}/{name}", code=error.code, text=str(error)))
         return None
@@ -229,18 +246,21 @@ def _answer(task: Task, label: Label, lesions: Lesions | None, empty: bool) -> I
     )
 
 
-def run_tasks(tasks: Sequence[Task], jobs: int, on_done: Callable[[str], None]) -> list[CaseResult]:
+def run_tasks(
+    tasks: Sequence[Task], jobs: int, on_done: Callable[[str], None], files: Files = FILES
+) -> list[CaseResult]:
     """All tasks, in order, in as many processes; `on_done` hears of each."""
     results = []
     if jobs <= 1 or len(tasks) < 2 * jobs:
         for task in tasks:
-            results.append(run_task(task))
+            results.append(run_task(task, files))
             on_done(task.name)
         return results
     context = get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=_leave_interrupts) as pool:
         try:
-            for result in pool.map(run_task, tasks, chunksize=max(1, min(8, len(tasks) // (4 * jobs)))):
+            chunk = max(1, min(8, len(tasks) // (4 * jobs)))
+            for result in pool.map(partial(run_task, files=files), tasks, chunksize=chunk):
                 results.append(result)
                 on_done(result.name)
         except BaseException:

@@ -15,7 +15,8 @@ from hirescam_cli.evaluate.differences import between, within
 from hirescam_cli.evaluate.document import dump, load
 from hirescam_cli.evaluate.drawing import ledger_picture, summary_picture
 from hirescam_cli.evaluate.figures import Frame
-from hirescam_cli.evaluate.gather import CaseResult, Found, finished_cases, run_tasks, tasks_for
+from hirescam_cli.evaluate.gather import FILES as READERS
+from hirescam_cli.evaluate.gather import CaseResult, Files, Found, finished_cases, run_tasks, tasks_for
 from hirescam_cli.evaluate.identity import below, hash_of, inputs_hash
 from hirescam_cli.evaluate.options import EvaluateOptions
 from hirescam_cli.evaluate.pairs import Answer, Entry, Pair, Plan
@@ -94,7 +95,7 @@ def evaluate(
     this = measure_run(out, options, regions, on_done, lambda: _create(folder))
     that = None if options.compare is None else measure_run(options.compare, options, regions, on_done)
     record = summarise_run(this, that, options, regions, identity)
-    _write(folder, this, record)
+    write_results(folder, this, record)
     return Result(record, folder, False)
 
 
@@ -104,6 +105,7 @@ def measure_run(
     regions: Sequence[Region],
     on_done: Callable[[str], None] = lambda _: None,
     on_plan: Callable[[], None] = lambda: None,
+    files: Files = READERS,
 ) -> Measured:
     """Measure every finished case below `out`; `on_plan` is called when it is known that there is something to do.
 
@@ -127,7 +129,7 @@ def measure_run(
     plan = Plan(methods, options.placement == "both", options.tolerance_mm, options.papers, tuple(regions))
     tasks = tasks_for(out, options.masks, finished, collection, truth, plan, labels)
     on_plan()
-    results = run_tasks(tasks, options.jobs or 1, on_done)
+    results = run_tasks(tasks, options.jobs or 1, on_done, files)
     problems = [
         Problem(path=below(p.path, options.masks), code=p.code, text=p.text) for p in collection.problems
     ]
@@ -277,7 +279,7 @@ def _create(folder: Path) -> None:
         raise output_error(error, folder.name) from error
 
 
-def _write(folder: Path, this: Measured, record: Evaluation) -> None:
+def write_results(folder: Path, this: Measured, record: Evaluation) -> None:
     """Each file in one step, the record last."""
     (folder / RECORD).unlink(missing_ok=True)
     write_file(folder / CASES, cases_csv(this.pairs).encode())

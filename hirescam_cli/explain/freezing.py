@@ -40,8 +40,11 @@ class HeldConstant(TorchFunctionMode):
         kind, held = _HELD.get(func, (None, None))
         if held is None or kind not in self.names or not torch.is_grad_enabled():
             return func(*args, **given)
+        answer = held(func, args, given)
+        if answer is NotImplemented:
+            return func(*args, **given)
         self.met.add(kind)
-        return held(func, args, given)
+        return answer
 
 
 def title(name: str, frozen: Sequence[str]) -> str:
@@ -115,10 +118,10 @@ def _group_norm(_func: Function, args: Arguments, kwargs: Named) -> Tensor:
     )
 
 
-def _instance_norm(func: Function, args: Arguments, kwargs: Named) -> object:
+def _instance_norm(_func: Function, args: Arguments, kwargs: Named) -> object:
     x = _input(args, kwargs)
     if not _get(args, kwargs, 5, "use_input_stats", True):
-        return func(*args, **kwargs)
+        return NotImplemented
     eps = cast(float, _get(args, kwargs, 7, "eps", 1e-5))
     return _grouped(x, x.shape[1], _get(args, kwargs, 3, "weight"), _get(args, kwargs, 4, "bias"), eps)
 
@@ -156,8 +159,8 @@ def _multi_head(func: Function, args: Arguments, kwargs: Named) -> object:
         _, found = cast(tuple[Tensor, Tensor], func(*args[:15], **settings))
     value, width, heads = cast(tuple[Tensor, int, int], (args[2], args[3], args[4]))
     if found.shape[-1] != len(value):
-        # Keys and values of the module's own are added: the map's certificate will tell that nothing was held.
-        return func(*args, **kwargs)
+        # Keys and values of the module's own are added: nothing is held, as the map's certificate will tell.
+        return NotImplemented
     weight, bias = args[5], args[6]
     if kwargs.get("use_separate_proj_weight"):
         own = cast(Tensor, kwargs["v_proj_weight"])
@@ -174,6 +177,7 @@ def _multi_head(func: Function, args: Arguments, kwargs: Named) -> object:
     return answer, (weights if kwargs.get("need_weights", True) else None)
 
 
+# The held form of a call; NotImplemented where there is none of it.
 Held: TypeAlias = Callable[[Function, Arguments, dict[str, object]], object]
 
 _HELD: Mapping[Function, tuple[str, Held]] = {

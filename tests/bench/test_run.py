@@ -18,6 +18,8 @@ from hirescam_cli.errors import UnavailableError, UsageError
 from hirescam_cli.threads import limited
 
 ELSEWHERE = {
+    "bf16",
+    "bf16-logits",
     "gpu",
     "gpu-logits",
     "gpu-residual",
@@ -33,7 +35,7 @@ KEYS = ELSEWHERE | {
     "scan-few-dense", "scan-many-dense", "memory", "dicom", "dicom-memory", "series", "headers",
     "start-help", "start-model-list",
     "training-step", "training-step-masks", "training-reading",
-    "merlin-labels", "sybil-labels",
+    "merlin-labels", "evaluate", "sybil-labels",
 }  # fmt: skip
 
 
