@@ -11,7 +11,7 @@ import torch
 from hirescam_cli.api import explain
 from hirescam_cli.case.listing import read_case
 from hirescam_cli.case.record import Case
-from hirescam_cli.errors import ModelError, UsageError
+from hirescam_cli.errors import ModelError
 from hirescam_cli.model.spec import load_spec
 from hirescam_cli.registries import ARCHITECTURES
 from hirescam_cli.settings import Settings
@@ -33,7 +33,7 @@ def described(world: World, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-@pytest.mark.parametrize("loss", ["none", "two-sided", "papers", "pointing"])
+@pytest.mark.parametrize("loss", ["none", "two-sided", "papers"])
 def test_a_foreign_network_trains_and_explains(
     world: World, described: Path, tmp_path: Path, loss: str
 ) -> None:
@@ -52,16 +52,6 @@ def test_a_foreign_network_trains_and_explains(
         r for r in (run / "validation.csv").read_text().splitlines() if r.startswith(world.rows()[-1]["id"])
     )
     assert case.label(LABELS[0]).logit == pytest.approx(float(row.split(",")[2]), abs=1e-5)
-
-
-def test_positions_are_refused_where_a_scan_is_taken_as_a_whole(
-    world: World, described: Path, tmp_path: Path
-) -> None:
-    request = world.request(
-        tmp_path / "run", model=str(described), masks=world.folder / "masks", loss="pointing", positions=2
-    )
-    with pytest.raises(UsageError, match="two-layers takes a scan as a whole"):
-        train(request)
 
 
 def test_a_resnet_of_monai_trains_and_explains(world: World, tmp_path: Path) -> None:
