@@ -40,10 +40,6 @@ TRAIN_OPTIONS: tuple[Option, ...] = (
         what="a positive number",
     ),
     Option("mask-cells", str, "any", "Which cells a mask allows.", LOSS, choices.MASK_CELLS),
-    Option(
-        "positions", int, None, "Slices (or slabs) of a scan in a step, half of them where masks lie. [default: all]",
-        LOSS, metavar="N", lowest=2, what="2 or more",
-    ),
     Option("init", str, "none", "Start weights: none, a ResNet-18 or a checkpoint.", TRAINING, metavar="FILE"),
     Option(
         "epochs", int, 100, "Passes over the training scans.", TRAINING, metavar="N", lowest=1, what="1 or more"

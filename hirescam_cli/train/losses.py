@@ -12,7 +12,6 @@ from torch import Tensor
 
 _MARGIN = 3.0
 _POSITION_CELLS = 20.0
-_BELOW_ZERO = 0.05
 
 
 def classification_loss(logits: Tensor, truth: Tensor) -> Tensor:
@@ -55,12 +54,9 @@ def pointing_loss(evidence: Tensor, forbidden: Tensor, wanted: Tensor) -> Tensor
 
     A forbidden cell is to stay below `_MARGIN` [L, i, j, k], and each position (along i) that a label's masks touch
     (`wanted`) to have more than that inside them: cross-entropies of what is above and below the margin, a touched
-    position counting as much as `_POSITION_CELLS` cells, since there are few. Evidence below 0 costs a little in the
-    cells of known labels, so that sums over many cells stay small.
+    position counting as much as `_POSITION_CELLS` cells, since there are few.
     """
     outside = F.softplus(evidence[forbidden] - _MARGIN).sum()
     touched = wanted.any(dim=(2, 3))
     inside = (evidence * wanted).sum(dim=(2, 3))[touched]
-    below = torch.relu(-evidence[forbidden | wanted]).square().sum()
-    cost = outside + _POSITION_CELLS * F.softplus(_MARGIN - inside).sum() + _BELOW_ZERO * below
-    return cost / evidence.numel()
+    return (outside + _POSITION_CELLS * F.softplus(_MARGIN - inside).sum()) / evidence.numel()

@@ -56,7 +56,6 @@ class TrainOptions:
     weight_decay: float = stated("weight-decay")
     accumulate: int = stated("accumulate")
     augment: str = stated("augment")
-    positions: int | None = stated("positions")
     calibrate: Literal["none", "platt"] = stated("calibrate")
     thresholds: str = stated("thresholds")
     seed: int = stated("seed")

@@ -14,7 +14,6 @@ from hirescam_cli import __version__
 from hirescam_cli.device import resolve_device
 from hirescam_cli.errors import HirescamError, NoInputError, UsageError
 from hirescam_cli.io import ReadOptions
-from hirescam_cli.model.contract import Network
 from hirescam_cli.model.spec import ModelSpec, load_spec
 from hirescam_cli.registries import ARCHITECTURES
 from hirescam_cli.train.allowed import AllowedCells, case_name, find_allowed, own_masks
@@ -23,7 +22,6 @@ from hirescam_cli.train.events import Event, Listener
 from hirescam_cli.train.layout import Layout
 from hirescam_cli.train.learner import Learner, training_precision
 from hirescam_cli.train.options import MaskOptions, RunOptions, TrainOptions, told
-from hirescam_cli.train.positions import Positions
 from hirescam_cli.train.publish import foldable
 from hirescam_cli.train.ranks import Ranks, device_of
 from hirescam_cli.train.read_table import read_table
@@ -99,7 +97,6 @@ def make_plan(request: Request, ranks: Ranks, listener: Listener) -> Plan:
         Scans(spec.preparation, request.read, request.control.cache),
         Augmentation(options.augment, spec.preparation.axes, options.seed),
         None if masks.loss == "none" else _allowed(request, spec, table, learner, listener),
-        _positions(options, masks, spec, network),
     )
     samples.scans.make_cache()
     for text in fallbacks:
@@ -132,25 +129,6 @@ def _check_validation(table: Table, options: TrainOptions) -> None:
         raise UsageError(
             "No label of any training scan is known.", hint="Check the table.", code="table-labels"
         )
-
-
-def _positions(
-    options: TrainOptions, masks: MaskOptions, spec: ModelSpec, network: Network
-) -> Positions | None:
-    """Raises UsageError where a scan cannot be looked at in parts."""
-    if options.positions is None:
-        return None
-    if masks.loss == "none":
-        raise UsageError(
-            "--positions needs masks: without them nobody knows whether a label is in the slices that are taken.",
-            hint="Give their folder with --masks, and a --mask-loss.",
-        )
-    if not network.by_slices:
-        raise UsageError(
-            f"--positions is for networks that score slices one by one; {spec.architecture} takes a scan as a whole.",
-            hint="Leave it out.",
-        )
-    return Positions(options.positions, spec.preparation.slab, options.seed)
 
 
 def _allowed(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,7 +11,6 @@ from torch import Tensor
 from hirescam_cli.geometry.types import Voxels
 from hirescam_cli.train.allowed import Allowed, AllowedCells
 from hirescam_cli.train.augmentation import Augmentation, Change
-from hirescam_cli.train.positions import Positions, truth_of
 from hirescam_cli.train.scans import Scans
 from hirescam_cli.train.table import Row
 
@@ -32,12 +31,11 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Makes samples from the rows of a table. `positions`: which of a scan a training sample holds, if not all."""
+    """Makes samples from the rows of a table."""
 
     scans: Scans
     augmentation: Augmentation
     allowed: AllowedCells | None
-    positions: Positions | None = None
 
     def training(self, row: Row, place: int, epoch: int) -> Sample:
         """The scan at a place of the table, changed as in this epoch. Raises ScanError, MaskError, OutputIOError."""
@@ -54,18 +52,4 @@ class Samples:
         found = None
         if self.allowed is not None:
             found = self.allowed.of(row, change, scan.affine_ras, (i, j, k))
-        voxels = change.of(scan.array_ijk)
-        if epoch is not None and self.positions is not None and found is not None:
-            return _few(self.positions, epoch, place, Sample(row, voxels, found), found)
-        return Sample(row, np.ascontiguousarray(voxels), found)
-
-
-def _few(positions: Positions, epoch: int, place: int, whole: Sample, allowed: Allowed) -> Sample:
-    """A sample of some positions of a whole one."""
-    present = np.array([value == 1.0 for value in whole.row.truth])
-    touched = allowed.cells.any(axis=(2, 3)) & present[:, None]
-    chosen = positions.draw(epoch, place, touched)
-    slabs = whole.voxels.reshape(-1, positions.slab, *whole.voxels.shape[1:])
-    voxels = slabs[chosen].reshape(-1, *whole.voxels.shape[1:])
-    row = replace(whole.row, truth=truth_of(whole.row.truth, touched[:, chosen]))
-    return Sample(row, np.ascontiguousarray(voxels), Allowed(allowed.cells[:, chosen], allowed.marked))
+        return Sample(row, np.ascontiguousarray(change.of(scan.array_ijk)), found)

@@ -110,15 +110,6 @@ def test_the_loss_of_pointing_by_hand() -> None:
     torch.testing.assert_close(evidence.grad, slope / 8)
 
 
-def test_evidence_below_zero_costs_pointing_a_little() -> None:
-    evidence = torch.tensor([-2.0, 1.0]).reshape(1, 1, 1, 2)
-    forbidden = torch.tensor([True, False]).reshape(1, 1, 1, 2)
-    loss = pointing_loss(evidence, forbidden, ~forbidden).item()
-    assert loss == pytest.approx((softplus(-5.0) + 20.0 * softplus(2.0) + 0.05 * 4.0) / 2, rel=1e-6)
-    unknown = pointing_loss(evidence, forbidden & False, forbidden & False).item()
-    assert unknown == 0.0
-
-
 def test_pointing_asks_nothing_where_nothing_is_known() -> None:
     evidence = MAP.clone().requires_grad_()
     nowhere = torch.zeros(2, 2, 1, 2, dtype=torch.bool)
