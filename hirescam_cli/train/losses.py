@@ -10,9 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_MARGIN = 3.0
-_POSITION_CELLS = 20.0
-
 
 def classification_loss(logits: Tensor, truth: Tensor) -> Tensor:
     """Mean cross-entropy of logits [L] over the labels whose truth [L] is 0 or 1; NaN: unknown, of no effect."""
@@ -47,16 +44,3 @@ def mask_loss(kind: str, evidence: Tensor, forbidden: Tensor) -> Tensor:
     if kind == "papers":
         return F.softplus(values).mean()
     return torch.relu(values).square().mean()
-
-
-def pointing_loss(evidence: Tensor, forbidden: Tensor, wanted: Tensor) -> Tensor:
-    """Cost of evidence that does not say where the masks lie, per cell of all labels.
-
-    A forbidden cell is to stay below `_MARGIN` [L, i, j, k], and each position (along i) that a label's masks touch
-    (`wanted`) to have more than that inside them: cross-entropies of what is above and below the margin, a touched
-    position counting as much as `_POSITION_CELLS` cells, since there are few.
-    """
-    outside = F.softplus(evidence[forbidden] - _MARGIN).sum()
-    touched = wanted.any(dim=(2, 3))
-    inside = (evidence * wanted).sum(dim=(2, 3))[touched]
-    return (outside + _POSITION_CELLS * F.softplus(_MARGIN - inside).sum()) / evidence.numel()

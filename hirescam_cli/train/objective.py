@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hirescam_cli.train.learner import Pass
-from hirescam_cli.train.losses import classification_loss, forbidden_cells, mask_loss, pointing_loss
+from hirescam_cli.train.losses import classification_loss, forbidden_cells, mask_loss
 from hirescam_cli.train.options import MaskOptions
 from hirescam_cli.train.records import Losses
 from hirescam_cli.train.samples import Sample
@@ -32,11 +32,7 @@ class Objective:
                 for part in (sample.allowed.cells, sample.allowed.marked)
             )
             forbidden = forbidden_cells(truth, allowed, marked)
-            if self.masks.loss == "pointing":
-                wanted = allowed & (truth == 1)[:, None, None, None]
-                outside = pointing_loss(found.evidence, forbidden, wanted)
-            else:
-                outside = mask_loss(self.masks.loss, found.evidence, forbidden)
+            outside = mask_loss(self.masks.loss, found.evidence, forbidden)
             total = classification + self.masks.weight * outside
         parts = torch.stack(
             [part.detach().reshape(()).to(device) for part in (total, classification, outside)]

@@ -10,7 +10,7 @@ from hirescam_cli.choices import Existing
 from hirescam_cli.errors import UsageError
 from hirescam_cli.options import check, options_of, stated
 
-MaskLoss = Literal["none", "papers", "two-sided", "pointing"]
+MaskLoss = Literal["none", "papers", "two-sided"]
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,7 @@ class MaskOptions:
             raise UsageError(f"--mask-loss {self.loss} needs masks.", hint="Give their folder with --masks.")
         if self.loss == "none" and (self.masks or self.regions):
             raise UsageError(
-                "Masks are given, but --mask-loss is none.",
-                hint="Choose --mask-loss papers, two-sided or pointing.",
-            )
-        if self.loss == "pointing" and self.regions:
-            raise UsageError(
-                "--mask-loss pointing asks for evidence in all of a mask: not of organs, but of what is to be found.",
-                hint="Leave --regions out, or choose --mask-loss papers or two-sided.",
+                "Masks are given, but --mask-loss is none.", hint="Choose --mask-loss papers or two-sided."
             )
 
 

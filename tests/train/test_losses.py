@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hirescam_cli.model.architectures.axialnet import AxialNet
 from hirescam_cli.train.evidence import scaled_map, usable_head
-from hirescam_cli.train.losses import classification_loss, forbidden_cells, mask_loss, pointing_loss
+from hirescam_cli.train.losses import classification_loss, forbidden_cells, mask_loss
 
 LN2 = math.log(2.0)
 NAN = math.nan
@@ -92,31 +92,6 @@ def test_allowed_cells_have_no_gradient_and_forbidden_ones_their_own(kind: str) 
     slope = torch.sigmoid(MAP) if kind == "papers" else 2 * torch.relu(MAP)
     torch.testing.assert_close(evidence.grad, torch.where(forbidden, slope / 6, 0.0))
     assert forbidden.sum() == 6
-
-
-def test_the_loss_of_pointing_by_hand() -> None:
-    """Label 0 is there, in both cells of the second group; label 1 is not."""
-    evidence = MAP.clone().requires_grad_()
-    wanted = torch.zeros(2, 2, 1, 2, dtype=torch.bool)
-    wanted[0, 1] = True
-    forbidden = forbidden_cells(torch.tensor([1.0, 0.0]), wanted, torch.tensor([True, False]))
-    loss = pointing_loss(evidence, forbidden, wanted)
-    outside = sum(softplus(v - 3.0) for v in (1.0, 3.0, 9.5, 1.0, 6.0, 0.0))
-    # In the second group of label 0 lies evidence of 0 + 2, one short of the margin.
-    assert loss.item() == pytest.approx((outside + 20.0 * softplus(1.0)) / 8, rel=1e-6)
-    loss.backward()
-    slope = torch.where(forbidden, torch.sigmoid(MAP - 3.0), 0.0)
-    slope[wanted] = -20.0 / (1.0 + math.exp(-1.0))
-    torch.testing.assert_close(evidence.grad, slope / 8)
-
-
-def test_pointing_asks_nothing_where_nothing_is_known() -> None:
-    evidence = MAP.clone().requires_grad_()
-    nowhere = torch.zeros(2, 2, 1, 2, dtype=torch.bool)
-    loss = pointing_loss(evidence, nowhere, nowhere)
-    loss.backward()
-    assert loss.item() == 0.0
-    torch.testing.assert_close(evidence.grad, torch.zeros_like(MAP))
 
 
 @pytest.mark.parametrize("truth", [(NAN, NAN), (1.0, NAN)])

@@ -56,9 +56,6 @@ def test_a_dry_run_names_scans_that_are_not_there(world: World, tmp_path: Path) 
 REFUSED = {
     "no model": (("--model", ""), 2, "no network to train"),
     "masks without loss": (("--masks", "m"), 2, "--mask-loss is none"),
-    "regions to point at": (
-        ("--masks", "m", "--mask-loss", "pointing", "--regions", "r.toml"), 2, "asks for evidence in all of a mask",
-    ),
     "loss without masks": (("--mask-loss", "papers"), 2, "needs masks"),
     "rate": (("--lr", "0"), 2, "--lr is 0.0, expected a positive number"),
     "sensitivity": (("--thresholds", "sensitivity:2"), 2, "--thresholds 'sensitivity:2' is unknown"),
