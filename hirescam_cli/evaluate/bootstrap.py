@@ -97,9 +97,17 @@ def drawn_means(columns: Columns, draws: Draws) -> Floats:
         mean = np.nan_to_num(means[part])
         counts = columns.counts[:, part]
         away = (columns.sums[:, part] - counts * mean).astype(np.float32)
-        number = draws.weights @ counts.astype(np.float32)
-        parts.append(mean + _ratio(draws.weights @ away, number))
+        parts.append(mean + _ratio(draws.weights @ away, _drawn_counts(counts, draws)))
     return np.concatenate(parts, axis=1)
+
+
+def _drawn_counts(counts: Floats, draws: Draws) -> NDArray[np.float32]:
+    """The number of figures of each column in each draw; measures that are defined alike share theirs."""
+    by_column = np.ascontiguousarray(counts.T, dtype=np.float32)
+    first: dict[bytes, int] = {}
+    place = [first.setdefault(column.tobytes(), n) for n, column in enumerate(by_column)]
+    found, which = np.unique(place, return_inverse=True)
+    return np.asarray((draws.weights @ by_column[found].T)[:, which], dtype=np.float32)
 
 
 def limits(drawn: Floats) -> tuple[Floats, Floats]:

@@ -7,17 +7,20 @@ and distances are exact and separable; else voxels are cut into parts smaller th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hirescam_cli.evaluate.distances import least, nearest_squares, surface
 from hirescam_cli.geometry import Affine, Grid
 from hirescam_cli.geometry import affine as affines
 from hirescam_cli.geometry.resample import aligned_axes
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Indices = NDArray[np.intp]
 
 _TOUCH = 1e-6
 _PART_OF_CELL = 0.25
@@ -27,10 +30,13 @@ _CORNERS = list(np.ndindex(2, 2, 2))
 
 
 class MaskOnCells:
-    """A mask [i, j, k] (index to RAS mm: `affine_ras`) on the cells of a map. An empty mask is allowed."""
+    """A mask [i, j, k] (index to RAS mm: `affine_ras`) on the cells of a map. An empty mask is allowed.
 
-    def __init__(self, array_ijk: Bools, affine_ras: Affine, cells: Grid) -> None:
-        self.array, self.affine = cropped(array_ijk, affine_ras)
+    `tight`: the array is the box of its True voxels, as `cropped` gives it.
+    """
+
+    def __init__(self, array_ijk: Bools, affine_ras: Affine, cells: Grid, *, tight: bool = False) -> None:
+        self.array, self.affine = (array_ijk, affine_ras) if tight else cropped(array_ijk, affine_ras)
         self.cells = cells
         self.to_cell: Affine = np.linalg.inv(cells.affine_ras) @ self.affine
         self.axes = aligned_axes(self.to_cell, array_ijk.shape)
@@ -52,7 +58,7 @@ class MaskOnCells:
     @cached_property
     def points_mm(self) -> Floats:
         """Centres in RAS mm of the mask's outer voxels [n, 3]: from outside, one of them is the nearest."""
-        return affines.apply(self.affine, np.argwhere(_surface(self.array)))
+        return affines.apply(self.affine, np.argwhere(surface(self.array)))
 
     def contains(self, point_mm: Floats) -> bool:
         """Whether a point lies in a voxel of the mask."""
@@ -66,17 +72,41 @@ class MaskOnCells:
 
         Raises ValueError for an empty mask.
         """
-        if not self.array.any():
-            raise ValueError("nothing is near an empty mask")
-        return self._distances_parallel() if self.axes is not None else self._distances_oblique()
+        return self._distances([np.arange(n) for n in self.cells.shape])
+
+    def distance_mm(self, cell: tuple[int, ...]) -> float:
+        """That of one cell. Raises ValueError for an empty mask."""
+        centre = affines.apply(self.cells.affine_ras, np.asarray(cell, dtype=np.float64))
+        if self.contains(centre):
+            return 0.0
+        away = self.points_mm - centre
+        return float(np.sqrt(np.einsum("na,na->n", away, away).min()))
+
+    def near(self, tolerance_mm: float) -> Bools:
+        """The cells no farther than that from the mask [cells]. Raises ValueError for an empty mask."""
+        found = np.zeros(self.cells.shape, dtype=bool)
+        some = [np.arange(n) for n in self.cells.shape]
+        if self.axes is not None:
+            # Only cells that are that near along each axis can be so as a whole.
+            spacing = affines.spacing_mm(self.affine)
+            for t, s in enumerate(self.axes):
+                beyond = tolerance_mm / spacing[t] + 1.0
+                places = self._places(t, some[s])
+                some[s] = some[s][(places >= -beyond) & (places <= self.array.shape[t] - 1 + beyond)]
+        found[np.ix_(*some)] = self._distances(some) <= tolerance_mm
+        return found
 
     def gap_mm(self, cell: tuple[int, ...]) -> float:
         """From a cell's box to the nearest voxel centre of the mask; 0 where the mask reaches into the cell."""
         if self.share[cell] > 0:
             return 0.0
-        index = affines.apply(_inverse(self.cells.affine_ras), self.points_mm)
-        away = np.maximum(np.abs(index - np.asarray(cell)) - 0.5, 0.0) * np.asarray(self.cells.spacing_mm)
-        return float(np.sqrt((away**2).sum(axis=1).min()))
+        away = np.maximum(np.abs(self._points - np.asarray(cell)) - 0.5, 0.0) * self.cells.spacing_mm
+        return float(np.sqrt(np.einsum("na,na->n", away, away).min()))
+
+    @cached_property
+    def _points(self) -> Floats:
+        """`points_mm` as indices of cells."""
+        return affines.apply(_inverse(self.cells.affine_ras), self.points_mm)
 
     def _share_parallel(self) -> Floats:
         """Shares along each axis multiply; axes with few cells for their voxels are summed first."""
@@ -113,41 +143,56 @@ class MaskOnCells:
             total += np.bincount(np.ravel_multi_index(tuple(index.T), self.cells.shape), minlength=total.size)
         return (total * weight).reshape(self.cells.shape)
 
-    def _distances_parallel(self) -> Floats:
+    def _distances(self, some: Sequence[Indices]) -> Floats:
+        """`distances_mm` of the cells at these indices along each axis."""
+        if not self.array.any():
+            raise ValueError("nothing is near an empty mask")
+        if not all(len(index) for index in some):
+            return np.empty([len(index) for index in some])
+        return self._distances_oblique(some) if self.axes is None else self._distances_parallel(some)
+
+    def _places(self, axis: int, cells: Indices) -> Floats:
+        """Where cells lie along an axis of the mask, in voxels."""
+        assert self.axes is not None
+        s = self.axes[axis]
+        return np.asarray((cells - self.to_cell[s, 3]) / self.to_cell[s, axis], dtype=np.float64)
+
+    def _distances_parallel(self, some: Sequence[Indices]) -> Floats:
         """The squared distance is a sum over axes, so its minimum is taken axis by axis."""
         assert self.axes is not None
         spacing = affines.spacing_mm(self.affine)
-        squares, cells, voxels = [], [], []
+        places, squares, cells, voxels = [], [], [], []
         for t, s in enumerate(self.axes):
-            places = (np.arange(self.cells.shape[s]) - self.to_cell[s, 3]) / self.to_cell[s, t]
-            squares.append(((places[:, None] - np.arange(self.array.shape[t])) * spacing[t]) ** 2)
-            nearest = np.rint(places).astype(int)
+            places.append(self._places(t, some[s]))
+            squares.append(((places[t][:, None] - np.arange(self.array.shape[t])) * spacing[t]) ** 2)
+            nearest = np.rint(places[t]).astype(int)
             cells.append(np.flatnonzero((nearest >= 0) & (nearest < self.array.shape[t])))
             voxels.append(nearest[cells[t]])
         order = sorted(range(3), key=lambda a: len(squares[a]) / squares[a].shape[1])
-        values = np.where(self.array, 0.0, np.inf)
-        for axis in order:
-            values = _least(values, squares[axis], axis)
+        values = nearest_squares(self.array, places[order[0]], order[0], spacing[order[0]])
+        for axis in order[1:]:
+            values = least(values, squares[axis], axis)
         found = np.sqrt(values)
         found[np.ix_(*cells)] *= ~self.array[np.ix_(*voxels)]
         return np.ascontiguousarray(np.transpose(found, [self.axes.index(a) for a in range(3)]))
 
-    def _distances_oblique(self) -> Floats:
-        centres = affines.apply(self.cells.affine_ras, np.argwhere(np.ones(self.cells.shape, dtype=bool)))
+    def _distances_oblique(self, some: Sequence[Indices]) -> Floats:
+        cells = np.stack(np.meshgrid(*some, indexing="ij"), axis=-1).reshape(-1, 3)
+        centres = affines.apply(self.cells.affine_ras, cells)
         found = np.empty(len(centres))
         step = max(1, _CHUNK // max(1, len(self.points_mm)))
         squares = (self.points_mm**2).sum(axis=1)
         for first in range(0, len(centres), step):
-            some = centres[first : first + step]
-            near = squares - 2.0 * (some @ self.points_mm.T)
+            part = centres[first : first + step]
+            near = squares - 2.0 * (part @ self.points_mm.T)
             best = self.points_mm[near.argmin(axis=1)]
-            found[first : first + step] = np.sqrt(((some - best) ** 2).sum(axis=1))
+            found[first : first + step] = np.sqrt(((part - best) ** 2).sum(axis=1))
         index = np.rint(affines.apply(_inverse(self.affine), centres)).astype(int)
         within = ((index >= 0) & (index < self.array.shape)).all(axis=1)
         inside = np.zeros(len(index), dtype=bool)
         inside[within] = self.array[tuple(index[within].T)]
         found[inside] = 0.0
-        return found.reshape(self.cells.shape)
+        return found.reshape([len(index) for index in some])
 
 
 def overlap(cells: int, voxels: int, scale: float, offset: float) -> Floats:
@@ -211,10 +256,6 @@ def _inverse(affine: Affine) -> Affine:
 
 def cropped(array_ijk: Bools, affine_ras: Affine) -> tuple[Bools, Affine]:
     """The box of a mask's True voxels (a view) and its affine; an empty box where there is none."""
-    if array_ijk.size and all(
-        array_ijk[(slice(None),) * axis + (end,)].any() for axis in range(3) for end in (0, -1)
-    ):
-        return array_ijk, affine_ras
     low, high = _bounds(array_ijk)
     box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     return array_ijk[box], affine_ras @ affines.scaling((1.0, 1.0, 1.0), low)
@@ -236,26 +277,3 @@ def _bounds(array: Bools) -> tuple[list[int], list[int]]:
         low[axis], high[axis] = int(found[0]), int(found[-1]) + 1
         box[axis] = slice(low[axis], high[axis])
     return low, high
-
-
-def _surface(array: Bools) -> Bools:
-    """The True voxels with a neighbour across a face that is not."""
-    inner = np.zeros_like(array)
-    inner[1:-1, 1:-1, 1:-1] = array[1:-1, 1:-1, 1:-1]
-    for axis in range(3):
-        ahead, behind = [slice(None)] * 3, [slice(None)] * 3
-        ahead[axis], behind[axis] = slice(1, None), slice(None, -1)
-        inner[tuple(ahead)] &= array[tuple(behind)]
-        inner[tuple(behind)] &= array[tuple(ahead)]
-    return array & ~inner
-
-
-def _least(values: Floats, squares: Floats, axis: int) -> Floats:
-    """min over n of values[.., n, ..] + squares[c, n], for each c in place of n."""
-    lines = np.moveaxis(values, axis, -1)
-    found = np.empty((*lines.shape[:-1], len(squares)))
-    step = max(1, _CHUNK // max(1, lines.size))
-    for first in range(0, len(squares), step):
-        part = squares[first : first + step]
-        found[..., first : first + step] = (lines[..., None, :] + part).min(axis=-1)
-    return np.moveaxis(found, -1, axis)

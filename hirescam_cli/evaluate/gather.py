@@ -188,7 +188,7 @@ def run_task(task: Task, files: Files = FILES) -> CaseResult:
             text = f"{name} lies nowhere in the scan: another patient's, or another frame of reference"
             reading.problems.append(Problem(path=_relative(mask, task), code="mask-elsewhere", text=text))
         else:
-            lesions[label] = Lesions(array, affine, seen)
+            lesions[label] = Lesions(array, affine, seen, tight=True)
     answers: list[Answer] = []
     for one in case.labels:
         if one.name in task.labels and one.name not in reading.unusable:

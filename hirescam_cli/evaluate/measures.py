@@ -87,7 +87,7 @@ def peak_of(h: Floats, mask: MaskOnCells) -> Peak:
     return Peak(
         hit=all(bool(mask.touched[cell]) for cell in cells),
         centre_in=all(mask.contains(centre) for centre in centres),
-        distance_mm=max(float(mask.distances_mm[cell]) for cell in cells),
+        distance_mm=max(mask.distance_mm(cell) for cell in cells),
         gap_mm=max(mask.gap_mm(cell) for cell in cells),
     )
 

@@ -97,19 +97,22 @@ class Evaluated:
 
 
 class Lesions:
-    """A mask that is not empty, and its lesions: its components of at least `MIN_LESION_MM3`, or else all of it."""
+    """A mask that is not empty, and its lesions: its components of at least `MIN_LESION_MM3`, or else all of it.
 
-    def __init__(self, array_ijk: Bools, affine_ras: Affine, seen: Grid) -> None:
+    `tight`: see `MaskOnCells`.
+    """
+
+    def __init__(self, array_ijk: Bools, affine_ras: Affine, seen: Grid, *, tight: bool = False) -> None:
         voxel_mm3 = abs(float(np.linalg.det(affine_ras[:3, :3])))
         parts = [part for part in components(array_ijk) if part.sum() * voxel_mm3 >= MIN_LESION_MM3]
-        self.array, self.affine = array_ijk, affine_ras
+        self.array, self.affine, self.tight = array_ijk, affine_ras, tight
         self.parts = parts or [array_ijk]  # the array itself where it is one component
         self.seen = share_inside(array_ijk, affine_ras, seen)
         self.volume_ml = float(array_ijk.sum()) * voxel_mm3 / 1000.0
 
     def on(self, cells: Grid) -> tuple[MaskOnCells, list[MaskOnCells]]:
         """The mask, and its lesions, on the cells of a map."""
-        mask = MaskOnCells(self.array, self.affine, cells)
+        mask = MaskOnCells(self.array, self.affine, cells, tight=self.tight)
         if self.parts[0] is self.array:
             return mask, [mask]
         return mask, [MaskOnCells(part, self.affine, cells) for part in self.parts]
@@ -173,7 +176,7 @@ def _place(
 ) -> Place:
     mask, parts = on_cells
     reached = on_scan > _REACHED
-    near = mask.distances_mm[reached] <= plan.tolerance_mm
+    near = mask.near(plan.tolerance_mm)[reached]
     return Place(
         chance=float(mask.share[reached].mean()) if reached.any() else 0.0,
         ceiling=float(mask.share.max()),

@@ -21,7 +21,9 @@ class Ranking:
     @staticmethod
     def of(values: Floats, share: Floats) -> Ranking:
         """Cells ranked by `values`, a cell counting `share` for and 1 - `share` against."""
-        order = np.argsort(-values)
+        # Maps are float32 at their source, and those sort in half the time.
+        keys = values.astype(np.float32)
+        order = np.argsort(-(keys if np.array_equal(keys, values) else values))
         ordered = values[order]
         last = np.r_[np.flatnonzero(ordered[1:] != ordered[:-1]), len(ordered) - 1]
         return Ranking(np.cumsum(share[order])[last], last + 1.0)

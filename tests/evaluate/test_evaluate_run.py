@@ -53,7 +53,7 @@ def test_an_interrupt_ends_all_processes_and_leaves_no_record(
         "import os, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from hirescam_cli.evaluate import run\n"
         "tasks = run.run_tasks\n"
-        "run.run_tasks = lambda t, j, d: tasks(t, j, lambda _: os.kill(os.getpid(), signal.SIGINT))\n"
+        "run.run_tasks = lambda t, j, d, f: tasks(t, j, lambda _: os.kill(os.getpid(), signal.SIGINT), f)\n"
         "from hirescam_cli.__main__ import main; main()"
     )
     arguments = ["evaluate", world[0], "--masks", world[1], "-o", tmp_path / "e", "--jobs", "2"]
