@@ -28,18 +28,24 @@ GROUPS: tuple[Group, ...] = ("true_positives", "present")
 _PLACES = ("blind", "chance", "ceiling", "seen")
 _MAPS = tuple(name for name in MEASURES if name not in (*_PLACES, "lesions_found"))
 _OF_MAPS, _OF_PLACES = attrgetter(*_MAPS), attrgetter(*_PLACES)
-_ORDER = tuple((*_MAPS, *_PLACES, "lesions_found").index(name) for name in MEASURES)
+_NOTHING = (None,) * len(MEASURES)
+_ORDER = [(*_MAPS, *_PLACES, "lesions_found").index(name) for name in MEASURES]
 
 
-def values_of(pair: Pair) -> list[float]:
-    """The figures of a pair in the order of `MEASURES`; NaN for those that are not defined."""
-    place, found = pair.place, pair.measures
-    if place is None or found is None:
-        return [np.nan] * len(MEASURES)
-    values: tuple[float | None, ...] = (
-        *_OF_MAPS(found), *_OF_PLACES(place), found.lesions_found / place.lesions
-    )  # fmt: skip
-    return [np.nan if values[n] is None else float(values[n]) for n in _ORDER]  # type: ignore[arg-type]
+def values_of(pairs: Sequence[Pair]) -> NDArray[np.float64]:
+    """The figures of pairs [pairs, measures] in the order of `MEASURES`; NaN for those that are not defined."""
+    rows: list[tuple[float | None, ...]] = [
+        _NOTHING
+        if pair.place is None or pair.measures is None
+        else (
+            *_OF_MAPS(pair.measures),
+            *_OF_PLACES(pair.place),
+            pair.measures.lesions_found / pair.place.lesions,
+        )
+        for pair in pairs
+    ]
+    # NumPy makes NaN of None.
+    return np.array(rows, dtype=np.float64).reshape(-1, len(MEASURES))[:, _ORDER]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,13 +82,12 @@ class Frame:
         used.sort(key=lambda p: (p.answer.case, p.answer.label, p.method, p.placement))
         label = _indices([p.answer.label for p in used], labels)
         case = _indices([p.answer.case for p in used], cases)
-        values = np.asarray([values_of(p) for p in used], dtype=np.float64)
         return Frame(
             tuple(labels),
             tuple(patients),
             tuple(methods),
             tuple(placements),
-            values.reshape(-1, len(MEASURES)),
+            values_of(used),
             label,
             _indices([p.answer.patient for p in used], patients),
             _indices([p.method for p in used], methods),

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
+from operator import attrgetter
 from pathlib import Path
 
 from hirescam_cli.evaluate.measures import Measures, Place
@@ -17,6 +18,8 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _ANSWER = ("case", "patient", "split", "label")
 _PLACE = tuple(field.name for field in fields(Place))
 _MEASURES = tuple(field.name for field in fields(Measures))
+_OF_ANSWER, _OF_PLACE, _OF_MEASURES = attrgetter(*_ANSWER), attrgetter(*_PLACE), attrgetter(*_MEASURES)
+_NO_PLACE, _NO_MEASURES = (None,) * len(_PLACE), (None,) * len(_MEASURES)
 Cell = str | int | float | bool | None
 
 
@@ -28,11 +31,12 @@ def cases_csv(pairs: Sequence[Pair]) -> str:
 
 def _pair(pair: Pair) -> list[Cell]:
     answer = pair.answer
-    row: list[Cell] = [getattr(answer, name) for name in _ANSWER]
-    place: list[Cell] = [getattr(pair.place, name) if pair.place else None for name in _PLACE]
-    row += [pair.method, pair.placement, answer.outcome, answer.mask, answer.logit, answer.probability]
-    figures: list[Cell] = [getattr(pair.measures, name) if pair.measures else None for name in _MEASURES]
-    return row + place + figures
+    return [
+        *_OF_ANSWER(answer),
+        pair.method, pair.placement, answer.outcome, answer.mask, answer.logit, answer.probability,
+        *(_OF_PLACE(pair.place) if pair.place else _NO_PLACE),
+        *(_OF_MEASURES(pair.measures) if pair.measures else _NO_MEASURES),
+    ]  # fmt: skip
 
 
 def labels_csv(record: Evaluation) -> str:
