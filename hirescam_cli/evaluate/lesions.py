@@ -36,12 +36,11 @@ def components(array_ijk: Bools) -> Iterator[Bools]:
 def _runs(array: Bools) -> tuple[Indices, Indices, Indices]:
     """Runs of True along the last axis: row (flat index over the first two axes), first voxel, one past the last."""
     flat = array.reshape(-1, array.shape[2])
-    edges = np.zeros((flat.shape[0], flat.shape[1] + 2), dtype=np.int8)
+    edges = np.zeros((flat.shape[0], flat.shape[1] + 2), dtype=bool)
     edges[:, 1:-1] = flat
-    change = np.diff(edges, axis=1)
-    rows, starts = np.nonzero(change == 1)
-    _, stops = np.nonzero(change == -1)
-    return rows, starts, stops
+    # From False to True and back, by turns.
+    rows, ends = np.divmod(np.flatnonzero(edges[:, 1:] != edges[:, :-1]), flat.shape[1] + 1)
+    return rows[::2], ends[::2], ends[1::2]
 
 
 def _neighbours(

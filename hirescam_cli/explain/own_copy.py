@@ -14,7 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 # go back to the system each time they are freed. Further down, where activations are small and weights are large,
 # more positions at a time are faster.
 CPU_PIECE = 2
-SMALL_BYTES_A_GROUP = 2 << 20
+FEW_VALUES_A_GROUP = 1 << 19
 
 _FOLDABLE = ((nn.Conv2d, nn.BatchNorm2d), (nn.Conv3d, nn.BatchNorm3d))
 
@@ -67,7 +67,7 @@ class InPieces(nn.Module):
         front = 0
         for n, module in enumerate(self.sequence, 1):
             position = module(position)
-            if position.numel() * position.element_size() > SMALL_BYTES_A_GROUP:
+            if position.numel() > FEW_VALUES_A_GROUP:
                 front = n
         return front
 
