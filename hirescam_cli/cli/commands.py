@@ -62,10 +62,12 @@ class Program(Group):
             raise KeyError(name)
         module, _, attribute = entry.where.partition(":")
         app = getattr(import_module(module), attribute)
-        if not isinstance(app, App):
-            function, app = app, App(add_completion=False)
-            app.command(name)(function)
-        found = cast("TyperCommand | TyperGroup", typer.main.get_command(app))
+        if isinstance(app, App):
+            found: TyperCommand | TyperGroup = typer.main.get_group(app)
+        else:
+            alone = App(add_completion=False)
+            alone.command(name)(app)
+            found = cast(TyperCommand, typer.main.get_command(alone))
         found.name = name
         return found
 

@@ -18,10 +18,7 @@ if TYPE_CHECKING:
     from hirescam_cli.volume import Volume
 
 app = App(
-    cls=Group,
-    help="Models: what is known, what they answer, whether weights fit.",
-    no_args_is_help=True,
-    add_completion=False,
+    cls=Group, help="Models: what is known, what they answer, whether weights fit.", no_args_is_help=True
 )
 
 Name = Annotated[
@@ -70,12 +67,10 @@ def show_command(
     ] = False,
 ) -> None:
     """Show a model: labels, preparation, layers, intended use."""
-    from hirescam_cli.model.spec import load_spec
+    from hirescam_cli.model.spec import load_spec, standalone
 
     spec = load_spec(name)
     if toml:
-        from hirescam_cli.model.spec import standalone
-
         typer.echo(standalone(spec), nl=False)
         return
     if layers:

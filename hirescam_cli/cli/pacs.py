@@ -20,7 +20,6 @@ app = App(
     help="An archive (PACS, VNA, Orthanc) over DICOMweb: scans from it, results back into it. Credentials come from "
     "HIRESCAM_PACS_USER and HIRESCAM_PACS_PASSWORD, HIRESCAM_PACS_TOKEN, or the netrc file.",
     no_args_is_help=True,
-    add_completion=False,
 )
 _HELPS = {"json": "Print one JSON document instead of lines.", "quiet": "Only errors."}
 

@@ -12,12 +12,7 @@ from numpy.testing import assert_allclose
 from PIL import Image, ImageSequence
 
 from hirescam_cli.errors import UsageError
-from hirescam_cli.pictures import (
-    draw_comparison,
-    draw_label,
-    draw_slice_scores,
-    draw_volume_gif,
-)
+from hirescam_cli.pictures import draw_comparison, draw_label, draw_slice_scores, draw_volume_gif
 from hirescam_cli.pictures.canvas import Canvas
 from hirescam_cli.pictures.colour import positive_ramp, to_bytes
 from hirescam_cli.pictures.compare import common_scale, comparison_scenes
