@@ -77,11 +77,13 @@ def _child(order: dict[str, Any]) -> int:
 
 def _fork(order: dict[str, Any]) -> int:
     reading, writing = os.pipe()
+    before = set(sys.modules)
     child = os.fork()
     if child == 0:
         try:
             status = _child(order)
-            os.write(writing, json.dumps(sorted(sys.modules)).encode())
+            loaded = [name for name in sys.modules if name.partition(".")[0] in _WARM and name not in before]
+            os.write(writing, json.dumps(loaded).encode() + b"\n")
             os._exit(status)
         except BaseException:
             traceback.print_exc()
@@ -96,9 +98,9 @@ def _fork(order: dict[str, Any]) -> int:
 
 
 def _load(modules: str) -> None:
-    """Import what a child had to import, so that the next one finds it; a child that was killed said nothing."""
-    for name in json.loads(modules or "[]"):
-        if name.partition(".")[0] in _WARM and name not in sys.modules:
+    """Import what a child had to import, so that the next one finds it; one that was killed has not said all."""
+    if modules.endswith("\n"):
+        for name in json.loads(modules):
             importlib.import_module(name)
 
 
