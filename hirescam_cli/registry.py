@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from hirescam_cli.errors import HirescamError, UsageError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 Entry = TypeVar("Entry")
 
@@ -38,6 +40,8 @@ class Registry(Generic[Entry]):
 
     @cached_property
     def _theirs(self) -> dict[str, EntryPoint]:
+        from importlib.metadata import entry_points
+
         found = sorted(entry_points(group=self.group), key=lambda point: point.name)
         return {point.name: point for point in found if point.name not in self.ours}
 
@@ -49,13 +53,13 @@ class Registry(Generic[Entry]):
         """The entry called `name`. Raises the registry's error where there is none or its package does not load."""
         self.check(name)
         if name in self.ours:
-            entry = _loaded(self.ours[name])
+            entry = loaded(self.ours[name])
         else:
             try:
                 entry = self._theirs[name].load()
             except (ImportError, AttributeError) as error:
                 raise self._broken(name, f"does not load: {error}") from error
-        kind = cast(type[Entry], _loaded(self._kind))
+        kind = cast(type[Entry], loaded(self._kind))
         if not isinstance(entry, kind):
             raise self._broken(name, f"is not of the kind {kind.__name__}")
         return entry
@@ -81,7 +85,8 @@ class Registry(Generic[Entry]):
         )
 
 
-def _loaded(where: str) -> object:
+def loaded(where: str) -> object:
+    """The object at "module:attribute"."""
     module, _, attribute = where.partition(":")
     found: object = getattr(import_module(module), attribute)
     return found

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TypeVar, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
+
+from hirescam_cli.registry import loaded
 
 Parameter = TypeVar("Parameter")
 Body = TypeVar("Body", bound=Callable[..., object])
@@ -57,16 +58,12 @@ class Program(Group):
 
     def load(self, name: str) -> TyperCommand | TyperGroup:
         """The whole command `name`. Raises KeyError."""
-        entry = next((entry for entry in self.entries if entry.name == name), None)
-        if entry is None:
-            raise KeyError(name)
-        module, _, attribute = entry.where.partition(":")
-        app = getattr(import_module(module), attribute)
+        app = loaded({entry.name: entry.where for entry in self.entries}[name])
         if isinstance(app, App):
             found: TyperCommand | TyperGroup = typer.main.get_group(app)
         else:
             alone = App(add_completion=False)
-            alone.command(name)(app)
+            alone.command(name)(cast(Callable[..., object], app))
             found = cast(TyperCommand, typer.main.get_command(alone))
         found.name = name
         return found

@@ -85,24 +85,17 @@ class Estimate:
 
 
 def drawn_means(columns: Columns, draws: Draws) -> Floats:
-    """The mean of each column in each draw [draws, columns]; NaN where a draw has nothing of it.
-
-    Products of matrices in float32, which holds counts exactly, of sums from which the column's mean is taken first,
-    so that the rounding is a ten-millionth of the spread between patients: none where all are alike.
-    """
+    """The mean of each column in each draw [draws, columns]; NaN where a draw has nothing of it."""
     parts = []
-    means = columns.means
     for first in range(0, columns.sums.shape[1], _COLUMNS):
         part = slice(first, first + _COLUMNS)
-        mean = np.nan_to_num(means[part])
-        counts = columns.counts[:, part]
-        away = (columns.sums[:, part] - counts * mean).astype(np.float32)
-        parts.append(mean + _ratio(draws.weights @ away, _drawn_counts(counts, draws)))
+        sums = draws.weights @ columns.sums[:, part]
+        parts.append(_ratio(sums, _drawn_counts(columns.counts[:, part], draws)))
     return np.concatenate(parts, axis=1)
 
 
 def _drawn_counts(counts: Floats, draws: Draws) -> NDArray[np.float32]:
-    """The number of figures of each column in each draw; measures that are defined alike share theirs."""
+    """The number of figures of each column in each draw, exact in float32; measures defined alike share theirs."""
     by_column = np.ascontiguousarray(counts.T, dtype=np.float32)
     first: dict[bytes, int] = {}
     place = [first.setdefault(column.tobytes(), n) for n, column in enumerate(by_column)]

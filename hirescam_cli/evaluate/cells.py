@@ -62,9 +62,15 @@ class MaskOnCells:
 
     def contains(self, point_mm: Floats) -> bool:
         """Whether a point lies in a voxel of the mask."""
-        index = np.rint(affines.apply(_inverse(self.affine), point_mm)).astype(int)
-        inside = bool(((index >= 0) & (index < self.array.shape)).all())
-        return inside and bool(self.array[tuple(index)])
+        return bool(self._inside(point_mm[None])[0])
+
+    def _inside(self, points_mm: Floats) -> Bools:
+        """Which of the points [n, 3] lie in voxels of the mask [n]."""
+        index = np.rint(affines.apply(_inverse(self.affine), points_mm)).astype(int)
+        within = ((index >= 0) & (index < self.array.shape)).all(axis=1)
+        inside = np.zeros(len(index), dtype=bool)
+        inside[within] = self.array[tuple(index[within].T)]
+        return inside
 
     @cached_property
     def distances_mm(self) -> Floats:
@@ -147,9 +153,15 @@ class MaskOnCells:
         """`distances_mm` of the cells at these indices along each axis."""
         if not self.array.any():
             raise ValueError("nothing is near an empty mask")
-        if not all(len(index) for index in some):
-            return np.empty([len(index) for index in some])
-        return self._distances_oblique(some) if self.axes is None else self._distances_parallel(some)
+        shape = [len(index) for index in some]
+        if not all(shape):
+            return np.empty(shape)
+        cells = np.stack(np.meshgrid(*some, indexing="ij"), axis=-1).reshape(-1, 3)
+        centres = affines.apply(self.cells.affine_ras, cells)
+        found = self._distances_oblique(centres) if self.axes is None else self._distances_parallel(some)
+        found = found.reshape(shape)
+        found[self._inside(centres).reshape(shape)] = 0.0
+        return found
 
     def _places(self, axis: int, cells: Indices) -> Floats:
         """Where cells lie along an axis of the mask, in voxels."""
@@ -161,24 +173,17 @@ class MaskOnCells:
         """The squared distance is a sum over axes, so its minimum is taken axis by axis."""
         assert self.axes is not None
         spacing = affines.spacing_mm(self.affine)
-        places, squares, cells, voxels = [], [], [], []
+        places, squares = [], []
         for t, s in enumerate(self.axes):
             places.append(self._places(t, some[s]))
             squares.append(((places[t][:, None] - np.arange(self.array.shape[t])) * spacing[t]) ** 2)
-            nearest = np.rint(places[t]).astype(int)
-            cells.append(np.flatnonzero((nearest >= 0) & (nearest < self.array.shape[t])))
-            voxels.append(nearest[cells[t]])
         order = sorted(range(3), key=lambda a: len(squares[a]) / squares[a].shape[1])
         values = nearest_squares(self.array, places[order[0]], order[0], spacing[order[0]])
         for axis in order[1:]:
             values = least(values, squares[axis], axis)
-        found = np.sqrt(values)
-        found[np.ix_(*cells)] *= ~self.array[np.ix_(*voxels)]
-        return np.ascontiguousarray(np.transpose(found, [self.axes.index(a) for a in range(3)]))
+        return np.ascontiguousarray(np.transpose(np.sqrt(values), [self.axes.index(a) for a in range(3)]))
 
-    def _distances_oblique(self, some: Sequence[Indices]) -> Floats:
-        cells = np.stack(np.meshgrid(*some, indexing="ij"), axis=-1).reshape(-1, 3)
-        centres = affines.apply(self.cells.affine_ras, cells)
+    def _distances_oblique(self, centres: Floats) -> Floats:
         found = np.empty(len(centres))
         step = max(1, _CHUNK // max(1, len(self.points_mm)))
         squares = (self.points_mm**2).sum(axis=1)
@@ -187,12 +192,7 @@ class MaskOnCells:
             near = squares - 2.0 * (part @ self.points_mm.T)
             best = self.points_mm[near.argmin(axis=1)]
             found[first : first + step] = np.sqrt(((part - best) ** 2).sum(axis=1))
-        index = np.rint(affines.apply(_inverse(self.affine), centres)).astype(int)
-        within = ((index >= 0) & (index < self.array.shape)).all(axis=1)
-        inside = np.zeros(len(index), dtype=bool)
-        inside[within] = self.array[tuple(index[within].T)]
-        found[inside] = 0.0
-        return found.reshape([len(index) for index in some])
+        return found
 
 
 def overlap(cells: int, voxels: int, scale: float, offset: float) -> Floats:

@@ -86,7 +86,7 @@ class Files:
         return masks.load(name)
 
 
-FILES = Files()
+FROM_DISK = Files()
 
 
 @dataclass
@@ -162,7 +162,7 @@ def tasks_for(
     return tasks
 
 
-def run_task(task: Task, files: Files = FILES) -> CaseResult:
+def run_task(task: Task, files: Files = FROM_DISK) -> CaseResult:
     """Read a case and its masks, and measure it. What cannot be used is a problem, never silently nothing."""
     reading = _Reading(files)
     try:
@@ -247,7 +247,7 @@ def _answer(task: Task, label: Label, lesions: Lesions | None, empty: bool) -> I
 
 
 def run_tasks(
-    tasks: Sequence[Task], jobs: int, on_done: Callable[[str], None], files: Files = FILES
+    tasks: Sequence[Task], jobs: int, on_done: Callable[[str], None], files: Files = FROM_DISK
 ) -> list[CaseResult]:
     """All tasks, in order, in as many processes; `on_done` hears of each."""
     results = []

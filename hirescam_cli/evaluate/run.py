@@ -15,8 +15,15 @@ from hirescam_cli.evaluate.differences import between, within
 from hirescam_cli.evaluate.document import dump, load
 from hirescam_cli.evaluate.drawing import ledger_picture, summary_picture
 from hirescam_cli.evaluate.figures import Frame
-from hirescam_cli.evaluate.gather import FILES as READERS
-from hirescam_cli.evaluate.gather import CaseResult, Files, Found, finished_cases, run_tasks, tasks_for
+from hirescam_cli.evaluate.gather import (
+    FROM_DISK,
+    CaseResult,
+    Files,
+    Found,
+    finished_cases,
+    run_tasks,
+    tasks_for,
+)
 from hirescam_cli.evaluate.identity import below, hash_of, inputs_hash
 from hirescam_cli.evaluate.options import EvaluateOptions
 from hirescam_cli.evaluate.pairs import Answer, Entry, Pair, Plan
@@ -105,7 +112,7 @@ def measure_run(
     regions: Sequence[Region],
     on_done: Callable[[str], None] = lambda _: None,
     on_plan: Callable[[], None] = lambda: None,
-    files: Files = READERS,
+    files: Files = FROM_DISK,
 ) -> Measured:
     """Measure every finished case below `out`; `on_plan` is called when it is known that there is something to do.
 

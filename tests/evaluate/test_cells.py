@@ -115,7 +115,10 @@ def test_distances_are_those_of_brute_force(degrees: tuple[float, float, float])
         within = bool(((index >= 0) & (index < grid.shape)).all()) and bool(mask[tuple(index)])
         expected = 0.0 if within else np.linalg.norm(points - centre, axis=1).min()
         assert found.distances_mm[cell] == pytest.approx(expected, abs=1e-6)
+        assert found.distance_mm(cell) == pytest.approx(expected, abs=1e-6)
         assert found.contains(centre) == within
+    for tolerance in (0.0, 3.7, 11.3, 40.0, 1000.0):
+        np.testing.assert_array_equal(found.near(tolerance), found.distances_mm <= tolerance)
 
 
 def test_the_gap_is_from_the_cells_box() -> None:
@@ -135,6 +138,8 @@ def test_an_empty_mask_fills_nothing_and_is_near_nothing() -> None:
     assert not found.share.any()
     with pytest.raises(ValueError, match="empty"):
         _ = found.distances_mm
+    with pytest.raises(ValueError, match="empty"):
+        found.near(1.0)
 
 
 def test_the_share_of_cells_in_the_scan() -> None:
