@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from importlib.metadata import EntryPoint, entry_points
+from typing import Generic, TypeVar, cast
 
 from hirescam_cli.errors import HirescamError, UsageError
-
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
 
 Entry = TypeVar("Entry")
 
@@ -40,8 +38,6 @@ class Registry(Generic[Entry]):
 
     @cached_property
     def _theirs(self) -> dict[str, EntryPoint]:
-        from importlib.metadata import entry_points
-
         found = sorted(entry_points(group=self.group), key=lambda point: point.name)
         return {point.name: point for point in found if point.name not in self.ours}
 

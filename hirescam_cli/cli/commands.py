@@ -12,8 +12,6 @@ from typing import TypeVar, cast
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
-from hirescam_cli.registry import loaded
-
 Parameter = TypeVar("Parameter")
 Body = TypeVar("Body", bound=Callable[..., object])
 
@@ -58,6 +56,8 @@ class Program(Group):
 
     def load(self, name: str) -> TyperCommand | TyperGroup:
         """The whole command `name`. Raises KeyError."""
+        from hirescam_cli.registry import loaded
+
         app = loaded({entry.name: entry.where for entry in self.entries}[name])
         if isinstance(app, App):
             found: TyperCommand | TyperGroup = typer.main.get_group(app)
