@@ -65,7 +65,7 @@ LABELS = Choice(
 LOG = Choice(("csv", "tensorboard", "mlflow"))
 LOG_FORMAT = Choice(("text", "json"), code="option-value")
 MASK_CELLS = Choice(("any", "half", "papers"))
-MASK_LOSS = Choice(("none", "papers", "two-sided"))
+MASK_LOSS = Choice(("none", "papers", "two-sided", "lesions"))
 METHOD = Choice(listed=METHODS.names)
 MONITOR = Choice(("loss", "auroc"))
 OPTIMIZER = Choice(("sgd", "adamw"))

@@ -34,7 +34,10 @@ TRAIN_OPTIONS: tuple[Option, ...] = (
         "or-locations", str, None, "A label is 1 where one of its columns LABEL<TEXT>place is.", TABLE,
         metavar="TEXT",
     ),
-    Option("mask-loss", str, "none", "What evidence outside the masks costs.", LOSS, choices.MASK_LOSS),
+    Option(
+        "mask-loss", str, "none", "What evidence outside the masks costs; lesions: asks for some inside too.", LOSS,
+        choices.MASK_LOSS,
+    ),
     Option(
         "mask-weight", float, 1.0 / 3.0, "Weight of the mask loss.", LOSS, metavar="W", above=0.0,
         what="a positive number",
@@ -63,6 +66,14 @@ TRAIN_OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "accumulate", int, 1, "Scans of each process in a step.", TRAINING, metavar="N", lowest=1, what="1 or more"
+    ),
+    Option(
+        "warm-up", int, 0, "Steps before the first epoch on positions of many scans; needs --mask-loss lesions.",
+        TRAINING, metavar="N", lowest=0, what="0 or more",
+    ),
+    Option(
+        "warm-up-positions", int, 24, "Positions, each of another scan, in a step of the warm-up.", TRAINING,
+        metavar="N", lowest=2, what="2 or more",
     ),
     Option("augment", str, "papers", "Changes of the training scans.", TRAINING, choices.AUGMENT),
     Option("calibrate", str, "platt", "Scale and offset of each logit, from validation.", TRAINING, choices.CALIBRATE),

@@ -19,19 +19,19 @@ from hirescam_cli.model.contract import Network
 from hirescam_cli.train.allowed import Allowed
 from hirescam_cli.train.augmentation import Augmentation
 from hirescam_cli.train.events import Event
+from hirescam_cli.train.failures import Failures
 from hirescam_cli.train.learner import Learner
-from hirescam_cli.train.loop import Loop, Setting
 from hirescam_cli.train.objective import Objective
 from hirescam_cli.train.optimiser import new_optimiser
 from hirescam_cli.train.options import MaskOptions, TrainOptions
 from hirescam_cli.train.ranks import Ranks
-from hirescam_cli.train.records import Progress
 from hirescam_cli.train.samples import Sample, Samples
 from hirescam_cli.train.scans import Scans
+from hirescam_cli.train.setting import Setting
 from hirescam_cli.train.signals import StopRequest
+from hirescam_cli.train.steps import Steps
 from hirescam_cli.train.table import Row as TableRow
 from hirescam_cli.train.table import Table
-from hirescam_cli.train.validation import Validation
 
 _MOST_GROUPS = 4
 
@@ -123,14 +123,9 @@ def _step(workload: Workload, voxels: np.ndarray, loss: str) -> Callable[[], obj
         learner=learner, objective=Objective(masks), optimiser=new_optimiser(learner.module, options), ranks=Ranks(),
         workers=1, checkpoint_seconds=1e9, max_failures=1,
     )  # fmt: skip
-    loop = Loop(setting, Progress(identity={}), _silent, _unheard, StopRequest())
-    return lambda: loop.step([(0, Sample(row, voxels, allowed))])
+    steps = Steps(setting, Failures({}, 1, _silent), StopRequest())
+    return lambda: steps.on_scans([(0, Sample(row, voxels, allowed))], (row,), 0, 0)
 
 
 def _silent(_event: Event) -> None:
     """Nothing to say."""
-
-
-def _unheard(validation: Validation, progress: Progress, *, better: bool) -> None:
-    """Epochs do not end here."""
-    del validation, progress, better

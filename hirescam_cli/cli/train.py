@@ -31,8 +31,8 @@ _SILENCE_S = 30.0
     "id-column", "path-column", "path-template", "id-pattern", "scans", "split-column", "patient-column", "patients",
     "label-columns", "or-locations", "masks", "mask-labels", "regions", "mask-loss", "mask-weight", "mask-cells",
     "init", "epochs", "patience", "monitor", "optimizer", "lr", "schedule", "momentum", "weight-decay", "accumulate",
-    "augment", "calibrate", "thresholds", "seed", "deterministic", "cache", "workers", "checkpoint-minutes",
-    "continue-anyway", "log",
+    "warm-up", "warm-up-positions", "augment", "calibrate", "thresholds", "seed", "deterministic", "cache", "workers",
+    "checkpoint-minutes", "continue-anyway", "log",
     defaults={"model": "", "max-failures": 1},
     helps={
         "output": "Folder of the run.",
@@ -102,11 +102,11 @@ class _Lines:
             return
         if self._quiet and event.name not in ("scan-failed", "interrupted"):
             return
+        if not event.lasting and time.monotonic() - self._last < self._every:
+            return
         text = event.text
-        if not event.lasting:
-            if time.monotonic() - self._last < self._every:
-                return
-            facts: Mapping[str, Any] = event.facts
+        facts: Mapping[str, Any] = event.facts
+        if event.name == "step":
             text = (
                 f"Epoch {facts['epoch']}, step {facts['step']} of {facts['steps']}: loss {facts['loss']:.4f}, "
                 f"{duration(facts['left'])} left in it, {duration(facts['left_at_most'])} in all at most."

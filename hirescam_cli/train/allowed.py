@@ -15,7 +15,7 @@ from hirescam_cli.geometry import Affine
 from hirescam_cli.geometry.grid import Shape3
 from hirescam_cli.masks.collection import CaseMasks, MaskCollection, MaskProblem, find_masks
 from hirescam_cli.train.augmentation import Change
-from hirescam_cli.train.cells import CellGrid, allowed_cells
+from hirescam_cli.train.cells import CellGrid, allowed_cells, shares
 from hirescam_cli.train.options import MaskOptions
 from hirescam_cli.train.table import Row
 
@@ -66,6 +66,21 @@ class AllowedCells:
         size = (len(self.labels), *self.grid.shape)
         cells = np.unpackbits(packed, count=int(np.prod(size))).astype(np.bool_).reshape(size)
         return Allowed(change.of(cells), marked)
+
+    def shares(self, row: Row, grid: CellGrid, input_ras: Affine) -> dict[int, NDArray[np.float64]]:
+        """By place of a label that is there and has masks: the share of each cell of a grid in any of them.
+
+        Raises MaskError.
+        """
+        found: dict[int, NDArray[np.float64]] = {}
+        masks = self.collection.of(case_name(row))
+        for place, label in enumerate(self.labels):
+            if masks is None or row.truth[place] != 1.0:
+                continue
+            for name in self._names(masks, label):
+                share = shares(masks.load(name), grid, input_ras)
+                found[place] = np.maximum(found.get(place, 0.0), share)
+        return found
 
     def _look(self, row: Row, input_ras: Affine) -> Allowed:
         cells = np.zeros((len(self.labels), *self.grid.shape), dtype=np.bool_)

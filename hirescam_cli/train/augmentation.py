@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -62,9 +62,16 @@ class Augmentation:
         "papers": with chance 1/2 mirrored along one of the three axes, with chance 1/2 turned by 1 to 3 quarters
         within the axial plane (by a half where it is not square). "flip-lr": mirrored left to right with chance 1/2.
         """
+        return self._drawn(np.random.default_rng([self.seed, 1, epoch, place]), shape)
+
+    def within(self, rng: np.random.Generator, shape: Shape3) -> Change:
+        """A change of a scan that leaves its slices along the first axis whole."""
+        change = self._drawn(rng, shape)
+        return change if 0 not in change.plane else replace(change, turns=0)
+
+    def _drawn(self, rng: np.random.Generator, shape: Shape3) -> Change:
         if self.kind == "none":
             return Change()
-        rng = np.random.default_rng([self.seed, 1, epoch, place])
         flips, axis, turned, quarters = (
             rng.random() < 0.5,
             rng.integers(3),

@@ -24,10 +24,26 @@ _POSITIONS_AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Pass:
-    """What the network gave: `logits` [L] float32, and `evidence` [L, i, j, k], see `evidence.scaled_map`."""
+    """What the network gave: `logits` [L] float32, and `evidence` [L, i, j, k], see `evidence.scaled_map`.
+
+    `scored`: the logit is the mean of scores of positions.
+    """
 
     logits: Tensor
     evidence: Tensor | None
+    scored: bool
+
+    @property
+    def scale(self) -> int:
+        """How many times the evidence is what adds up to the logit."""
+        assert self.evidence is not None
+        return int(np.prod(self.evidence.shape[1 : 2 if self.scored else 4]))
+
+    @property
+    def rest(self) -> Tensor:
+        """The logits without the evidence [L]: the bias, where the map is complete."""
+        assert self.evidence is not None
+        return self.logits - self.evidence.sum(dim=(1, 2, 3)) / self.scale
 
 
 class Learner:
@@ -77,21 +93,28 @@ class Learner:
         kept: list[Tensor] = []
         with _capture(self._target, self.at, kept, self.with_maps):
             logits = self._answer(self._values(voxels)).float().mean(dim=0)
-        return Pass(logits, self._evidence(kept, logits) if self.with_maps else None)
+        return self._pass(logits, kept)
 
     def look(self, voxels: Voxels) -> Pass:
         """A pass in evaluation mode, without gradients but those that a map needs, a few positions at a time."""
         if not self.network.by_slices:
             with torch.set_grad_enabled(self.with_maps and not self._closed_form()):
                 found = self.run(voxels)
-            return Pass(found.logits.detach(), None if found.evidence is None else found.evidence.detach())
+            evidence = None if found.evidence is None else found.evidence.detach()
+            return Pass(found.logits.detach(), evidence, self.scored)
         kept: list[Tensor] = []
         values, answers = self._values(voxels), []
         with torch.no_grad(), _capture(self._target, self.at, kept, self.with_maps):
             for some in torch.split(values, _POSITIONS_AT_ONCE):
                 answers.append(self._answer(some).float())
         logits = torch.cat(answers).mean(dim=0)
-        return Pass(logits, self._evidence([torch.cat(kept)], logits) if self.with_maps else None)
+        return self._pass(logits, [torch.cat(kept)] if self.with_maps else [])
+
+    def keep_statistics(self) -> None:
+        """Let batch norm use the running statistics that it has, and leave them as they are, also in training."""
+        for part in self.module.modules():
+            if isinstance(part, nn.modules.batchnorm._BatchNorm):
+                part.eval()
 
     def grid(self, shape: Shape3, placement: Placement) -> CellGrid:
         """The cells of the target for an input of `shape` voxels: counted by a pass over zeros."""
@@ -113,6 +136,9 @@ class Learner:
     def _values(self, voxels: Voxels) -> Tensor:
         positions = torch.from_numpy(np.ascontiguousarray(self.feed.positions(voxels))).to(self.device)
         return self.feed.tensor(positions, self._layout)
+
+    def _pass(self, logits: Tensor, kept: list[Tensor]) -> Pass:
+        return Pass(logits, self._evidence(kept, logits) if self.with_maps else None, self.scored)
 
     def _answer(self, values: Tensor) -> Tensor:
         return self.network.run(self.module, values)

@@ -5,31 +5,24 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import msgspec
-import numpy as np
 import torch
 
-from hirescam_cli.errors import HirescamError, ModelError
-from hirescam_cli.explain.shortage import is_out_of_memory, memory_needed
+from hirescam_cli.batch.progress import duration
+from hirescam_cli.errors import HirescamError
+from hirescam_cli.explain.shortage import memory_needed
 from hirescam_cli.train.augmentation import order
 from hirescam_cli.train.checkpoint import save_checkpoint
 from hirescam_cli.train.events import Event, Listener
 from hirescam_cli.train.failures import Failures, NotFiniteError
-from hirescam_cli.train.learner import Learner
-from hirescam_cli.train.objective import Objective
 from hirescam_cli.train.optimiser import rate
-from hirescam_cli.train.options import TrainOptions
-from hirescam_cli.train.ranks import Ranks
 from hirescam_cli.train.records import EpochFigures, Losses, Progress
-from hirescam_cli.train.samples import Sample, Samples
 from hirescam_cli.train.scans import ahead
+from hirescam_cli.train.setting import Setting
 from hirescam_cli.train.signals import StopRequest
-from hirescam_cli.train.table import Table
+from hirescam_cli.train.steps import Steps
 from hirescam_cli.train.validation import Answer, Validation, mean_auroc
 
 
@@ -38,23 +31,6 @@ class Epochs(Protocol):
 
     def __call__(self, validation: Validation, progress: Progress, *, better: bool) -> None:
         """An epoch has ended; its figures are the last of the history."""
-
-
-@dataclass(frozen=True, eq=False)
-class Setting:
-    """What a run consists of. `workers`: scans read ahead; `checkpoint_seconds`: between checkpoints in an epoch."""
-
-    run: Path
-    options: TrainOptions
-    table: Table
-    samples: Samples
-    learner: Learner
-    objective: Objective
-    optimiser: torch.optim.Optimizer
-    ranks: Ranks
-    workers: int
-    checkpoint_seconds: float
-    max_failures: int
 
 
 class Interrupted(Exception):
@@ -74,13 +50,10 @@ class Loop:
         self.setting, self.progress = setting, progress
         self._listener, self._epochs, self._stop = listener, epochs, stop
         self.failures = Failures(progress.failed, setting.max_failures, listener)
-        self._failed = len(progress.failed)
-        self._asked = False
+        self.take = Steps(setting, self.failures, stop)
         self._saved = time.monotonic()
-        self._parameters = [p for p in setting.learner.module.parameters() if p.requires_grad]
-        self._buffers = [b for b in setting.learner.module.buffers() if b.is_floating_point()]
         self._rows = setting.table.of("train")
-        self.steps = math.ceil(len(self._rows) / (setting.ranks.size * setting.options.accumulate))
+        self.steps = setting.steps
 
     @property
     def done(self) -> bool:
@@ -91,6 +64,9 @@ class Loop:
     def run(self) -> Progress:
         """Train to the end. Raises Interrupted, NotFiniteError, ScanError, and what writing raises."""
         with torch.random.fork_rng(), memory_needed(self.setting.learner.device, "training on this scan"):
+            if self.progress.warmed < self.setting.options.warm_up:
+                self._warm_up()
+                self._checkpoint()
             while not self.done:
                 if self.progress.step < self.steps:
                     self._train()
@@ -98,10 +74,33 @@ class Loop:
                 self._end_of_epoch()
         return self.progress
 
+    def _warm_up(self) -> None:
+        """The steps on positions that are left."""
+        setting, options, ranks = self.setting, self.setting.options, self.setting.ranks
+        positions = setting.positions
+        assert positions is not None
+        setting.learner.module.train()
+        todo = range(self.progress.warmed, options.warm_up)
+        own = range(ranks.rank, options.warm_up_positions, ranks.size)
+        begin, before = time.monotonic(), self.progress.seconds
+        for step, drawn in ahead(todo, lambda step: positions.draw_all(step, own), setting.workers):
+            assert not isinstance(drawn, HirescamError)
+            sums = self.take.on_positions(drawn, self.progress.total_steps)
+            now, seconds = self.progress, time.monotonic() - begin
+            self.progress = msgspec.structs.replace(
+                now, warmed=step + 1, total_steps=now.total_steps + 1, sums=now.sums.plus(sums),
+                seconds=before + seconds, failed=dict(self.failures.found),
+            )  # fmt: skip
+            self._tell_warm_up(seconds / (step + 1 - todo.start))
+            self._between_steps()
+
     def _train(self) -> None:
         """The steps of an epoch that are left."""
         setting, progress, begin = self.setting, self.progress, time.monotonic()
         setting.learner.module.train()
+        if setting.options.warm_up:
+            # Statistics of one scan's positions are not those of positions of many.
+            setting.learner.keep_statistics()
         todo = self._own_share(progress.epoch, progress.step)
         epoch, before = progress.epoch, progress.epoch_seconds
         samples = ahead(
@@ -110,17 +109,21 @@ class Loop:
             setting.workers,
         )
         for places in todo:
-            sums = self.step([next(samples) for _ in places])
             now = self.progress
+            sums = self.take.on_scans([next(samples) for _ in places], self._rows, epoch, now.total_steps)
             seconds = before + time.monotonic() - begin
             self.progress = msgspec.structs.replace(
                 now, step=now.step + 1, total_steps=now.total_steps + 1, validated=False, sums=now.sums.plus(sums),
                 epoch_seconds=seconds, failed=dict(self.failures.found),
             )  # fmt: skip
             self._tell_step(seconds)
-            if time.monotonic() - self._saved >= setting.checkpoint_seconds and setting.ranks.first:
-                self._checkpoint()
-            self._end_if_asked()
+            self._between_steps()
+
+    def _between_steps(self) -> None:
+        """A checkpoint where it is due, and the end where it was asked for."""
+        if time.monotonic() - self._saved >= self.setting.checkpoint_seconds and self.setting.ranks.first:
+            self._checkpoint()
+        self._end_if_asked()
 
     def _own_share(self, epoch: int, first: int) -> list[list[int]]:
         """The places of the scans that this process takes in each step that is left."""
@@ -132,82 +135,6 @@ class Loop:
             for step in range(first, self.steps)
         ]
 
-    def step(self, samples: Sequence[tuple[int, Sample | HirescamError]]) -> Losses:
-        """One step of the optimiser on the scans of all processes; returns the sums of their losses."""
-        setting, ranks = self.setting, self.setting.ranks
-        for parameter in self._parameters:
-            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.zero_()
-        sums = Losses()
-        for place, sample in samples:
-            if isinstance(sample, HirescamError):
-                self.failures.add(self._rows[place], sample)
-                continue
-            torch.manual_seed(self._seed(place))
-            sums = sums.plus(self._learn_from(sample))
-        sums, failed = self._agree(sums)
-        gradients = [p.grad for p in self._parameters if p.grad is not None]
-        ranks.add(gradients)
-        self._check_finite(sums, gradients)
-        self.failures.check(failed)
-        if sums.scans:
-            for gradient in gradients:
-                gradient.div_(sums.scans)
-            now = rate(setting.options, self.progress.total_steps, setting.options.epochs * self.steps)
-            for group in setting.optimiser.param_groups:
-                group["lr"] = now
-            setting.optimiser.step()
-        self._average_buffers()
-        return sums
-
-    def _learn_from(self, sample: Sample) -> Losses:
-        """Add a scan's gradient. Raises ModelError where the network cannot be trained on such an input at all."""
-        try:
-            loss, parts = self.setting.objective.of(sample, self.setting.learner.run(sample.voxels))
-            if math.isfinite(parts.total):
-                loss.backward()  # type: ignore[no-untyped-call]
-        except (RuntimeError, ValueError) as error:
-            if self.progress.total_steps or is_out_of_memory(error):
-                raise
-            raise ModelError(
-                f"The network cannot be trained on the input that its preparation makes: {error}",
-                hint="Compare [input], [[preparation]] and [parameters] with what the network takes.",
-                code="network-input",
-            ) from error
-        return parts
-
-    def _seed(self, place: int) -> int:
-        key = [self.setting.options.seed, 2, self.progress.epoch, place]
-        return int(np.random.SeedSequence(key).generate_state(1)[0])
-
-    def _agree(self, sums: Losses) -> tuple[Losses, int]:
-        """Sums over all processes, and how many scans have failed in all."""
-        asked = self._stop.number is not None
-        numbers = [sums.scans, sums.total, sums.classification, sums.mask, self.failures.take_new(), asked]
-        scans, total, classification, mask, new, stop = self.setting.ranks.add_numbers(
-            numbers, self.setting.learner.device
-        )
-        self._failed += int(new)
-        self._asked = stop > 0
-        return Losses(scans=int(scans), total=total, classification=classification, mask=mask), self._failed
-
-    def _check_finite(self, sums: Losses, gradients: Sequence[torch.Tensor]) -> None:
-        norm = torch.stack([gradient.norm() for gradient in gradients]).sum()
-        if math.isfinite(sums.total) and torch.isfinite(norm):
-            return
-        what = "gradient" if math.isfinite(sums.total) else "loss"
-        raise NotFiniteError(
-            f"The {what} is not finite in epoch {self.progress.epoch + 1}, step {self.progress.step + 1}.",
-            hint="Begin anew with a lower --lr, or --precision fp32; the last checkpoint is from before.",
-        )
-
-    def _average_buffers(self) -> None:
-        """Running statistics are each process's own within a step and their mean after it."""
-        ranks = self.setting.ranks
-        if ranks.size > 1 and self._buffers:
-            ranks.add(self._buffers)
-            for buffer in self._buffers:
-                buffer.div_(ranks.size)
-
     def _end_of_epoch(self) -> None:
         """Validate, publish what is better, go on to the next epoch."""
         setting, progress, begin = self.setting, self.progress, time.monotonic()
@@ -217,7 +144,7 @@ class Loop:
             epoch=progress.epoch + 1,
             train=progress.sums.mean(),
             valid=validation.losses,
-            lr=rate(setting.options, progress.total_steps, setting.options.epochs * self.steps),
+            lr=rate(setting.options, progress.total_steps, setting.all_steps),
             seconds=progress.epoch_seconds + time.monotonic() - begin,
             auroc=mean_auroc(labels),
             labels=labels,
@@ -256,7 +183,7 @@ class Loop:
             answers.append(Answer(row.id, tuple(found.logits.double().tolist()), losses))
             if self._stop.number is not None:
                 break
-        _, failed = self._agree(Losses())
+        _, failed = self.take.agree(Losses())
         self._end_if_asked()
         self.failures.found.update(dict(ranks.gather(list(self.failures.found.items()))))
         self.failures.check(failed)
@@ -277,7 +204,7 @@ class Loop:
 
     def _end_if_asked(self) -> None:
         """Where any process was asked to end, all keep what they have and end."""
-        if self._asked:
+        if self.take.asked:
             self._checkpoint()
             raise Interrupted(self._stop.number or signal.SIGTERM)
 
@@ -292,3 +219,20 @@ class Loop:
             "seconds": seconds, "left": left, "left_at_most": left + epochs * whole,
         }  # fmt: skip
         self._listener(Event("step", "", facts, lasting=False))
+
+    def _tell_warm_up(self, each: float) -> None:
+        """A line at each tenth, whose loss is that of its own steps; a sign of life at the others."""
+        progress, steps = self.progress, self.setting.options.warm_up
+        left, loss = each * (steps - progress.warmed), progress.sums.mean().total
+        lasting = progress.warmed % max(1, steps // 10) == 0 or progress.warmed == steps
+        facts = {
+            "step": progress.warmed,
+            "steps": steps,
+            "loss": loss,
+            "seconds": progress.seconds,
+            "left": left,
+        }
+        text = f"Warm-up, step {progress.warmed} of {steps}: loss {loss:.4f}, {duration(left)} left in it."
+        self._listener(Event("warm-up", text, facts, lasting))
+        if lasting:
+            self.progress = msgspec.structs.replace(progress, sums=Losses())

@@ -10,7 +10,7 @@ from hirescam_cli.choices import Existing
 from hirescam_cli.errors import UsageError
 from hirescam_cli.options import check, options_of, stated
 
-MaskLoss = Literal["none", "papers", "two-sided"]
+MaskLoss = Literal["none", "papers", "two-sided", "lesions"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,13 @@ class MaskOptions:
             raise UsageError(f"--mask-loss {self.loss} needs masks.", hint="Give their folder with --masks.")
         if self.loss == "none" and (self.masks or self.regions):
             raise UsageError(
-                "Masks are given, but --mask-loss is none.", hint="Choose --mask-loss papers or two-sided."
+                "Masks are given, but --mask-loss is none.",
+                hint="Choose --mask-loss papers, two-sided or lesions.",
+            )
+        if self.loss == "lesions" and self.cells != "any":
+            raise UsageError(
+                f"--mask-loss lesions asks each cell that a lesion touches, not {self.cells}.",
+                hint="Leave --mask-cells at any.",
             )
 
 
@@ -49,6 +55,8 @@ class TrainOptions:
     momentum: float = stated("momentum")
     weight_decay: float = stated("weight-decay")
     accumulate: int = stated("accumulate")
+    warm_up: int = stated("warm-up")
+    warm_up_positions: int = stated("warm-up-positions")
     augment: str = stated("augment")
     calibrate: Literal["none", "platt"] = stated("calibrate")
     thresholds: str = stated("thresholds")

@@ -14,6 +14,8 @@ from hirescam_cli import __version__
 from hirescam_cli.device import resolve_device
 from hirescam_cli.errors import HirescamError, NoInputError, UsageError
 from hirescam_cli.io import ReadOptions
+from hirescam_cli.masks.collection import MaskProblem
+from hirescam_cli.model.contract import Network
 from hirescam_cli.model.spec import ModelSpec, load_spec
 from hirescam_cli.registries import ARCHITECTURES
 from hirescam_cli.train.allowed import AllowedCells, case_name, find_allowed, own_masks
@@ -21,6 +23,7 @@ from hirescam_cli.train.augmentation import Augmentation
 from hirescam_cli.train.events import Event, Listener
 from hirescam_cli.train.layout import Layout
 from hirescam_cli.train.learner import Learner, training_precision
+from hirescam_cli.train.lesions import LesionCells
 from hirescam_cli.train.options import MaskOptions, RunOptions, TrainOptions, told
 from hirescam_cli.train.publish import foldable
 from hirescam_cli.train.ranks import Ranks, device_of
@@ -92,11 +95,20 @@ def make_plan(request: Request, ranks: Ranks, listener: Listener) -> Plan:
             *fallbacks,
             "calibrate none: the network has no linear last layer with a bias to fold it into",
         )
+    _check_warm_up(network, options, masks)
     learner = Learner(network, spec, device, precision, with_maps=masks.loss != "none")
+    allowed = None if masks.loss == "none" else _allowed(request, spec, table, learner, listener)
+    by_lesions = masks.loss == "lesions"
+    lesions = (
+        LesionCells(allowed, learner.feed.slab if learner.network.by_slices else 0)
+        if allowed and by_lesions
+        else None
+    )
     samples = Samples(
         Scans(spec.preparation, request.read, request.control.cache),
         Augmentation(options.augment, spec.preparation.axes, options.seed),
-        None if masks.loss == "none" else _allowed(request, spec, table, learner, listener),
+        None if by_lesions else allowed,
+        lesions,
     )
     samples.scans.make_cache()
     for text in fallbacks:
@@ -113,6 +125,21 @@ def make_plan(request: Request, ranks: Ranks, listener: Listener) -> Plan:
         fallbacks=fallbacks,
         identity=_identity(request, options, spec, table, start, precision, ranks),
     )
+
+
+def _check_warm_up(network: Network, options: TrainOptions, masks: MaskOptions) -> None:
+    if not options.warm_up:
+        return
+    if masks.loss != "lesions":
+        raise UsageError(
+            "--warm-up needs to know what each position shows.",
+            hint="Give masks of the lesions with --masks, and --mask-loss lesions; or leave --warm-up out.",
+        )
+    if not (network.by_slices and network.answer == "slice_scores"):
+        raise UsageError(
+            "--warm-up is for networks that look at each position alone, as AxialNet does; this one does not.",
+            hint="Leave --warm-up out.",
+        )
 
 
 def _check_validation(table: Table, options: TrainOptions) -> None:
@@ -153,8 +180,7 @@ def _allowed(
         learner.grid(shape, placement),
         placement == "stretch",
     )
-    for problem in found.problems:
-        listener(Event(problem.code, f"{problem.path.name}: {problem.text}"))
+    _tell_problems(found.problems, listener)
     with_masks = [row for row in rows if found.collection.of(case_name(row)) is not None]
     if not with_masks:
         raise NoInputError(
@@ -167,6 +193,17 @@ def _allowed(
     text = f"{len(with_masks)} of {len(rows)} scans have masks; they mark {marked} of {len(pairs)} positive labels."
     listener(Event("masks", text, {"scans": len(with_masks), "marked": marked, "positive": len(pairs)}))
     return found
+
+
+def _tell_problems(problems: Sequence[MaskProblem], listener: Listener) -> None:
+    """A line for each; one for all masks of scans that the table lacks, of which a table of a part has many."""
+    others = [problem for problem in problems if problem.code == "mask-unmatched"]
+    for problem in problems:
+        if problem not in others or len(others) == 1:
+            listener(Event(problem.code, f"{problem.path.name}: {problem.text}"))
+    if len(others) > 1:
+        text = f"The masks in {len(others)} places are of no scan of the table; the first is {others[0].path.name}."
+        listener(Event("mask-unmatched", text, {"count": len(others)}))
 
 
 def _identity(

@@ -63,13 +63,14 @@ class Progress(_Record, frozen=True, kw_only=True):
     """Where a run is: `epoch` from 0, `step` of it done, `validated` whether the epoch before it was just finished.
 
     `identity`: what the run is of, by name. `sums`: of the epoch under way. `since_best`: epochs since the best.
-    `failed`: scans that could not be used, and why.
+    `failed`: scans that could not be used, and why. `warmed`: steps of the warm-up that are done, of `total_steps`.
     """
 
     identity: dict[str, str | int | float | bool]
     epoch: int = 0
     step: int = 0
     total_steps: int = 0
+    warmed: int = 0
     validated: bool = False
     sums: Losses = Losses()
     epoch_seconds: float = 0.0

@@ -23,13 +23,15 @@ from hirescam_cli.memory import PeakMemory
 from hirescam_cli.train.checkpoint import forget, load_checkpoint
 from hirescam_cli.train.curves import CURVES
 from hirescam_cli.train.events import Event, Fact, Listener
-from hirescam_cli.train.loop import Interrupted, Loop, Setting
+from hirescam_cli.train.loop import Interrupted, Loop
 from hirescam_cli.train.objective import Objective
 from hirescam_cli.train.optimiser import new_optimiser
 from hirescam_cli.train.plan import Plan, Request, differences, make_plan
+from hirescam_cli.train.positions import Positions
 from hirescam_cli.train.publish import METRICS, MODEL, VALIDATION, WEIGHTS
 from hirescam_cli.train.ranks import Ranks, joined
 from hirescam_cli.train.records import Progress
+from hirescam_cli.train.setting import Setting
 from hirescam_cli.train.signals import StopRequest
 from hirescam_cli.train.summary import SUMMARY, write_summary
 from hirescam_cli.train.trackers import check_trackers, open_trackers
@@ -130,6 +132,7 @@ class _Training:
             learner=plan.learner, objective=Objective(self.request.masks), optimiser=optimiser, ranks=self.ranks,
             workers=control.workers, checkpoint_seconds=60.0 * control.checkpoint_minutes,
             max_failures=control.max_failures or _MOST_FAILURES,
+            positions=Positions(plan.samples, plan.table.of("train"), plan.request.options.seed),
         )  # fmt: skip
 
     def _progress(self, plan: Plan, optimiser: torch.optim.Optimizer) -> Progress:
@@ -165,9 +168,11 @@ class _Training:
     def _announce(self, plan: Plan, loop: Loop) -> None:
         counts = {split: len(plan.table.of(split)) for split in ("train", "valid")}
         parameters = sum(p.numel() for p in plan.learner.module.parameters())
+        steps = plan.request.options.warm_up
+        warm_up = f"{steps} steps of warm-up, " if steps else ""
         text = (
             f"{plan.spec.name}: {parameters:,} parameters, {counts['train']} training and {counts['valid']} validation "
-            f"scans, {loop.steps} steps an epoch, on {plan.device} in {plan.precision}."
+            f"scans, {warm_up}{loop.steps} steps an epoch, on {plan.device} in {plan.precision}."
         )
         facts: dict[str, Fact] = {
             "device": str(plan.device),

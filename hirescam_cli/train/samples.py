@@ -11,17 +11,19 @@ from torch import Tensor
 from hirescam_cli.geometry.types import Voxels
 from hirescam_cli.train.allowed import Allowed, AllowedCells
 from hirescam_cli.train.augmentation import Augmentation, Change
+from hirescam_cli.train.lesions import LesionCells, Lesions
 from hirescam_cli.train.scans import Scans
 from hirescam_cli.train.table import Row
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """`allowed`: None without a mask loss."""
+    """`allowed`: None without a mask loss, or with the one that takes `lesions`."""
 
     row: Row
     voxels: Voxels
     allowed: Allowed | None
+    lesions: Lesions | None = None
 
     @property
     def truth(self) -> Tensor:
@@ -30,12 +32,22 @@ class Sample:
 
 
 @dataclass(frozen=True, eq=False)
+class Position:
+    """One position of a scan: `voxels` [slices, j, k] after augmentation, and its one `lesions`."""
+
+    row: Row
+    voxels: Voxels
+    lesions: Lesions
+
+
+@dataclass(frozen=True, eq=False)
 class Samples:
-    """Makes samples from the rows of a table."""
+    """Makes samples from the rows of a table; no more than one of `allowed` and `lesions` is there."""
 
     scans: Scans
     augmentation: Augmentation
     allowed: AllowedCells | None
+    lesions: LesionCells | None = None
 
     def training(self, row: Row, place: int, epoch: int) -> Sample:
         """The scan at a place of the table, changed as in this epoch. Raises ScanError, MaskError, OutputIOError."""
@@ -49,7 +61,9 @@ class Samples:
         scan = self.scans.load(row)
         i, j, k = scan.array_ijk.shape
         change = Change() if epoch is None else self.augmentation.draw(epoch, place, (i, j, k))
-        found = None
+        allowed = lesions = None
         if self.allowed is not None:
-            found = self.allowed.of(row, change, scan.affine_ras, (i, j, k))
-        return Sample(row, np.ascontiguousarray(change.of(scan.array_ijk)), found)
+            allowed = self.allowed.of(row, change, scan.affine_ras, (i, j, k))
+        if self.lesions is not None:
+            lesions = self.lesions.of(row, change, scan.affine_ras, (i, j, k))
+        return Sample(row, np.ascontiguousarray(change.of(scan.array_ijk)), allowed, lesions)

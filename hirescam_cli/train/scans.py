@@ -14,6 +14,7 @@ from typing import TypeVar
 import numpy as np
 import safetensors
 from numpy.typing import NDArray
+from safetensors import safe_open
 from safetensors.numpy import load, save
 
 from hirescam_cli.durable import output_error, write_file
@@ -27,7 +28,7 @@ from hirescam_cli.train.table import Row
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
-_CACHE_VERSION = 1
+_CACHE_VERSION = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +41,7 @@ class PreparedScan:
 
 @dataclass(frozen=True)
 class Scans:
-    """Reads scans. `cache`: folder of prepared ones; a damaged or foreign file in it is made anew."""
+    """Reads scans. `cache`: folder of prepared ones, whole HU in 16 bits; a damaged or foreign file is made anew."""
 
     preparation: Preparation
     options: ReadOptions
@@ -75,7 +76,7 @@ class Scans:
     def load(self, row: Row) -> PreparedScan:
         """Read and prepare the scan of a row. Raises ScanError, or OutputIOError where the cache cannot be written."""
         try:
-            kept = None if self.cache is None else self.cache / f"{self._key(row)}.safetensors"
+            kept = self._place(row)
             if kept is not None and (found := _kept(kept)) is not None:
                 return found
             prepared = prepare(read(self.find(row), self.options), self.preparation)
@@ -83,9 +84,30 @@ class Scans:
             raise _refusal(row, error.strerror or type(error).__name__, "unreadable-file") from error
         scan = PreparedScan(prepared.array_ijk, prepared.affine_ras)
         if kept is not None:
-            tensors: dict[str, NDArray[np.generic]] = {"array": scan.array_ijk, "affine": scan.affine_ras}
+            tensors: dict[str, NDArray[np.generic]] = {
+                "array": _smallest(scan.array_ijk),
+                "affine": scan.affine_ras,
+            }
             write_file(kept, save({k: np.ascontiguousarray(v) for k, v in tensors.items()}))
         return scan
+
+    def load_slices(self, row: Row, choose: Callable[[Affine], slice]) -> Voxels:
+        """Some slices of a scan along the first axis, of a kept scan without reading the rest.
+
+        `choose`: which, from the scan's voxel to RAS mm. Raises as `load`, and what `choose` raises.
+        """
+        try:
+            kept = self._place(row)
+            found = None if kept is None else _kept_slices(kept, choose)
+        except OSError as error:
+            raise _refusal(row, error.strerror or type(error).__name__, "unreadable-file") from error
+        if found is not None:
+            return found
+        scan = self.load(row)
+        return scan.array_ijk[choose(scan.affine_ras)]
+
+    def _place(self, row: Row) -> Path | None:
+        return None if self.cache is None else self.cache / f"{self._key(row)}.safetensors"
 
     def _key(self, row: Row) -> str:
         """Of the files with size and time, how they are read and how prepared."""
@@ -99,10 +121,27 @@ class Scans:
         return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
 
 
+def _smallest(array: Voxels) -> NDArray[np.float32] | NDArray[np.int16]:
+    """The same values in 16 bits where all of them are whole numbers that fit."""
+    if np.abs(array).max(initial=0.0) > np.iinfo(np.int16).max:
+        return array
+    small = array.astype(np.int16)
+    return small if np.array_equal(small, array) else array
+
+
 def _kept(path: Path) -> PreparedScan | None:
     try:
         tensors = load(path.read_bytes())
-        return PreparedScan(tensors["array"], tensors["affine"])
+        return PreparedScan(tensors["array"].astype(np.float32, copy=False), tensors["affine"])
+    except (OSError, KeyError, ValueError, safetensors.SafetensorError):
+        return None
+
+
+def _kept_slices(path: Path, choose: Callable[[Affine], slice]) -> Voxels | None:
+    try:
+        with safe_open(path, framework="np") as file:
+            found: Voxels = file.get_slice("array")[choose(file.get_tensor("affine"))]
+            return found.astype(np.float32, copy=False)
     except (OSError, KeyError, ValueError, safetensors.SafetensorError):
         return None
 

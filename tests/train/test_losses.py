@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hirescam_cli.model.architectures.axialnet import AxialNet
 from hirescam_cli.train.evidence import scaled_map, usable_head
-from hirescam_cli.train.losses import classification_loss, forbidden_cells, mask_loss
+from hirescam_cli.train.losses import classification_loss, forbidden_cells, lesion_loss, mask_loss
 
 LN2 = math.log(2.0)
 NAN = math.nan
@@ -148,3 +148,58 @@ def test_no_tensor_of_labels_by_activation_is_made() -> None:
         scaled_map(activation, "icjk", torch.zeros(64), head, scored=True)
     largest = max(abs(event.cpu_memory_usage) for event in profile.events())
     assert largest < 30e6
+
+
+def lesion_world() -> dict[str, Tensor]:
+    """One label, two positions of 1 x 2 cells: the second cell of the first position holds the lesion."""
+    cells = torch.zeros(1, 2, 1, 2, dtype=torch.bool)
+    cells[0, 0, 0, 1] = True
+    return {
+        "worth": torch.tensor([[[[2.0, 4.0]], [[-1.0, 0.5]]]]),
+        "rest": torch.tensor([-3.0]),
+        "cells": cells,
+        "weight": torch.tensor([[1.0, 0.0]]),
+        "known": torch.ones(1, 2, dtype=torch.bool),
+    }
+
+
+def test_the_loss_of_lesions_by_hand() -> None:
+    outside = softplus(2 - 3) + softplus(-1 - 3) + softplus(0.5 - 3)
+    inside = softplus(3 - 4)
+    # The sums are 6 - 3 where the lesion is, and -0.5 - 3 where it is not.
+    score = softplus(-3.0) + softplus(-3.5)
+    expected = (outside + 3 * inside + 2 * score + 0.5 * 0.5**2) / 2
+    assert lesion_loss(**lesion_world()).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_loss_of_lesions_pushes_evidence_up_inside_alone() -> None:
+    world = lesion_world()
+    worth = world["worth"] = torch.zeros_like(world["worth"]).requires_grad_()
+    lesion_loss(**world).backward()
+    assert worth.grad is not None
+    slope = worth.grad[0, :, 0]
+    assert slope[0, 1] < 0
+    # The score of the whole position asks its other cell up too, less than its own margin lets it.
+    assert slope[0, 1] < 2 * slope[0, 0]
+    assert (slope[1] > 0).all()
+
+
+def test_a_tenth_of_a_lesion_is_not_asked_for_in_the_score() -> None:
+    world = lesion_world() | {"weight": torch.tensor([[0.1, 0.0]])}
+    outside = softplus(2 - 3) + softplus(-1 - 3) + softplus(0.5 - 3)
+    expected = (outside + 3 * 0.1 * softplus(3 - 4) + 2 * softplus(-3.5) + 0.5 * 0.5**2) / 2
+    assert lesion_loss(**world).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_what_the_masks_do_not_tell_costs_nothing() -> None:
+    world = lesion_world() | {"known": torch.zeros(1, 2, dtype=torch.bool)}
+    worth = world["worth"].requires_grad_()
+    loss = lesion_loss(**world)
+    assert loss.item() == 0.0
+    loss.backward()
+    assert worth.grad is not None
+    assert not worth.grad.any()
+    half = lesion_world() | {"known": torch.tensor([[False, True]])}
+    assert lesion_loss(**half).item() == pytest.approx(
+        softplus(-1 - 3) + softplus(0.5 - 3) + 2 * softplus(-3.5) + 0.5 * 0.5**2, rel=1e-6
+    )

@@ -191,3 +191,17 @@ def test_model_show_tells_on_what_it_was_trained(world: World, tmp_path: Path) -
     assert json.loads(done.output)["training"]["scans"] == {"train": 5, "valid": 3}
     done = CliRunner().invoke(app, ["model", "show", str(tmp_path / "run" / "model.toml")])
     assert "Research; not for diagnosis" in done.output
+
+
+def test_masks_of_scans_that_a_table_lacks_are_told_in_one_line(world: World, tmp_path: Path) -> None:
+    rows = [row | {"id": f"other-{n}"} if n else row for n, row in enumerate(world.rows())]
+    table = world.write_rows(rows, "others.csv")
+    events: list[Event] = []
+    request = world.request(
+        tmp_path / "run", table=table, masks=world.folder / "masks", loss="papers", epochs=1
+    )
+    train(request, events.append)
+    told = [event for event in events if event.name == "mask-unmatched"]
+    marked = {path.name for path in (world.folder / "masks").iterdir()}
+    assert [event.facts["count"] for event in told] == [len(marked - {rows[0]["id"]})]
+    assert "of no scan of the table" in told[0].text
