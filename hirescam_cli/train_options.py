@@ -68,8 +68,16 @@ TRAIN_OPTIONS: tuple[Option, ...] = (
         "accumulate", int, 1, "Scans of each process in a step.", TRAINING, metavar="N", lowest=1, what="1 or more"
     ),
     Option(
+        "clip", float, 0.0, "Greatest norm of a step's gradient; 0: any.", TRAINING, metavar="NORM", lowest=0.0,
+        what="0 or more",
+    ),
+    Option(
         "warm-up", int, 0, "Steps before the first epoch on positions of many scans; needs --mask-loss lesions.",
         TRAINING, metavar="N", lowest=0, what="0 or more",
+    ),
+    Option(
+        "warm-up-lr", float, None, "Learning rate of the warm-up. [default: --lr]", TRAINING, metavar="R", above=0.0,
+        what="a positive number",
     ),
     Option(
         "warm-up-positions", int, 24, "Positions, each of another scan, in a step of the warm-up.", TRAINING,

@@ -31,8 +31,8 @@ _SILENCE_S = 30.0
     "id-column", "path-column", "path-template", "id-pattern", "scans", "split-column", "patient-column", "patients",
     "label-columns", "or-locations", "masks", "mask-labels", "regions", "mask-loss", "mask-weight", "mask-cells",
     "init", "epochs", "patience", "monitor", "optimizer", "lr", "schedule", "momentum", "weight-decay", "accumulate",
-    "warm-up", "warm-up-positions", "augment", "calibrate", "thresholds", "seed", "deterministic", "cache", "workers",
-    "checkpoint-minutes", "continue-anyway", "log",
+    "clip", "warm-up", "warm-up-lr", "warm-up-positions", "augment", "calibrate", "thresholds", "seed", "deterministic",
+    "cache", "workers", "checkpoint-minutes", "continue-anyway", "log",
     defaults={"model": "", "max-failures": 1},
     helps={
         "output": "Folder of the run.",

@@ -17,7 +17,6 @@ from hirescam_cli.train.augmentation import order
 from hirescam_cli.train.checkpoint import save_checkpoint
 from hirescam_cli.train.events import Event, Listener
 from hirescam_cli.train.failures import Failures, NotFiniteError
-from hirescam_cli.train.optimiser import rate
 from hirescam_cli.train.records import EpochFigures, Losses, Progress
 from hirescam_cli.train.scans import ahead
 from hirescam_cli.train.setting import Setting
@@ -144,7 +143,7 @@ class Loop:
             epoch=progress.epoch + 1,
             train=progress.sums.mean(),
             valid=validation.losses,
-            lr=rate(setting.options, progress.total_steps, setting.all_steps),
+            lr=setting.rate(progress.total_steps),
             seconds=progress.epoch_seconds + time.monotonic() - begin,
             auroc=mean_auroc(labels),
             labels=labels,

@@ -21,7 +21,16 @@ def new_optimiser(module: nn.Module, options: TrainOptions) -> torch.optim.Optim
 
 
 def rate(options: TrainOptions, done: int, steps: int) -> float:
-    """The learning rate after `done` of all `steps`: a function of these alone, so nothing of it need be kept."""
+    """The learning rate after `done` steps in all, `steps` of them in the epochs: a function of these alone.
+
+    So nothing of it need be kept. The warm-up and the epochs have each a rate and its whole course.
+    """
+    if done < options.warm_up:
+        return _course(options, options.warm_up_lr or options.lr, done / options.warm_up)
+    return _course(options, options.lr, (done - options.warm_up) / max(1, steps))
+
+
+def _course(options: TrainOptions, highest: float, share: float) -> float:
     if options.schedule == "constant":
-        return options.lr
-    return options.lr * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done / max(1, steps))))
+        return highest
+    return highest * 0.5 * (1.0 + math.cos(math.pi * min(1.0, share)))

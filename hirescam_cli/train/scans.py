@@ -85,7 +85,7 @@ class Scans:
         scan = PreparedScan(prepared.array_ijk, prepared.affine_ras)
         if kept is not None:
             tensors: dict[str, NDArray[np.generic]] = {
-                "array": _smallest(scan.array_ijk),
+                "array": smallest(scan.array_ijk),
                 "affine": scan.affine_ras,
             }
             write_file(kept, save({k: np.ascontiguousarray(v) for k, v in tensors.items()}))
@@ -121,9 +121,10 @@ class Scans:
         return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _smallest(array: Voxels) -> NDArray[np.float32] | NDArray[np.int16]:
+def smallest(array: Voxels) -> NDArray[np.float32] | NDArray[np.int16]:
     """The same values in 16 bits where all of them are whole numbers that fit."""
-    if np.abs(array).max(initial=0.0) > np.iinfo(np.int16).max:
+    # Also where a value is no number.
+    if not np.abs(array).max(initial=0.0) <= np.iinfo(np.int16).max:
         return array
     small = array.astype(np.int16)
     return small if np.array_equal(small, array) else array

@@ -10,6 +10,7 @@ import torch
 
 from hirescam_cli.train.learner import Learner
 from hirescam_cli.train.objective import Objective
+from hirescam_cli.train.optimiser import rate
 from hirescam_cli.train.options import TrainOptions
 from hirescam_cli.train.positions import Positions
 from hirescam_cli.train.ranks import Ranks
@@ -42,7 +43,6 @@ class Setting:
         """Steps of an epoch."""
         return math.ceil(len(self.table.of("train")) / (self.ranks.size * self.options.accumulate))
 
-    @property
-    def all_steps(self) -> int:
-        """Steps of the warm-up and all epochs."""
-        return self.options.warm_up + self.options.epochs * self.steps
+    def rate(self, done: int) -> float:
+        """The learning rate after a number of steps in all."""
+        return rate(self.options, done, self.options.epochs * self.steps)

@@ -11,7 +11,6 @@ import torch
 from hirescam_cli.errors import HirescamError, ModelError
 from hirescam_cli.explain.shortage import is_out_of_memory
 from hirescam_cli.train.failures import Failures, NotFiniteError
-from hirescam_cli.train.optimiser import rate
 from hirescam_cli.train.records import Losses
 from hirescam_cli.train.samples import Position, Sample
 from hirescam_cli.train.setting import Setting
@@ -75,14 +74,15 @@ class Steps:
         sums, failed = self.agree(learn())
         gradients = [p.grad for p in self._parameters if p.grad is not None]
         ranks.add(gradients)
-        _check_finite(sums, gradients, f"{where}, step {done + 1} of {setting.all_steps} in all")
+        _check_finite(sums, gradients, f"{where}, step {done + 1} from the beginning")
         self.failures.check(failed)
         if sums.scans:
             for gradient in gradients:
                 gradient.div_(sums.scans)
-            now = rate(setting.options, done, setting.all_steps)
+            if setting.options.clip:
+                torch.nn.utils.clip_grad_norm_(self._parameters, setting.options.clip)
             for group in setting.optimiser.param_groups:
-                group["lr"] = now
+                group["lr"] = setting.rate(done)
             setting.optimiser.step()
         self._average_buffers()
         return sums

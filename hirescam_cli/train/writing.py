@@ -83,6 +83,7 @@ def training_story(plan: Plan, figures: EpochFigures, choice: Choice) -> Mapping
         "epoch": figures.epoch,
         "seed": options.seed,
         "mask_loss": plan.request.masks.loss,
+        "warm_up": options.warm_up,
         "calibrate": options.calibrate,
         "thresholds": options.thresholds,
         "labels": labels,

@@ -55,7 +55,7 @@ def test_the_demonstration_model_comes_from_two_commands(tmp_path: Path) -> None
     run = tmp_path / "demo-model"
     hirescam(
         "train", str(folder / "labels.csv"), "--model", "demo", "-o", str(run), "--masks", str(folder / "masks"),
-        "--mask-loss", "papers", "--mask-weight", "10", "--optimizer", "adamw", "--lr", "2e-3",
+        "--mask-loss", "lesions", "--mask-weight", "0.1", "--warm-up", "2", "--optimizer", "adamw", "--lr", "2e-3",
         "--schedule", "cosine", "--weight-decay", "1e-2", "--augment", "flip-lr", "--epochs", "1", "--device", "cpu",
     )  # fmt: skip
     spec = load_spec(str(run / "model.toml"))

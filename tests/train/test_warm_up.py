@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch
 from torch import nn
 
@@ -16,14 +17,20 @@ from hirescam_cli.model.spec import load_spec
 from hirescam_cli.train.augmentation import Augmentation, Change
 from hirescam_cli.train.checkpoint import load_checkpoint
 from hirescam_cli.train.events import Event
+from hirescam_cli.train.failures import Failures
 from hirescam_cli.train.lesions import LesionCells, Lesions
 from hirescam_cli.train.objective import Objective
+from hirescam_cli.train.optimiser import new_optimiser, rate
+from hirescam_cli.train.options import TrainOptions
 from hirescam_cli.train.plan import Plan, make_plan
 from hirescam_cli.train.positions import Positions
 from hirescam_cli.train.ranks import Ranks
 from hirescam_cli.train.records import Losses
 from hirescam_cli.train.run import train
 from hirescam_cli.train.samples import Position
+from hirescam_cli.train.scans import smallest
+from hirescam_cli.train.setting import Setting
+from hirescam_cli.train.signals import StopRequest
 from hirescam_cli.train.start import new_network
 from hirescam_cli.train.steps import Drawn, Steps
 from tests.train.test_resume import broken, digest
@@ -297,3 +304,51 @@ def test_a_warm_up_that_cannot_be_is_refused(
 def test_lesions_want_every_cell_that_they_touch(world: World, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="each cell that a lesion touches"):
         world.request(tmp_path / "run", **options(world, cells="half"))
+
+
+def test_kept_scans_take_16_bits_where_that_holds_them_and_32_where_not(plan: Plan) -> None:
+    assert plan.samples.scans.cache is not None
+    plan.samples.scans.load(plan.table.of("train")[0])
+    kept = next(plan.samples.scans.cache.iterdir())
+    assert safetensors.numpy.load_file(kept)["array"].dtype == np.int16
+    whole = np.array([[[-1000.0, 32767.0]]], dtype=np.float32)
+    assert smallest(whole).dtype == np.int16
+    np.testing.assert_array_equal(smallest(whole), whole)
+    for other in (whole + 0.5, whole * 2, np.array([[[np.nan]]], dtype=np.float32)):
+        assert smallest(other) is other
+
+
+def test_warm_up_and_epochs_have_each_a_rate_and_its_whole_course() -> None:
+    given = TrainOptions(warm_up=4, warm_up_lr=0.5, lr=0.1, schedule="cosine", epochs=2)
+    found = [rate(given, done, 6) for done in range(11)]
+    half = np.cos(np.pi / 4)
+    expected = [0.5 * 0.5 * (1 + c) for c in (1.0, half, 0.0, -half)]
+    expected += [0.1 * 0.5 * (1 + np.cos(np.pi * n / 6)) for n in range(7)]
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    assert rate(replace(given, warm_up_lr=None), 0, 6) == 0.1
+    assert {rate(replace(given, schedule="constant"), done, 6) for done in range(9)} == {0.5, 0.1}
+
+
+def test_a_gradient_is_clipped_to_its_norm(world: World, tmp_path: Path) -> None:
+    """Plain descent by a rate of 1: a step is as long as the gradient that it takes."""
+    alike = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "lr": 1e-2, "warm_up": 2}
+    lengths = {}
+    for clip in (0.0, 1e-3):
+        run = tmp_path / f"clip-{clip}"
+        plan = make_plan(world.request(run, **options(world, **alike, clip=clip)), Ranks(), silent)
+        setting = Setting(
+            run=run, options=plan.request.options, table=plan.table, samples=plan.samples, learner=plan.learner,
+            objective=Objective(plan.request.masks), optimiser=new_optimiser(plan.learner.module, plan.request.options),
+            ranks=Ranks(), workers=1, checkpoint_seconds=1e9, max_failures=1,
+            positions=Positions(plan.samples, plan.table.of("train"), 0),
+        )  # fmt: skip
+        before = [p.detach().clone() for p in plan.learner.module.parameters()]
+        steps = Steps(setting, Failures({}, 1, silent), StopRequest())
+        assert setting.positions is not None
+        steps.on_positions(setting.positions.draw_all(0, range(4)), 0)
+        moved = [
+            (p.detach() - b).norm() for p, b in zip(plan.learner.module.parameters(), before, strict=True)
+        ]
+        lengths[clip] = float(torch.stack(moved).norm())
+    assert lengths[1e-3] == pytest.approx(1e-2 * 1e-3, rel=1e-2)
+    assert lengths[0.0] > 10 * lengths[1e-3]
