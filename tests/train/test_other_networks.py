@@ -11,7 +11,7 @@ import torch
 from hirescam_cli.api import explain
 from hirescam_cli.case.listing import read_case
 from hirescam_cli.case.record import Case
-from hirescam_cli.errors import ModelError
+from hirescam_cli.errors import ModelError, UsageError
 from hirescam_cli.model.spec import load_spec
 from hirescam_cli.registries import ARCHITECTURES
 from hirescam_cli.settings import Settings
@@ -33,7 +33,7 @@ def described(world: World, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-@pytest.mark.parametrize("loss", ["none", "two-sided", "papers"])
+@pytest.mark.parametrize("loss", ["none", "two-sided", "papers", "lesions"])
 def test_a_foreign_network_trains_and_explains(
     world: World, described: Path, tmp_path: Path, loss: str
 ) -> None:
@@ -153,3 +153,18 @@ def test_a_target_that_does_not_exist_is_named(world: World, described: Path, tm
     described.write_text(described.read_text() + '[explanation]\ntarget_layer = "middle"\n')
     with pytest.raises(ModelError, match="no layer 'middle'"):
         train(world.request(tmp_path / "run", model=str(described)))
+
+
+def test_a_network_that_takes_the_volume_as_a_whole_has_no_warm_up(
+    world: World, described: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="look at each position alone"):
+        train(
+            world.request(
+                tmp_path / "run",
+                model=str(described),
+                masks=world.folder / "masks",
+                loss="lesions",
+                warm_up=2,
+            )
+        )
