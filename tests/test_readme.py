@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from hirescam_cli.model.spec import load_spec
-from hirescam_cli.phantom.evaluate import table
+from tests.phantom.held_out import PLACEMENTS, finds, knows, papers
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -21,7 +21,10 @@ def _between(start: str) -> str:
 def test_held_out_figures_are_those_of_the_shipped_weights() -> None:
     figures = json.loads((ROOT / "sample_data" / "demo-heldout.json").read_text(encoding="utf-8"))
     assert (figures["weights_sha256"],) == load_spec("demo").weights_sha256
-    assert _between("<!-- held-out -->") == table(figures["labels"]).strip()
+    assert _between("<!-- held-out -->") == knows(figures)
+    for placement in PLACEMENTS:
+        assert _between(f"<!-- finds {placement} -->") == finds(figures, placement)
+    assert _between("<!-- papers -->") == papers(figures)
 
 
 def test_pictures_and_linked_files_exist() -> None:

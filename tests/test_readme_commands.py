@@ -33,7 +33,7 @@ NOT_RUN = {
     "--show-completion": "asks which shell it was called from",
     "jq -r ": "needs jq",
     "--model sybil": "its weights are not part of this",
-    "-n 860": "hours; tests/phantom makes fewer",
+    "-n 1200": "minutes and gigabytes; tests/phantom makes fewer",
     "-n 140": "an hour; a set of two is made",
     "data/scans -o out": "an hour, on those phantoms",
     "--masks data/masks": "the finding's evaluation, on those phantoms",
@@ -65,7 +65,7 @@ OF_OTHERS = {
     "--nthreads",
     "--resources",
 }
-OF_OTHERS |= {"--wrap", "--cache-dir", "--nproc-per-node", "--signal", "--ml", "--deterministic"}
+OF_OTHERS |= {"--wrap", "--nproc-per-node", "--signal", "--ml", "--deterministic"}
 
 GROUP: Any = typer.main.get_command(app)
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import permutations, product
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -24,13 +25,17 @@ import numpy as np
 
 from hirescam_cli.durable import output_error, write_file
 from hirescam_cli.errors import OutputCreateError, UsageError
-from hirescam_cli.phantom.data import varied_phantom
 from hirescam_cli.phantom.generate import Phantom, draw_findings, make_phantom
 from hirescam_cli.phantom.lesions import FINDINGS
 from hirescam_cli.phantom.samples import nifti_bytes
 
 RECORD, TABLE = "phantoms.json", "labels.csv"
 SPLITS = {"train": 0.7, "valid": 0.15, "test": 0.15}
+ORIENTATIONS = tuple(
+    "".join(pair[sign] for pair, sign in zip(axes, signs, strict=True))
+    for axes in permutations(("LR", "PA", "IS"))
+    for signs in product((0, 1), repeat=3)
+)
 _COMPRESS = 1
 _VERSION = 1
 
@@ -64,6 +69,15 @@ class Made:
 
     total: int
     new: int
+
+
+def varied_phantom(seed: int) -> Phantom:
+    """The phantom `seed` at a spacing and in one of the 48 orientations drawn from the seed."""
+    rng = np.random.default_rng([seed, 50])
+    in_plane = float(rng.uniform(0.75, 1.3) if rng.random() < 0.3 else rng.uniform(1.3, 2.7))
+    between = float(rng.uniform(1.5, 2.5) if rng.random() < 0.2 else rng.uniform(2.5, 5.0))
+    orientation = ORIENTATIONS[int(rng.integers(len(ORIENTATIONS)))]
+    return make_phantom(seed, spacing_mm=(in_plane, in_plane, between), orientation=orientation)
 
 
 def phantom_id(seed: int) -> str:

@@ -14,11 +14,11 @@ from hirescam_cli.masks.collection import find_masks
 from hirescam_cli.model.load import load_model
 from hirescam_cli.model.spec import load_spec
 from hirescam_cli.phantom import FINDINGS
-from hirescam_cli.phantom.evaluate import METHODS, NEAR_MM, Examiner
 from hirescam_cli.phantom.samples import nifti_phantom
 from hirescam_cli.resources import sample_path
 from tests.cli.command import hirescam
 from tests.evaluate.test_evaluate_command import rows
+from tests.phantom.examiner import METHODS, NEAR_MM, Examiner
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,14 @@ from typer.testing import CliRunner
 from hirescam_cli.cli.app import app
 from hirescam_cli.errors import HirescamError, OutputCreateError, UsageError
 from hirescam_cli.phantom import FINDINGS, make_phantom
-from hirescam_cli.phantom.data import varied_phantom
-from hirescam_cli.phantom.dataset import PhantomSet, phantom_id, split_of, write_dataset
+from hirescam_cli.phantom.dataset import (
+    ORIENTATIONS,
+    PhantomSet,
+    phantom_id,
+    split_of,
+    varied_phantom,
+    write_dataset,
+)
 
 COARSE = (6.0, 6.0, 10.0)
 
@@ -109,3 +115,12 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "set").write_text("")
     result = CliRunner().invoke(app, ["phantom", str(tmp_path / "set")])
     assert isinstance(result.exception, OutputCreateError)
+
+
+def test_varied_phantoms_come_in_all_orientations_and_many_spacings() -> None:
+    assert len(set(ORIENTATIONS)) == 48
+    some = [varied_phantom(seed).volume for seed in range(6)]
+    assert len({v.orientation for v in some}) >= 5
+    spacings = {tuple(round(s, 3) for s in v.spacing_mm) for v in some}
+    assert len(spacings) == 6
+    assert all(0.7 < s <= 5.0 for spacing in spacings for s in spacing)

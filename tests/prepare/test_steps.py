@@ -182,7 +182,12 @@ def test_done_in_one_go_is_what_the_steps_give_one_by_one(
     for step in steps:
         slow = step.apply(slow)
     assert quick.array.dtype == np.int16
-    np.testing.assert_array_equal(quick.array, slow.array)
+    # Half-way between two HU the last bit of a sum decides, and processors differ in it.
+    differs = quick.array != slow.array
+    between = steps[2].apply(steps[0].apply(image)).array[differs]
+    np.testing.assert_allclose(np.abs(between - np.floor(between) - 0.5), 0.0, atol=1e-3)
+    assert np.abs(quick.array[differs] - slow.array[differs]).max(initial=0.0) <= 1.0
+    assert differs.mean() < 0.005
     assert quick.place.edges == slow.place.edges
     np.testing.assert_array_equal(quick.affine_ras, slow.affine_ras)
 
