@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 from hirescam_cli.errors import ExitCode, HirescamError
 
@@ -60,6 +61,23 @@ def _forget_working_folder() -> None:
         del sys.path[0]
 
 
+def _one_of_several() -> None:
+    """As `main`, for a process that torchrun started: it ends without the interpreter's clean-up.
+
+    A thread of torch's process group that asks for the interpreter while it is taken down aborts the process
+    ("terminate called without an active exception"), after all is done. Files are synced and closed by then.
+    """
+    try:
+        main()
+    except SystemExit as ended:
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(ended.code if isinstance(ended.code, int) else ExitCode.BUG)
+
+
 if __name__ == "__main__":
     _forget_working_folder()
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        _one_of_several()
     main()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -86,6 +86,10 @@ def joined(device: str) -> Iterator[Ranks]:
         ) from error
     try:
         yield Ranks(dist.get_rank(), size, local)
+        # torchrun ends all processes when one ends badly: none leaves before the first has written all. Where another
+        # has gone already, it has said why.
+        with suppress(RuntimeError):
+            dist.barrier()
     finally:
         dist.destroy_process_group()
 

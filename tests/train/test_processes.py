@@ -87,3 +87,15 @@ def test_killed_and_resumed_two_processes_end_in_the_same_bits(
     assert again.returncode == 0, err
     assert "Going on after" in err
     assert digest(run) == digest(together)
+
+
+def test_what_torchrun_started_says_all_and_ends_with_its_code(tmp_path: Path) -> None:
+    """Such a process leaves out the interpreter's clean-up, not its last words."""
+    for arguments, code in ((("model", "list"), 0), (("explain", str(tmp_path / "no-such.nii")), 66)):
+        told = []
+        for environment in ({}, {"TORCHELASTIC_RUN_ID": "x"}):
+            process = hirescam(*arguments, **environment)
+            told.append((*process.communicate(timeout=60), process.returncode))
+        assert told[0] == told[1]
+        assert told[1][2] == code
+        assert any(told[1][:2])
