@@ -85,12 +85,13 @@ class Browser:
         ]
 
     def requests(self) -> list[str]:
-        """Addresses of everything requested since the last call."""
+        """Addresses of everything requested since the last call, but by pages of Chromium's own."""
         messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         return [
             message["params"]["request"]["url"]
             for message in messages
             if message["method"] == "Network.requestWillBeSent"
+            and not message["params"]["documentURL"].startswith("chrome://")
         ]
 
 
