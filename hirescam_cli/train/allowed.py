@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from hirescam_cli.geometry import Affine
 from hirescam_cli.geometry.grid import Shape3
 from hirescam_cli.masks.collection import CaseMasks, MaskCollection, MaskProblem, find_masks
-from hirescam_cli.train.augmentation import Change
+from hirescam_cli.masks.mask import Mask
+from hirescam_cli.train.augmentation import Change, Number
 from hirescam_cli.train.cells import CellGrid, allowed_cells, shares
 from hirescam_cli.train.options import MaskOptions
 from hirescam_cli.train.table import Row
@@ -73,31 +74,31 @@ class AllowedCells:
         Raises MaskError.
         """
         found: dict[int, NDArray[np.float64]] = {}
-        masks = self.collection.of(case_name(row))
-        for place, label in enumerate(self.labels):
-            if masks is None or row.truth[place] != 1.0:
-                continue
-            for name in self._names(masks, label):
-                share = shares(masks.load(name), grid, input_ras)
-                found[place] = np.maximum(found.get(place, 0.0), share)
+        for place, share in self._each(row, lambda mask: shares(mask, grid, input_ras)):
+            found[place] = np.maximum(found.get(place, 0.0), share)
         return found
 
     def _look(self, row: Row, input_ras: Affine) -> Allowed:
         cells = np.zeros((len(self.labels), *self.grid.shape), dtype=np.bool_)
         marked = np.zeros(len(self.labels), dtype=np.bool_)
+        for place, part in self._each(row, lambda mask: allowed_cells(mask, self.grid, input_ras, self.how)):
+            cells[place] |= part
+            marked[place] = True
+        return Allowed(cells, marked)
+
+    def _each(
+        self, row: Row, look: Callable[[Mask], NDArray[Number]]
+    ) -> Iterator[tuple[int, NDArray[Number]]]:
+        """What `look` makes of each mask of each label that is there, with the label's place; once for each mask."""
         masks = self.collection.of(case_name(row))
-        if masks is None:
-            return Allowed(cells, marked)
-        seen: dict[str, NDArray[np.bool_]] = {}
+        seen: dict[str, NDArray[Number]] = {}
         for place, label in enumerate(self.labels):
-            if row.truth[place] != 1.0:
+            if masks is None or row.truth[place] != 1.0:
                 continue
             for name in self._names(masks, label):
                 if name not in seen:
-                    seen[name] = allowed_cells(masks.load(name), self.grid, input_ras, self.how)
-                cells[place] |= seen[name]
-                marked[place] = True
-        return Allowed(cells, marked)
+                    seen[name] = look(masks.load(name))
+                yield place, seen[name]
 
     def _names(self, masks: CaseMasks, label: str) -> list[str]:
         patterns = [_words(pattern) for pattern in self.patterns.get(label, ())]
