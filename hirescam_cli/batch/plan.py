@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from hirescam_cli.warning import Warning
 
 RESERVED = ("batch.json", "predictions.csv", "log.jsonl", "index.html", ".hirescam.lock")
 _APART = ".scan"
+_LONGEST_CASE, _LONGEST_PART, _KEPT = 1024, 255, 120
 
 
 @dataclass(frozen=True)
@@ -67,14 +69,15 @@ def plan(
     part_id: int | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Plan:
-    """The plan of a run over what was found; a case whose name hirescam keeps for its own files gets another.
+    """The plan of a run over what was found; a case whose name is too long, or is hirescam's own, gets another.
 
     Parts come from `num_parts` and `part_id`, else from SLURM's array variables in `environ` (default: the
     process's). Raises NoInputError if nothing was found, ScanError if nothing of it is usable,
     UsageError for options or inputs that cannot be carried out.
     """
     part = _part(num_parts, part_id, os.environ if environ is None else environ)
-    scans = tuple(sorted(map(_kept_apart, discovery.scans), key=lambda scan: scan.case))
+    named = (_shortened(_kept_apart(scan)) for scan in discovery.scans)
+    scans = tuple(sorted(named, key=lambda scan: scan.case))
     if not scans:
         raise _nothing(discovery)
     _refuse_unsafe_names(scans)
@@ -160,6 +163,25 @@ def _kept_apart(scan: Scan) -> Scan:
     return replace(scan, case=case, warnings=(*scan.warnings, warning))
 
 
+def _shortened(scan: Scan) -> Scan:
+    """The scan, under a shorter case name with a warning where no file system could hold its folder."""
+    parts = [_short_part(part) for part in scan.case.split("/")]
+    if len("/".join(parts).encode()) > _LONGEST_CASE:
+        parts = [parts[0], hashlib.sha256(scan.case.encode()).hexdigest()[:16], parts[-1]]
+    case = "/".join(parts)
+    if case == scan.case:
+        return scan
+    warning = Warning("case-renamed", f"the case's name is too long for a folder; the case is called {case}.")
+    return replace(scan, case=case, warnings=(*scan.warnings, warning))
+
+
+def _short_part(part: str) -> str:
+    raw = part.encode()
+    if len(raw) <= _LONGEST_PART:
+        return part
+    return f"{raw[:_KEPT].decode('utf-8', 'ignore')}~{hashlib.sha256(raw).hexdigest()[:16]}"
+
+
 def _refuse_unsafe_names(scans: Iterable[Scan]) -> None:
     for scan in scans:
         parts = PurePosixPath(scan.case).parts
@@ -197,7 +219,7 @@ def _refuse_overlap(scans: tuple[Scan, ...], out: Path) -> None:
     """Scans among the results might be overwritten, or missed by the next run, which does not look there."""
     target = out.resolve()
     for root in {scan.root for scan in scans}:
-        if root.is_dir() and target == root.resolve():
+        if os.path.isdir(root) and target == root.resolve():
             raise UsageError(
                 f"The output folder {out.name or '.'} is the input {root.name or '.'}.",
                 hint="Choose another output folder with --output; it may lie in the input.",
@@ -206,7 +228,7 @@ def _refuse_overlap(scans: tuple[Scan, ...], out: Path) -> None:
     folders: dict[Path, Scan] = {}
     for scan in scans:
         for path in (scan.root, *scan.files):
-            folders.setdefault(path if path.is_dir() else path.parent, scan)
+            folders.setdefault(path if os.path.isdir(path) else path.parent, scan)
     for folder, scan in folders.items():
         if folder.resolve().is_relative_to(target):
             raise UsageError(

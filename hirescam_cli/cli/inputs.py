@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hirescam_cli.errors import NoInputError, UsageError
+from hirescam_cli.io.names import why_unreachable
 from hirescam_cli.io.scan import InputPath
 
 
@@ -22,11 +23,11 @@ def parse_inputs(arguments: Sequence[str], stdin: Iterable[str] | None = None) -
             found += _listed(sys.stdin if stdin is None else stdin)
         else:
             found.append(InputPath(Path(argument)))
-    missing = [item for item in found if not item.path.exists()]
-    for item in missing:
+    missing = [(item, reason) for item in found if (reason := why_unreachable(item.path))]
+    for item, reason in missing:
         if not item.listed or len(missing) == len(found):
             raise NoInputError(
-                f"{item.path} does not exist.",
+                f"{item.path} {reason}.",
                 hint="Check the path; an INPUT is a file, a folder, or - for a list.",
             )
     return found
@@ -39,7 +40,7 @@ def _listed(lines: Iterable[str]) -> list[InputPath]:
         if not text or text.startswith("#"):
             continue
         case, separator, path = text.partition("=")
-        if separator and not Path(text).exists():
+        if separator and why_unreachable(Path(text)):
             if not case.strip() or not path.strip():
                 raise UsageError(
                     f"Line {number} of the list is {text!r}.", hint="Write path or id=path on each line."

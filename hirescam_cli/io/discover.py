@@ -6,6 +6,7 @@ time is limited.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -16,13 +17,15 @@ from hirescam_cli.io.formats import dicom, format_of, is_mask, promised_format, 
 from hirescam_cli.io.input_format import InputFormat, LeftOut
 from hirescam_cli.io.isolated import Isolated
 from hirescam_cli.io.labelmaps import MASK, at_first_sight
-from hirescam_cli.io.names import check_case, given_name, own_name, printable, relative_name
+from hirescam_cli.io.names import check_case, given_name, own_name, printable, relative_name, why_unreachable
 from hirescam_cli.io.scan import Discovery, Ignored, InputPath, ReadOptions, Scan
 from hirescam_cli.io.walk import walk
 from hirescam_cli.options import BY_NAME
 from hirescam_cli.warning import Warning
 
 _UNUSABLE_ARCHIVES = ("zip-broken", "zip-encrypted", "zip-method", "zip-too-large")
+_NUMBER = re.compile(r"\d+")
+_NOT_RECOGNISED = ("not-an-image", "not-dicom")
 _MAY_BE_A_SLICE = ("dicom-broken", "unreadable-file", "dicom-too-large")
 
 
@@ -83,16 +86,15 @@ class _Input:
         self.found = _Found()
 
     def search(self) -> _Found:
-        if not self.root.exists() and self.listed:
-            self.refuse(
-                self.root, "no-such-path", f"{given_name(self.root)} is in the list but does not exist."
-            )
+        unreachable = why_unreachable(self.root)
+        if unreachable and self.listed:
+            reason = f"{given_name(self.root)} is in the list but {unreachable}."
+            name = relative_name(self.root, self.root)
+            self.refuse(self.root, self.case(self.root), name, "no-such-path", reason)
             return self.found
-        if not self.root.exists():
+        if unreachable:
             raise NoInputError(
-                f"There is no file or folder {given_name(self.root)}.",
-                hint="Check the path.",
-                code="no-such-path",
+                f"{given_name(self.root)} {unreachable}.", hint="Check the path.", code="no-such-path"
             )
         if self.root.is_dir():
             self.folder()
@@ -152,7 +154,7 @@ class _Input:
 
     def leave_out(self, path: Path, code: str, reason: str) -> None:
         name = relative_name(path, self.root)
-        self.found.ignored.append(Ignored(name, code, f"{name} {reason}."))
+        self.found.ignored.append(Ignored(name, code, f"{name} {reason}.", path))
 
     def add(self, entry: InputFormat | None, path: Path) -> None:
         """Add the scan of a file; without a format, one that fails when it is read."""
@@ -176,50 +178,66 @@ class _Input:
             )
             for scan in scans
         ]
-        told = {path for scan in scans for path in scan.files}
-        names = [item.name for item in ignored]
-        for path in self.found.dicom:
-            named = path in told or _mentioned(relative_name(path, self.root), names)
-            if not named and format_of(path) is dicom.ARCHIVE:
-                self.leave_out(path, "not-an-image", "is an archive without any DICOM object")
 
     def damaged_alone(self) -> None:
         """Damaged images that are not beside a series become scans that fail, so that nobody misses them."""
-        base = self.root if self.root.is_dir() else self.root.parent
         objects = frozenset(self.found.dicom)
-        series = [
-            folder for scan in self.found.scans if scan.selector is not None for folder in _beside(scan, base)
-        ]
+        series = [scan for scan in self.found.scans if scan.kind.startswith("dicom")]
         for item in list(self.found.ignored):
-            path = base / item.name
-            recognised = item.code == "not-an-image" and path in objects
-            alone = str(PurePosixPath(item.name).parent) not in series
-            if alone and not recognised and _is_a_damaged_image(item, path):
+            recognised = item.code == "not-an-image" and item.path in objects
+            if item.path is None or recognised or not _is_a_damaged_image(item):
+                continue
+            if not any(self.belongs_to(item, scan, scan.case) for scan in series):
                 self.found.ignored.remove(item)
-                self.refuse(path, item.code, item.reason)
+                name = printable(item.name)
+                self.refuse(item.path, self.case_of(item), name, item.code, item.reason)
 
-    def refuse(self, path: Path, code: str, reason: str) -> None:
+    def refuse(self, path: Path, case: str, name: str, code: str, reason: str) -> None:
         """Add a scan that fails when it is read, with this code and reason."""
-        scan = Scan("refused", self.case(path), relative_name(path, self.root), (path,), self.root)
-        self.found.scans.append(replace(scan, selector=(code, reason)))
+        self.found.scans.append(Scan("refused", case, name, (path,), self.root, selector=(code, reason)))
 
-    def damaged_slices(self, dicom_objects: list[Ignored]) -> list[PurePosixPath]:
-        """Files that may be slices of a series beside them but could not be read as such.
+    def case_of(self, item: Ignored) -> str:
+        """Case name of what was left out: that of its file, or what the entry of an archive would be called."""
+        assert item.path is not None
+        if self.is_entry(item):
+            return self.below_id(printable(split_ending(item.name)[0]), (item.path,))
+        return self.case(item.path)
+
+    def is_entry(self, item: Ignored) -> bool:
+        """Whether what was left out is an entry of an archive."""
+        return item.path is not None and printable(item.name) != relative_name(item.path, self.root)
+
+    def damaged_slices(self, dicom_objects: list[Ignored]) -> list[Ignored]:
+        """What may be slices of a series beside them: those that could not be read, and what was not recognised.
 
         `dicom_objects`: what DICOM itself says is left out; an object that tells its class is not a slice.
         """
-        unrecognised = [
+        unrecognised = [item for item in self.found.ignored if item.code in _NOT_RECOGNISED]
+        return unrecognised + [
             item
-            for item in self.found.ignored
-            if item.code == "not-an-image" and _may_be_a_slice(self.root / item.name)
+            for item in (*self.found.ignored, *dicom_objects)
+            if item.code in (*_MAY_BE_A_SLICE, "not-dicom")
         ]
-        damaged = [item for item in (*self.found.ignored, *dicom_objects) if item.code in _MAY_BE_A_SLICE]
-        return [PurePosixPath(item.name) for item in (*damaged, *unrecognised)]
 
-    def neighbours(self, scan: Scan, damaged: list[PurePosixPath]) -> tuple[Warning, ...]:
+    def belongs_to(self, item: Ignored, scan: Scan, case: str) -> bool:
+        """Whether what was left out lies beside a DICOM scan's objects or its archive, or within its `case`."""
+        base = self.root if self.root.is_dir() else self.root.parent
+        folders = {str(header.source.folder) for header in scan.selector}
+        folders |= {path.parent.relative_to(base).as_posix() for path in scan.files}
+        if str(PurePosixPath(item.name).parent) in folders:
+            return True
+        return item.path is not None and f"{self.case_of(item)}/".startswith(f"{case}/")
+
+    def neighbours(self, scan: Scan, damaged: list[Ignored]) -> tuple[Warning, ...]:
         """The warning that files beside a series are missing from it, since a slice at its end is missed by no gap."""
-        folders = _beside(scan, self.root if self.root.is_dir() else self.root.parent)
-        names = sorted(path.name for path in damaged if str(path.parent) in folders)
+        case = self.series_case(scan)
+        patterns = {_pattern(header.source.name) for header in scan.selector}
+        names = sorted(
+            PurePosixPath(item.name).name
+            for item in damaged
+            if self.belongs_to(item, scan, case)
+            and (item.code in _MAY_BE_A_SLICE or _may_be_a_slice(item) or _pattern(item.name) in patterns)
+        )
         if not names:
             return ()
         listed = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
@@ -234,14 +252,18 @@ class _Input:
 
     def series_case(self, scan: Scan) -> str:
         """Case name of a DICOM volume: as grouping named it, below the id that was given."""
+        return self.below_id(scan.case, scan.files)
+
+    def below_id(self, case: str, files: Sequence[Path]) -> str:
+        """A case name that begins with the INPUT's own name where its files lie in it directly, below the id."""
         if self.prefix is None:
-            return scan.case
+            return case
         own = own_name(self.root) if self.root.is_dir() else split_ending(self.root.name)[0]
-        rest = scan.case[len(own) :]
-        at_root = all(path.parent == self.root or path == self.root for path in scan.files)
-        if at_root and scan.case.startswith(own) and (not rest or rest[0] in "/~"):
+        rest = case[len(own) :]
+        at_root = all(path.parent == self.root or path == self.root for path in files)
+        if at_root and case.startswith(own) and (not rest or rest[0] in "/~"):
             return self.prefix + rest
-        return f"{self.prefix}/{scan.case}"
+        return f"{self.prefix}/{case}"
 
     def case(self, path: Path) -> str:
         """Case name of a file: its path below the INPUT without the extension, or the id that was given."""
@@ -252,28 +274,29 @@ class _Input:
         return case if self.prefix is None else f"{self.prefix}/{case}"
 
 
-def _beside(scan: Scan, base: Path) -> set[str]:
-    """The folders, relative to `base`, in which a DICOM scan's files lie; an archive counts as one."""
-    inside = [path.relative_to(base) for path in scan.files]
-    return {path.parent.as_posix() for path in inside} | {path.with_suffix("").as_posix() for path in inside}
-
-
-def _is_a_damaged_image(item: Ignored, path: Path) -> bool:
-    """Whether a file that was left out is, by its bytes or its name, an image that should have been read."""
+def _is_a_damaged_image(item: Ignored) -> bool:
+    """Whether what was left out is, by its bytes or its name, an image that should have been read."""
     if item.code in ("dicom-broken", "dicom-too-large", *_UNUSABLE_ARCHIVES):
-        return path.is_file()
-    promised = promised_format(path.name)
+        return True
+    promised = promised_format(PurePosixPath(item.name).name)
     if item.code == "unreadable-file":
         return promised is not None
-    return item.code == "not-an-image" and promised is dicom.SERIES
+    return item.code in _NOT_RECOGNISED and promised is dicom.SERIES
 
 
-def _may_be_a_slice(path: Path) -> bool:
-    """Whether a file that is not an image is empty or bears DICOM's ending."""
+def _may_be_a_slice(item: Ignored) -> bool:
+    """Whether what is not an image is an empty file or bears DICOM's ending."""
+    if promised_format(PurePosixPath(item.name).name) is dicom.SERIES:
+        return True
     try:
-        return path.is_file() and (path.stat().st_size == 0 or promised_format(path.name) is dicom.SERIES)
+        return item.path is not None and item.path.is_file() and item.path.stat().st_size == 0
     except OSError:
         return False
+
+
+def _pattern(name: str) -> str:
+    """A file's name without its numbers, which tell the slices of a series apart."""
+    return _NUMBER.sub("#", PurePosixPath(name).name)
 
 
 def _format_of(path: Path) -> InputFormat | None:
@@ -285,12 +308,6 @@ def _format_of(path: Path) -> InputFormat | None:
         return entry
     promised = promised_format(path.name)
     return None if promised is None or promised.grouped else promised
-
-
-def _mentioned(name: str, names: list[str]) -> bool:
-    """Whether an archive or one of its entries is among the names of what was left out."""
-    stem = split_ending(name)[0]
-    return any(other == name or other.startswith(f"{stem}/") for other in names)
 
 
 def _parts_of(path: Path) -> tuple[Path, ...]:

@@ -72,11 +72,15 @@ class Scan:
 
 @dataclass(frozen=True)
 class Ignored:
-    """An object that is not a scan to explain, and why: `name` as in `Scan`, `code` a slug, `reason` one sentence."""
+    """An object that is not a scan to explain, and why: `name` as in `Scan`, `code` a slug, `reason` one sentence.
+
+    `path`: the file, or the archive that holds the object; None for what is not a file of its own.
+    """
 
     name: str
     code: str
     reason: str
+    path: Path | None = field(default=None, compare=False, repr=False)
 
     @property
     def is_image(self) -> bool:
@@ -94,7 +98,7 @@ class Discovery:
 
 _NO_IMAGE = frozenset(
     (
-        "apple-double", "hidden", "hirescam-output", "not-an-image", "not-radchest", "seen-before", "special-file",
-        "unreadable-folder",
+        "apple-double", "hidden", "hirescam-output", "not-an-image", "not-dicom", "not-radchest", "seen-before",
+        "special-file", "unreadable-folder",
     )
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -137,7 +138,18 @@ def to_hu(array: Voxels, name: str) -> tuple[Voxels, tuple[Warning, ...]]:
     low, high = float(hu.min()), float(hu.max())
     if low == high:
         raise _constant(f"{name} is constant: every voxel is {low:g}.")
-    return hu, (*warnings, *padding_warnings(padded), *doubts(low, high))
+    return hu, (*warnings, *padding_warnings(padded), *doubts(lowest_of_own(hu, nonfinite + padded), high))
+
+
+def lowest_of_own(hu: Voxels, replaced: int) -> float:
+    """The smallest value that the voxels had themselves, where `replaced` of them were set to -1024; inf if none has.
+
+    Air put in the place of padding says nothing of the unit of the others.
+    """
+    if replaced == 0 or np.count_nonzero(hu == AIR_HU) > replaced:
+        return float(hu.min())
+    own = hu[hu != AIR_HU]
+    return float(own.min()) if own.size else math.inf
 
 
 def _constant(what: str) -> ScanError:

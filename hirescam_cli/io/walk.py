@@ -28,7 +28,7 @@ class Walk:
     def leave_out(self, path: Path, code: str, reason: str) -> None:
         """Note that `path` is left out; the sentence is its name and `reason`."""
         name = relative_name(path, self.root)
-        self.ignored.append(Ignored(name, code, f"{name} {reason}."))
+        self.ignored.append(Ignored(name, code, f"{name} {reason}.", path))
 
 
 def walk(root: Path, output: Path | None = None) -> Walk:

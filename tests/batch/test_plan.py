@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -211,3 +212,21 @@ def test_options_out_of_range_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(UsageError) as caught:
         RunOptions(**options)  # type: ignore[arg-type]
     assert caught.value.code == "option-value"
+
+
+@pytest.mark.parametrize(
+    ("case", "expected"),
+    [
+        ("a/" + "d" * 255, None),
+        ("a/" + "d" * 256, "a/" + "d" * 120 + "~" + sha256(b"d" * 256).hexdigest()[:16]),
+        ("ä" * 200 + "/b", "ä" * 60 + "~" + sha256("ä".encode() * 200).hexdigest()[:16] + "/b"),
+        ("a/" + "x/" * 600 + "b", "a/" + sha256(b"a/" + b"x/" * 600 + b"b").hexdigest()[:16] + "/b"),
+    ],
+)
+def test_a_case_too_long_for_a_folder_gets_a_shorter_name(
+    tmp_path: Path, case: str, expected: str | None
+) -> None:
+    (renamed,) = plan(found(tmp_path / "in", case), tmp_path / "out", environ={}).scans
+    assert renamed.case == (expected or case)
+    assert [warning.code for warning in renamed.warnings] == (["case-renamed"] if expected else [])
+    (tmp_path / "out" / renamed.case).mkdir(parents=True)

@@ -80,3 +80,32 @@ def test_a_listed_path_that_is_gone_is_one_failure(tmp_path: Path) -> None:
     with pytest.raises(ScanError, match=r"gone\.nii is in the list but does not exist") as caught:
         read(scan, ReadOptions())
     assert caught.value.code == "no-such-path"
+
+
+@pytest.mark.parametrize(
+    ("name", "warned"), [("IM0011", True), ("IM0099", True), ("VERSION", False), ("notes.txt", False)]
+)
+def test_what_is_called_like_a_slice_beside_it_may_be_one(tmp_path: Path, name: str, warned: bool) -> None:
+    files = make_series(tmp_path / "in" / "ct", chest())
+    for number, path in enumerate(files):
+        path.rename(path.with_name(f"IM{number:04d}"))
+    (tmp_path / "in" / "ct" / name).write_bytes(bytes(5000))
+    (scan,) = discover([InputPath(tmp_path / "in")], ReadOptions()).scans
+    assert [warning.code for warning in scan.warnings] == (["damaged-neighbours"] if warned else [])
+
+
+def test_a_damaged_image_below_a_series_does_not_become_a_case_inside_its_case(tmp_path: Path) -> None:
+    make_series(tmp_path / "in" / "ct", chest())
+    (tmp_path / "in" / "ct" / "x").mkdir()
+    (tmp_path / "in" / "ct" / "x" / "cut.dcm").write_bytes(b"junk" * 50)
+    found = discover([InputPath(tmp_path / "in")], ReadOptions())
+    assert [scan.case for scan in found.scans] == ["ct"]
+    assert [warning.code for warning in found.scans[0].warnings] == ["damaged-neighbours"]
+    assert [item.name for item in found.ignored] == ["ct/x/cut.dcm"]
+
+
+def test_a_series_in_a_folder_above_another_is_called_after_folder_and_uid(tmp_path: Path) -> None:
+    make_series(tmp_path / "in" / "ct", chest(), series_uid="1.2.3")
+    make_series(tmp_path / "in" / "ct" / "thin", chest(seed=1), series_uid="1.2.4")
+    found = discover([InputPath(tmp_path / "in")], ReadOptions())
+    assert [scan.case for scan in found.scans] == ["ct/1.2.3", "ct/thin"]

@@ -206,3 +206,16 @@ def test_a_perfusion_map_is_left_out(tmp_path: Path) -> None:
     make_enhanced(tmp_path / "e.dcm", ImageType=["DERIVED", "PRIMARY", "PERFUSION", "RCBF"])
     scans, ignored = find(tmp_path)
     assert (scans, [item.code for item in ignored]) == ([], ["derived-view"])
+
+
+def test_stacks_between_each_other_are_volumes_of_their_own(tmp_path: Path) -> None:
+    hu = chest((24, 20, 24))
+
+    def stack(groups: Dataset, k: int) -> None:
+        groups.FrameContentSequence[0].StackID = str(k % 2)
+
+    make_enhanced(tmp_path / "e.dcm", hu, edit_frame=stack)
+    scans, _ = find(tmp_path)
+    assert len(scans) == 2
+    for first, scan in enumerate(scans):
+        np.testing.assert_array_equal(read_series(scan, ReadOptions()).array_ijk, hu[:, :, first::2])

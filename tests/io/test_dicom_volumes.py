@@ -64,7 +64,7 @@ def test_phases_of_one_series_are_volumes_of_their_own(tmp_path: Path, first: di
         assert_volume(read_series(scan, ReadOptions()), chest(seed=seed), expected_affine_ras())
 
 
-@pytest.mark.parametrize(("first", "second"), MULTI[:2])
+@pytest.mark.parametrize(("first", "second"), [*MULTI, ({"SliceThickness": 1}, {"SliceThickness": 5})])
 def test_phases_between_each_other_are_never_interleaved(tmp_path: Path, first: dict, second: dict) -> None:
     make_series(tmp_path / "s", chest(seed=0), prefix="a", series_uid="1.2.3", **first)
     origin = (-100.0, -120.0, -298.75)
@@ -74,16 +74,53 @@ def test_phases_between_each_other_are_never_interleaved(tmp_path: Path, first: 
     assert_volume(read_series(scans[1], ReadOptions()), chest(seed=1), expected_affine_ras(origin_lps=origin))
 
 
-@pytest.mark.parametrize("shift", [1.0, 0.6])
-def test_volumes_between_each_other_that_only_numbers_tell_apart_are_refused(
-    tmp_path: Path, shift: float
+@pytest.mark.parametrize("apart", [0, 12], ids=["numbered alike", "one after the other"])
+@pytest.mark.parametrize("shift", [1.0, 0.6, 1.25])
+def test_volumes_between_each_other_that_no_tag_tells_apart_are_refused(
+    tmp_path: Path, shift: float, apart: int
 ) -> None:
     for number in range(2):
         make_series(
             tmp_path / "s", chest(seed=number), prefix=f"{number}", series_uid="1.2.3",
-            origin_lps=(-100, -120, -300 + shift * number), InstanceNumber=lambda k, n=number: 12 * n + k,
+            origin_lps=(-100, -120, -300 + shift * number), InstanceNumber=lambda k, n=number: apart * n + k,
         )  # fmt: skip
     assert refused(tmp_path).code == "dicom-mixed"
+
+
+def test_slices_numbered_in_any_even_order_are_one_volume(tmp_path: Path) -> None:
+    make_series(tmp_path / "down", InstanceNumber=lambda k: 12 - k)
+    make_series(tmp_path / "none", InstanceNumber=None)
+    for name in ("down", "none"):
+        assert_volume(read(tmp_path / name), chest(), expected_affine_ras())
+
+
+@pytest.mark.parametrize("shift", [0.0, 40.0], ids=["between each other", "one above the other"])
+def test_studies_of_one_series_uid_are_volumes_of_their_own(tmp_path: Path, shift: float) -> None:
+    for number in range(2):
+        make_series(
+            tmp_path / "s", chest(seed=number), prefix=f"{number}", series_uid="1.2.3", edit=other_instance,
+            origin_lps=(-100, -120, -300 + (1.25 + shift) * number), StudyInstanceUID=f"1.2.9.{number}",
+        )  # fmt: skip
+    scans, _ = find(tmp_path)
+    assert len(scans) == 2
+    for scan in scans:
+        assert read_series(scan, ReadOptions()).array_ijk.shape == (24, 20, 12)
+
+
+def test_thick_slices_between_thin_ones_are_a_volume_of_their_own(tmp_path: Path) -> None:
+    make_series(tmp_path / "s", chest((24, 20, 40)), (0.8, 0.8, 1.0), series_uid="1.2.3", SliceThickness=1)
+    thick = {"origin_lps": (-100, -120, -299.7), "edit": other_instance, "SliceThickness": 3}
+    make_series(
+        tmp_path / "s", chest(seed=1), (0.8, 0.8, 3.0), prefix="b", series_uid="1.2.3", **thick,
+    )  # fmt: skip
+    scans, _ = find(tmp_path)
+    shapes = [read_series(scan, ReadOptions()).array_ijk.shape for scan in scans]
+    assert shapes == [(24, 20, 40), (24, 20, 12)]
+
+
+def test_a_tag_that_differs_in_one_slice_does_not_tear_a_volume_apart(tmp_path: Path) -> None:
+    make_series(tmp_path, ConvolutionKernel=lambda k: "B70f" if k == 5 else "B30f")
+    assert_volume(read(tmp_path), chest(), expected_affine_ras())
 
 
 def test_acquisitions_that_continue_each_other_are_one_volume(tmp_path: Path) -> None:

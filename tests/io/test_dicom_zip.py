@@ -6,13 +6,16 @@ import tempfile
 import tracemalloc
 import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from hirescam_cli.errors import ScanError
+from hirescam_cli.io import discover
+from hirescam_cli.io import read as read_scan
 from hirescam_cli.io.dicom import is_zip, read_series, sources
-from hirescam_cli.io.scan import ReadOptions
+from hirescam_cli.io.scan import Discovery, InputPath, ReadOptions
 from tests.io.dicom_case import assert_volume, find, only, read
 from tests.io.dicom_factory import chest, expected_affine_ras, make_enhanced, make_series
 
@@ -203,3 +206,87 @@ def test_an_entry_that_inflates_to_more_than_it_says_costs_little_memory(tmp_pat
     told = {zipfile.ZIP_DEFLATED: ("x/a.dcm", "unreadable-file")}.get(method, ("x.zip", "zip-method"))
     assert told in {(item.name, item.code) for item in ignored}
     assert peak < 100 << 20
+
+
+def damaged_zip(archive: Path, inside: str, damage: Callable[[bytes], bytes], ending: str = ".dcm") -> Path:
+    """A series in the folder `inside` of an archive, the last of its 12 slices damaged."""
+    files = make_series(archive.parent / "slices")
+    with zipfile.ZipFile(archive, "w") as target:
+        for number, path in enumerate(files):
+            data = path.read_bytes()
+            target.writestr(f"{inside}IM{number:04d}{ending}", damage(data) if number == 11 else data)
+    return archive
+
+
+def with_a_wrong_checksum(archive: Path) -> Path:
+    """The archive with a byte of its last entry changed."""
+    with zipfile.ZipFile(archive) as opened:
+        last = opened.infolist()[-1]
+    data = bytearray(archive.read_bytes())
+    data[last.header_offset + 300] ^= 1
+    archive.write_bytes(bytes(data))
+    return archive
+
+
+def found_in(path: Path) -> Discovery:
+    return discover([InputPath(path)], ReadOptions())
+
+
+@pytest.mark.parametrize("inside", ["", "st/se/"])
+@pytest.mark.parametrize("ending", [".dcm", ""])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[:100],
+        lambda data: bytes(len(data)),
+        lambda _data: b"",
+        lambda data: data[:300],
+        None,
+    ],
+    ids=["begins", "zeros", "empty", "cut", "checksum"],
+)
+def test_a_damaged_slice_in_an_archive_is_said(
+    tmp_path: Path, inside: str, ending: str, damage: Callable[[bytes], bytes] | None
+) -> None:
+    archive = damaged_zip(tmp_path / "in" / "a.zip", inside, damage or (lambda data: data), ending)
+    if damage is None:
+        with_a_wrong_checksum(archive)
+    for root in (archive, archive.parent):
+        found = found_in(root)
+        (scan,) = [scan for scan in found.scans if scan.case.startswith("a")]
+        assert scan.case == f"a/{inside}".rstrip("/")
+        (warning,) = scan.warnings
+        assert str(warning).startswith(
+            f"damaged-neighbours: 1 file beside the series could not be read (IM0011{ending});"
+        )
+        assert [item.name for item in found.ignored] == [f"a/{inside}IM0011{ending}"]
+        assert read_series(scan, ReadOptions()).array_ijk.shape == (24, 20, 11)
+
+
+@pytest.mark.parametrize("given", [None, "p"])
+def test_a_damaged_image_alone_in_an_archive_fails(tmp_path: Path, given: str | None) -> None:
+    (tmp_path / "in").mkdir()
+    data = make_series(tmp_path / "slices")[0].read_bytes()
+    archive = tmp_path / "in" / "a.zip"
+    with zipfile.ZipFile(archive, "w") as target:
+        target.writestr("st/x.dcm", data)
+    with_a_wrong_checksum(archive)
+    (scan,) = discover([InputPath(archive, given)], ReadOptions()).scans
+    assert (scan.case, scan.name) == (f"{given or 'a'}/st/x", "a/st/x.dcm")
+    with pytest.raises(ScanError) as caught:
+        read_scan(scan, ReadOptions())
+    assert caught.value.code == "unreadable-file"
+
+
+def test_other_files_of_an_archive_are_no_slices(tmp_path: Path) -> None:
+    archive = zipped(tmp_path / "a.zip", make_series(tmp_path / "s")[0].parent)
+    with zipfile.ZipFile(archive, "a") as target:
+        target.writestr("README", "a viewer")
+        target.writestr("viewer/run.exe", b"MZ" + bytes(90))
+    found = found_in(archive)
+    (scan,) = found.scans
+    assert scan.warnings == ()
+    assert {item.name: item.code for item in found.ignored} == {
+        "a/README": "not-dicom",
+        "a/viewer/run.exe": "not-dicom",
+    }

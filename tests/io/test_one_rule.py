@@ -78,6 +78,18 @@ def test_a_padded_volume_is_the_same_from_every_format(tmp_path: Path, kind: str
 
 
 @pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize("lowest", [-1000, 0])
+def test_padding_is_not_taken_for_air_that_shows_the_unit(tmp_path: Path, kind: str, lowest: int) -> None:
+    values = chest_hu(SHAPE) - chest_hu(SHAPE).min() + lowest
+    values[:3, :5] = -3024
+    values[-1, -1, -1] = lowest
+    found = notes(load(MAKERS[kind](tmp_path, values)), "values-not-hu")
+    assert found == (
+        [] if lowest else ["values-not-hu: the smallest value is 0; a CT in HU holds air, at about -1000."]
+    )
+
+
+@pytest.mark.parametrize("kind", MAKERS)
 def test_a_volume_without_padding_is_left_alone(tmp_path: Path, kind: str) -> None:
     hu = chest_hu(SHAPE)
     hu[0, 0, 0] = -1024

@@ -52,7 +52,8 @@ def reason_to_ignore(header: Header) -> Ignored | None:
     if found is None:
         return None
     code, what = found
-    return Ignored(header.source.name, code, f"{header.source.name} is {what}.")
+    source = header.source
+    return Ignored(source.name, code, f"{source.name} is {what}.", source.path)
 
 
 def is_derived_view(header: Header) -> bool:

@@ -18,7 +18,7 @@ from hirescam_cli.io.dicom.grouping import (
     slice_count,
     volumes_of,
 )
-from hirescam_cli.io.dicom.headers import Header, scan_headers
+from hirescam_cli.io.dicom.headers import NOT_DICOM, Header, scan_headers
 from hirescam_cli.io.dicom.labelmaps import is_label_map, is_plainly_no_label_map, may_be_a_label_map
 from hirescam_cli.io.dicom.naming import SeriesPlace, case_names, common_folder
 from hirescam_cli.io.dicom.sources import Source, is_zip, zip_sources
@@ -49,15 +49,15 @@ def find_series(
 ) -> tuple[list[Scan], list[Ignored]]:
     """The CT volumes among `folder_files` (below the INPUT `root`, or itself), and what is left out.
 
-    Zip archives count as folders named by their stem. Files that are not DICOM are passed over in silence.
+    Zip archives count as folders named by their stem.
     Names do not depend on `options`; of these only `series` counts: "largest" is the volume of most slices,
     then of most voxels, of each study; a UID selects that series alone, be it short, a reformat or a mask.
     `isolated`: how pixels are looked at that may belong to a mask.
     """
     base = root if root.is_dir() else root.parent
     sources, ignored = _sources(base, folder_files)
-    headers, broken = scan_headers(sources)
-    ignored.extend(broken)
+    headers, left_out = scan_headers(sources)
+    ignored.extend(_by_archive(sources, headers, left_out))
     series: dict[str, list[Header]] = {}
     for header in headers:
         reason = reason_to_ignore(header)
@@ -94,10 +94,32 @@ def _sources(base: Path, files: Iterable[Path]) -> tuple[list[Source], list[Igno
             sources.append(Source(path, str(relative)))
             continue
         try:
-            sources.extend(zip_sources(path, relative.parent))
+            entries = zip_sources(path, relative.parent)
         except ScanError as error:
-            ignored.append(Ignored(str(relative), error.code, error.message))
+            ignored.append(Ignored(str(relative), error.code, error.message, path))
+            continue
+        sources.extend(entries)
+        if not entries:
+            ignored.append(_without_dicom(path, str(relative)))
     return sources, ignored
+
+
+def _by_archive(
+    sources: Iterable[Source], headers: Iterable[Header], left_out: Iterable[Ignored]
+) -> list[Ignored]:
+    """What is left out, with one reason for all entries of an archive in which nothing is DICOM."""
+    dicom = {header.source.path for header in headers}
+    dicom |= {item.path for item in left_out if item.code != NOT_DICOM and item.path is not None}
+    foreign = {
+        source.path: _without_dicom(source.path, str(source.archive))
+        for source in sources
+        if source.archive is not None and source.path not in dicom
+    }
+    return [item for item in left_out if item.path not in foreign] + list(foreign.values())
+
+
+def _without_dicom(path: Path, name: str) -> Ignored:
+    return Ignored(name, "not-an-image", f"{name} is an archive without any DICOM object.", path)
 
 
 def _candidates(root: Path, series: list[list[Header]], identifiers: Identifiers) -> list[_Candidate]:

@@ -159,15 +159,17 @@ def _ordered(planes: Sequence[Plane], along: Floats) -> tuple[tuple[tuple[Plane,
 
 
 def _refuse_interleaved(planes: Sequence[Plane], distances: Floats, name: str) -> None:
-    """Refuse two runs of slices between each other: uneven together, even each, and numbered one after the other."""
-    if len(distances) < 8 or is_even(distances) or not (is_even(distances[::2]) and is_even(distances[1::2])):
+    """Refuse two even runs of slices between each other, numbered one after the other or both in the same way."""
+    if len(distances) < 8 or not (is_even(distances[::2]) and is_even(distances[1::2])):
         return
     numbers = [(plane.header.number or 0, plane.frame.index) for plane in planes]
     runs = sorted((min(run), max(run), run) for run in (numbers[::2], numbers[1::2]))
     in_order = all(run in (sorted(run), sorted(run, reverse=True)) for _, _, run in runs)
-    if in_order and runs[0][1] < runs[1][0]:
+    apart, same = runs[0][1] < runs[1][0], sorted(runs[0][2]) == sorted(runs[1][2])
+    if in_order and (apart or same) and len(set(runs[0][2])) > 1:
+        how = "numbered one after the other" if apart else "each numbered in the same way"
         raise ScanError(
-            f"{name} has two runs of slices between each other, numbered one after the other.",
+            f"{name} has two runs of slices between each other, {how}.",
             code="dicom-mixed",
             hint="The series mixes volumes that no tag tells apart; export them as series of their own.",
         )

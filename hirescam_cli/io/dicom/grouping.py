@@ -32,16 +32,18 @@ class Plane:
 def volumes_of(headers: Iterable[Header]) -> list[list[Plane]]:
     """The planes of one series, as volumes in a stable order that does not depend on file names.
 
-    Phases are never mixed: temporal positions always part; acquisitions part where their ranges overlap, or
-    where each is a volume of its own and there is a gap between them; other tags part slices that lie at the
-    same place. Slices at the same place that no tag tells apart stay together, for the reader to compare.
+    Phases are never mixed: studies and temporal positions always part; acquisitions part where their ranges
+    overlap, or where each is a volume of its own and there is a gap between them; other tags part slices that lie
+    at the same place, and even volumes that lie between each other. Slices at the same place that no tag tells
+    apart stay together, for the reader to compare.
     """
     planes = [Plane(header, frame) for header in headers for frame in header.frames]
     volumes: list[list[Plane]] = []
-    for alike in _alike_in_geometry(planes):
+    for alike in (alike for study in _studies(planes) for alike in _alike_in_geometry(study)):
         for moment in _partition(alike, (_TEMPORAL,)):
             for acquisition in _acquisitions(moment):
-                volumes.extend(_apart_where_repeated(acquisition))
+                for part in _apart_where_repeated(acquisition):
+                    volumes.extend(_apart_where_interleaved(part))
     return sorted(volumes, key=_order_key)
 
 
@@ -115,18 +117,21 @@ def _alike_in_geometry(planes: Sequence[Plane]) -> list[list[Plane]]:
     return [part for group in groups for part in _by_frame_of_reference(group)]
 
 
-def _by_frame_of_reference(planes: list[Plane]) -> list[list[Plane]]:
-    if frames_of_reference(planes) == 1:
-        return [planes]
+def _studies(planes: list[Plane]) -> list[list[Plane]]:
+    """The planes by study; those of none belong to the study of the others where that is one."""
     studies: dict[str | None, list[Plane]] = {}
-    parts: dict[str | None, list[Plane]] = {}
     for plane in planes:
         studies.setdefault(plane.header.study_uid, []).append(plane)
+    return [planes] if len(studies.keys() - {None}) < 2 else list(studies.values())
+
+
+def _by_frame_of_reference(planes: list[Plane]) -> list[list[Plane]]:
+    if frames_of_reference(planes) == 1 or _is_one_volume_all_the_same(planes):
+        return [planes]
+    parts: dict[str | None, list[Plane]] = {}
+    for plane in planes:
         parts.setdefault(plane.header.frame_of_reference, []).append(plane)
-    whole = [study for study in studies.values() if _is_one_volume_all_the_same(study)]
-    merged = {id(plane) for study in whole for plane in study}
-    rest = ([plane for plane in part if id(plane) not in merged] for part in parts.values())
-    return whole + [part for part in rest if part]
+    return list(parts.values())
 
 
 def _is_one_volume_all_the_same(planes: Sequence[Plane]) -> bool:
@@ -210,6 +215,26 @@ def _apart_where_repeated(planes: list[Plane]) -> list[list[Plane]]:
             if 1 < len(parts) <= most and all(_repeats(part) <= 1 for part in parts):
                 return parts
     return [planes]
+
+
+def _apart_where_interleaved(planes: list[Plane]) -> list[list[Plane]]:
+    """Parts by each tag that makes even volumes of the planes, some of which lie between others' slices."""
+    for tag in range(_ACQUISITION, len(planes[0].frame.phase)):
+        parts = _partition(planes, (tag,))
+        known = sorted(bounds for part in parts if (bounds := _even_range(part)) is not None)
+        overlap = any(nxt[0] <= before[1] for before, nxt in itertools.pairwise(known))
+        if overlap and len(known) == len(parts):
+            return [each for part in parts for each in _apart_where_interleaved(part)]
+    return [planes]
+
+
+def _even_range(planes: Sequence[Plane]) -> tuple[float, float] | None:
+    """Where the slices of an even volume begin and end; None where they are fewer than three or uneven."""
+    distances = distances_mm(_distinct(planes))
+    if distances is None or len(distances) < 3:
+        return None
+    ordered = np.sort(distances)
+    return (float(ordered[0]), float(ordered[-1])) if is_even(ordered) else None
 
 
 def _repeats(planes: Sequence[Plane]) -> int:

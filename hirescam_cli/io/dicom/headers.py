@@ -25,8 +25,11 @@ Phase = tuple[str, ...]
 Rescale = tuple[float | None, float | None, str | None]
 
 # What tells the phases of one series apart, in the order of `Frame.phase`.
-PHASE_NAMES = ("temporal position", "acquisition", "cardiac phase", "trigger time", "kernel", "type", "time")
+PHASE_NAMES = (
+    "temporal position", "acquisition", "cardiac phase", "trigger time", "kernel", "type", "time", "thickness", "stack",
+)  # fmt: skip
 
+NOT_DICOM = "not-dicom"
 MAX_FRAMES = 100_000
 _HEAD_BYTES = 1 << 16
 
@@ -93,7 +96,7 @@ class Header:
 
 
 def scan_headers(sources: Iterable[Source]) -> tuple[list[Header], list[Ignored]]:
-    """The headers of DICOM files; what is not DICOM is passed over, what is broken comes back as Ignored.
+    """The headers of DICOM files; what is broken or not DICOM comes back as Ignored.
 
     Reads the first 64 KiB of a file, all of it only where its pixels do not begin there.
     """
@@ -104,9 +107,14 @@ def scan_headers(sources: Iterable[Source]) -> tuple[list[Header], list[Ignored]
             try:
                 header = read_header(reader, source)
             except ScanError as error:
-                ignored.append(Ignored(source.name, error.code, f"{source.name}: {error.message}"))
+                named = error.message.startswith(source.name)
+                reason = error.message if named else f"{source.name}: {error.message}"
+                ignored.append(Ignored(source.name, error.code, reason, source.path))
                 continue
-            if header is not None:
+            if header is None:
+                reason = f"{source.name} is not a DICOM object."
+                ignored.append(Ignored(source.name, NOT_DICOM, reason, source.path))
+            else:
                 headers.append(header)
     return headers, ignored
 
@@ -226,6 +234,8 @@ def _classic_frame(ds: Elements) -> Frame:
             "\\".join(elements.texts(ds, tags.CONVOLUTION_KERNEL)),
             "\\".join(elements.texts(ds, tags.IMAGE_TYPE)).upper(),
             elements.text(ds, tags.ACQUISITION_TIME) or "",
+            _thickness(ds),
+            "",
         ),
     )
 
@@ -262,8 +272,15 @@ def _enhanced_frame(ds: Elements, index: int, groups: Sequence[Elements]) -> Fra
             "\\".join(elements.texts(kernel, tags.CONVOLUTION_KERNEL)),
             "\\".join(elements.texts(frame_type, tags.FRAME_TYPE)).upper(),
             elements.text(content, tags.FRAME_ACQUISITION_DATE_TIME) or "",
+            _thickness(measures),
+            elements.text(content, tags.STACK_ID) or "",
         ),
     )
+
+
+def _thickness(ds: Elements | None) -> str:
+    thickness = elements.number(ds, tags.SLICE_THICKNESS)
+    return "" if thickness is None else f"{thickness:.2f}"
 
 
 def _vector(ds: Elements | None, tag: int, length: int) -> tuple[float, ...] | None:

@@ -11,17 +11,18 @@ from numpy.typing import NDArray
 from hirescam_cli.errors import ScanError
 from hirescam_cli.geometry.types import Voxels
 from hirescam_cli.io.dicom.headers import PixelFormat, Rescale
-from hirescam_cli.io.values import AIR_HU, doubts, padded_to_air, padding_warnings
+from hirescam_cli.io.values import AIR_HU, doubts, lowest_of_own, padded_to_air, padding_warnings
 from hirescam_cli.warning import Warning
 
 
 @dataclass
 class Tally:
-    """What was done to a volume's voxels on their way to HU."""
+    """What was done to a volume's voxels on their way to HU; `lowest_own`: of those that are not padding."""
 
     padded: int = 0
     lowest: float = math.inf
     highest: float = -math.inf
+    lowest_own: float = math.inf
     signs: int = 0
 
     def add(self, other: Tally) -> None:
@@ -29,6 +30,7 @@ class Tally:
         self.padded += other.padded
         self.lowest = min(self.lowest, other.lowest)
         self.highest = max(self.highest, other.highest)
+        self.lowest_own = min(self.lowest_own, other.lowest_own)
         self.signs += other.signs
 
     def warnings(self, rescales: set[Rescale]) -> list[Warning]:
@@ -50,7 +52,7 @@ class Tally:
             )
         if any(kind not in (None, "HU") for _, _, kind in rescales):
             notes.append(Warning("rescale-type", "the rescale type is not HU; values may not be HU."))
-        return [*notes, *doubts(self.lowest, self.highest)]
+        return [*notes, *doubts(self.lowest_own, self.highest)]
 
 
 def linear_rescale(rescale: Rescale, name: str) -> tuple[float, float]:
@@ -96,10 +98,12 @@ def hounsfield(
         hu = (stored * rescale[0] + rescale[1]).astype(np.float32)
         lowest, highest = float(hu.min()), float(hu.max())
     hu, count = padded_to_air(hu, padding) if padding is not None or lowest < AIR_HU else (hu, 0)
+    own = lowest
     if count:
         tally.padded += count
-        lowest, highest = float(hu.min()), float(hu.max())
+        lowest, highest, own = float(hu.min()), float(hu.max()), lowest_of_own(hu, count)
     tally.lowest, tally.highest = min(tally.lowest, lowest), max(tally.highest, highest)
+    tally.lowest_own = min(tally.lowest_own, own)
     return hu if hu.dtype.kind == "f" else hu.astype(_narrowest(lowest, highest), copy=False)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -44,21 +44,26 @@ def case_names(places: Sequence[SeriesPlace], own_name: str, identifiers: Identi
     """The case names of each series' volumes, all different.
 
     A series alone in its folder is named after the folder (`own_name` where that is the INPUT itself); with
-    others, after folder and series; a series of several volumes after folder, series and the volume's number
-    from 1.
+    others in it or below it, after folder and series; a series of several volumes after folder, series and the
+    volume's number from 1.
     """
-    alone = Counter(str(place.folder) for place in places)
+    folders = [own_name if place.folder == PurePosixPath(".") else str(place.folder) for place in places]
+    alone, holding = Counter(folders), parents_of(folders)
     taken: Counter[str] = Counter()
     names = []
-    for place in places:
-        folder = own_name if place.folder == PurePosixPath(".") else str(place.folder)
+    for place, folder in zip(places, folders, strict=True):
         label = f"{folder}/{series_label(place.series_uid, identifiers)}"
         if place.volumes > 1:
             bases = [f"{label}-{number}" for number in range(1, place.volumes + 1)]
         else:
-            bases = [folder if alone[str(place.folder)] == 1 else label]
+            bases = [folder if alone[folder] == 1 and folder not in holding else label]
         names.append([_free(base, taken) for base in bases])
     return names
+
+
+def parents_of(names: Iterable[str]) -> frozenset[str]:
+    """Every folder, as a POSIX path, in which one of the paths `names` lies."""
+    return frozenset(str(parent) for name in names for parent in PurePosixPath(name).parents)
 
 
 def _free(base: str, taken: Counter[str]) -> str:

@@ -43,12 +43,13 @@ class Source:
     since two entries may have one name.
 
     `name`: how messages call it, a POSIX path relative to the INPUT's folder; a zip counts as a folder named
-    by its stem.
+    by its stem. `archive`: the archive's own such name.
     """
 
     path: Path
     name: str
     entry: int | None = None
+    archive: str | None = None
 
     @property
     def folder(self) -> PurePosixPath:
@@ -88,7 +89,7 @@ def zip_sources(path: Path, folder: PurePosixPath) -> list[Source]:
         parts = [_clean(part) for part in info.filename.replace("\\", "/").split("/")]
         parts = [part for part in parts if part not in ("", ".", "..")]
         if parts:
-            sources.append(Source(path, str(stem.joinpath(*parts)), number))
+            sources.append(Source(path, str(stem.joinpath(*parts)), number, label))
     return sources
 
 
