@@ -10,6 +10,8 @@ from hirescam_cli.errors import NoInputError, UsageError
 from hirescam_cli.io.names import why_unreachable
 from hirescam_cli.io.scan import InputPath
 
+_BYTE_ORDER_MARK = "\ufeff"
+
 
 def parse_inputs(arguments: Sequence[str], stdin: Iterable[str] | None = None) -> list[InputPath]:
     """The INPUTs of a command; `-` reads lines of `path` or `id=path` from standard input.
@@ -36,7 +38,7 @@ def parse_inputs(arguments: Sequence[str], stdin: Iterable[str] | None = None) -
 def _listed(lines: Iterable[str]) -> list[InputPath]:
     found = []
     for number, line in enumerate(lines, 1):
-        text = line.strip()
+        text = line.removeprefix(_BYTE_ORDER_MARK).strip()
         if not text or text.startswith("#"):
             continue
         case, separator, path = text.partition("=")

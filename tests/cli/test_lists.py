@@ -52,6 +52,12 @@ def test_a_listed_path_that_cannot_be_reached_is_one_failure(
     )
 
 
+def test_a_list_may_begin_with_a_byte_order_mark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scan = make_scan(tmp_path / "scan.nii.gz")
+    done = hirescam(capsys, "inspect", "-", "--json", stdin=f"\ufeff{scan}\n")
+    assert (done.code, [one["case"] for one in json.loads(done.out)["scans"]]) == (0, ["scan"])
+
+
 def test_an_input_that_cannot_be_reached_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     done = hirescam(capsys, "inspect", "x" * 300)
     assert (done.code, "cannot be reached: file name too long" in done.err) == (66, True)

@@ -36,6 +36,18 @@ def test_parts_of_a_series_are_one_scan(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(scan, ReadOptions()).array_ijk, chest())
 
 
+def test_a_slice_that_lies_in_both_parts_of_a_series_is_counted_once(tmp_path: Path) -> None:
+    files = make_series(tmp_path / "in" / "one", chest())
+    (tmp_path / "in" / "two").mkdir()
+    for path in files[6:]:
+        path.rename(tmp_path / "in" / "two" / path.name)
+    shutil.copy(files[0], tmp_path / "in" / "two" / "again.dcm")
+    (scan,) = discover([InputPath(tmp_path / "in")], ReadOptions()).scans
+    volume = read(scan, ReadOptions())
+    np.testing.assert_array_equal(volume.array_ijk, chest())
+    assert [warning.code for warning in volume.provenance.warnings] == ["duplicate-slices"]
+
+
 def test_a_damaged_slice_at_the_end_is_said(tmp_path: Path) -> None:
     files = make_series(tmp_path / "in" / "ct", chest())
     files[-1].write_bytes(b"")

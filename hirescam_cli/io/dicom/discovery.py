@@ -72,14 +72,17 @@ def find_series(
 
 
 def _copies_apart(headers: list[Header]) -> list[list[Header]]:
-    """A series spread over several folders as one; folders that repeat each other's instances each for itself."""
+    """A series spread over several folders as one; folders that are copies of each other each for itself.
+
+    A folder is a copy if at least half of its instances lie in the folders before it.
+    """
     folders: dict[PurePosixPath, list[Header]] = {}
     for header in headers:
         folders.setdefault(header.source.folder, []).append(header)
     seen: set[str] = set()
     for members in folders.values():
         own = {header.sop_uid for header in members if header.sop_uid is not None}
-        if own & seen:
+        if own and 2 * len(own & seen) >= len(own):
             return list(folders.values())
         seen |= own
     return [headers]
