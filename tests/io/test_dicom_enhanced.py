@@ -208,6 +208,11 @@ def test_a_perfusion_map_is_left_out(tmp_path: Path) -> None:
     assert (scans, [item.code for item in ignored]) == ([], ["derived-view"])
 
 
+def test_frames_may_be_stored_odd_ones_first(tmp_path: Path) -> None:
+    make_enhanced(tmp_path / "e.dcm", order=[*range(1, 12, 2), *range(0, 12, 2)])
+    assert_volume(read(tmp_path), chest(), expected_affine_ras())
+
+
 def test_stacks_between_each_other_are_volumes_of_their_own(tmp_path: Path) -> None:
     hu = chest((24, 20, 24))
 

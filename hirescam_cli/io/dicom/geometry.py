@@ -159,8 +159,13 @@ def _ordered(planes: Sequence[Plane], along: Floats) -> tuple[tuple[tuple[Plane,
 
 
 def _refuse_interleaved(planes: Sequence[Plane], distances: Floats, name: str) -> None:
-    """Refuse two even runs of slices between each other, numbered one after the other or both in the same way."""
+    """Refuse two even runs of slices between each other, numbered one after the other or both in the same way.
+
+    The frames of one object may lie in it in any order where they make one even volume.
+    """
     if len(distances) < 8 or not (is_even(distances[::2]) and is_even(distances[1::2])):
+        return
+    if is_even(distances) and len({id(plane.header) for plane in planes}) == 1:
         return
     numbers = [(plane.header.number or 0, plane.frame.index) for plane in planes]
     runs = sorted((min(run), max(run), run) for run in (numbers[::2], numbers[1::2]))
