@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +13,7 @@ import msgspec
 
 from hirescam_cli.batch.lock import output_lock
 from hirescam_cli.case.listing import read_case, root_of
-from hirescam_cli.case.publish import CaseFolder, sweep
+from hirescam_cli.case.publish import SUMMARY, CaseFolder, sweep
 from hirescam_cli.case.record import Case, Label
 from hirescam_cli.case.reload import FinishedCase, load_case
 from hirescam_cli.choices import Grid
@@ -61,7 +61,7 @@ def render_case(
 
     The folder is replaced in one step.
 
-    Files that the case has are kept unless they are made anew under the same name; its page, if it has one, is
+    Files that lie there are kept unless they are made anew under the same name; the case's page, if it has one, is
     made anew, since it tells of the others. To be called within `at_work_on`.
     Raises ScanError, UsageError, OutputCreateError or OutputIOError.
     """
@@ -93,8 +93,17 @@ def render_case(
             if path not in outputs:
                 _keep(folder / path, new / path)
                 outputs[path] = output
+        for path in _of_the_user(folder, kept):
+            if path not in outputs:
+                _keep(folder / path, new / path)
         ordered = tuple(sorted(outputs.values(), key=lambda output: output.path))
         return save(new, msgspec.structs.replace(case, outputs=ordered)), problems
+
+
+def _of_the_user(folder: Path, outputs: Iterable[str]) -> list[str]:
+    """Files in a case folder that hirescam did not write, relative to it."""
+    files = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
+    return [name for name in files if name not in {*outputs, SUMMARY}]
 
 
 def case_names(folders: Sequence[Path]) -> list[str]:

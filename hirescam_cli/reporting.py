@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -25,6 +26,7 @@ from hirescam_cli.rendering import RenderOptions, at_work_on, render_case
 from hirescam_cli.results.html import PAGE
 
 SHEET = "contact-sheet"
+_SHEET_NAME = re.compile(rf"{SHEET}(-\d+)?\.png")
 
 
 def cases_without_page(out: Path, outlines: Outlines | None = None) -> list[Path]:
@@ -106,7 +108,7 @@ def write_contact_sheets(out: Path) -> list[Path]:
         written.append(out / (f"{SHEET}.png" if sheet == 1 else f"{SHEET}-{sheet}.png"))
         write_file(written[-1], encoded.getvalue())
     for old in out.glob(f"{SHEET}*.png"):
-        if old not in written:
+        if old not in written and _SHEET_NAME.fullmatch(old.name):
             old.unlink()
     return written
 

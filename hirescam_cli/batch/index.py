@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from hirescam_cli.batch.lock import index_lock
 from hirescam_cli.case.document import plain
 from hirescam_cli.case.listing import iter_cases
 from hirescam_cli.case.record import AnyCase, Label
@@ -18,6 +20,7 @@ from hirescam_cli.durable import replaced
 
 INDEX_FILES = BATCH, PREDICTIONS, LOG = "batch.json", "predictions.csv", "log.jsonl"
 SCHEMA_VERSION = 2
+_IN_MEMORY = 16 << 20
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _COLUMNS = ("case", "label", "index", "logit", "probability", "threshold", "positive")
 _PER_METHOD = (
@@ -41,15 +44,17 @@ def write_index(
 
     `run`: facts of the run that just ended (exit code, what is left, what was ignored); None keeps those of the
     last one. `remaining`: seconds left to do it in, None for all of them; OutOfTimeError leaves the files as
-    they were. Raises OutputCreateError or OutputIOError.
+    they were. Parts of a run that share `out` do so one after the other. Raises OutputCreateError or OutputIOError.
     """
     cases: list[Document] = []
     counts: Counter[str] = Counter()
     with ExitStack() as stack:
+        if not stack.enter_context(index_lock(out, remaining)):
+            raise OutOfTimeError
         log = stack.enter_context(_text(out / LOG))
-        table = csv.writer(stack.enter_context(_text(out / PREDICTIONS)), lineterminator="\n")
+        predictions = stack.enter_context(_text(out / PREDICTIONS))
         batch = stack.enter_context(_text(out / BATCH))
-        methods: list[str] | None = None
+        table = stack.enter_context(_Table())
         for listed in iter_cases(out):
             if remaining() == 0.0:
                 raise OutOfTimeError
@@ -57,12 +62,8 @@ def write_index(
             cases.append(_entry(listed.folder, case))
             counts["failed" if case.error else "ok"] += 1
             log.write(json.dumps(cases[-1], ensure_ascii=False, allow_nan=False) + "\n")
-            if methods is None and case.labels:
-                methods = list(case.labels[0].maps)
-                table.writerow(_header(methods))
-            table.writerows(_row(listed.folder, label, methods or []) for label in case.labels)
-        if methods is None:
-            table.writerow(_header([]))
+            table.add(listed.folder, case.labels)
+        table.write(predictions)
         last = _last_run(out) if run is None else dict(run)
         document: Document = {
             "schema_version": SCHEMA_VERSION,
@@ -73,6 +74,37 @@ def write_index(
         json.dump(document, batch, indent=1, ensure_ascii=False, allow_nan=False)
         batch.write("\n")
     return document
+
+
+class _Table:
+    """The rows of predictions.csv, with columns for every method that any case has, by first appearance. A context."""
+
+    def __init__(self) -> None:
+        self.methods: list[str] = []
+        self._rows = tempfile.SpooledTemporaryFile(  # noqa: SIM115
+            _IN_MEMORY, "w+", encoding="utf-8", errors="surrogateescape", newline=""
+        )
+        self._writer = csv.writer(self._rows, lineterminator="\n")
+
+    def __enter__(self) -> _Table:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._rows.close()
+
+    def add(self, case: str, labels: Iterable[Label]) -> None:
+        """Rows for the labels of a case."""
+        for label in labels:
+            self.methods += [method for method in label.maps if method not in self.methods]
+            self._writer.writerow(_row(case, label, self.methods))
+
+    def write(self, file: TextIO) -> None:
+        """The header and all rows, those of cases without the last methods filled up."""
+        header = _header(self.methods)
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        self._rows.seek(0)
+        writer.writerows(row + [""] * (len(header) - len(row)) for row in csv.reader(self._rows))
 
 
 def _last_run(out: Path) -> Document | None:

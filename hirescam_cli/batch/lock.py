@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from hirescam_cli.durable import output_error
 from hirescam_cli.errors import HirescamError, OutputCreateError
 
 LOCK = ".hirescam.lock"
+_INDEX_LOCK = ".hirescam.index.lock"
+_POLL_SECONDS = 0.05
+_NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 _BUSY = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
 
 
@@ -36,6 +40,38 @@ def output_lock(out: Path, part: Part | None) -> Iterator[bool]:
         except OSError as error:
             raise _refusal(error, out) from error
         yield locked
+
+
+@contextmanager
+def index_lock(out: Path, remaining: Callable[[], float | None]) -> Iterator[bool]:
+    """Own the tables of `out`, which parts of a run rebuild, inside the context; waits for who does.
+
+    `remaining`: seconds left to wait, None for any. Gives False where they ended; True without a lock where the
+    file system has none. Raises OutputCreateError or OutputIOError.
+    """
+    with ExitStack() as stack:
+        try:
+            descriptor = stack.enter_context(_opened(out / _INDEX_LOCK))
+            held = _wait_for(descriptor, remaining)
+        except OSError as error:
+            raise _refusal(error, out) from error
+        yield held
+
+
+def _wait_for(descriptor: int, remaining: Callable[[], float | None]) -> bool:
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in _NO_LOCKS:
+                return True
+            if error.errno not in _BUSY:
+                raise
+            if remaining() == 0.0:
+                return False
+            time.sleep(_POLL_SECONDS)
+        else:
+            return True
 
 
 def _refusal(error: OSError, out: Path) -> HirescamError:
@@ -72,7 +108,7 @@ def _take(descriptor: int, kind: int) -> bool:
                 code="output-locked",
                 stage="plan",
             ) from error
-        if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
+        if error.errno in _NO_LOCKS:
             return False
         raise
     return True

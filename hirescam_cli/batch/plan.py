@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -13,7 +14,11 @@ from hirescam_cli.errors import HirescamError, NoInputError, ScanError, UsageErr
 from hirescam_cli.io.scan import Discovery, Ignored, Scan
 from hirescam_cli.warning import Warning
 
-RESERVED = ("batch.json", "predictions.csv", "log.jsonl", "index.html", ".hirescam.lock")
+RESERVED = (
+    "batch.json", "predictions.csv", "log.jsonl", "index.html", "evaluation", "contact-sheet.png", "pushed.jsonl",
+    ".hirescam.lock",
+)  # fmt: skip
+_CONTACT_SHEET = re.compile(r"contact-sheet-\d+\.png")
 _APART = ".scan"
 _LONGEST_CASE, _LONGEST_PART, _KEPT = 1024, 255, 120
 
@@ -154,7 +159,8 @@ def _slurm_part(environ: Mapping[str, str]) -> Part | None:
 def _kept_apart(scan: Scan) -> Scan:
     """The scan, under another case name with a warning where its folder would be called as a file of the run."""
     first, slash, rest = scan.case.partition("/")
-    if first.casefold() not in RESERVED:
+    name = first.casefold()
+    if name not in RESERVED and not _CONTACT_SHEET.fullmatch(name):
         return scan
     case = f"{first}{_APART}{slash}{rest}"
     warning = Warning(

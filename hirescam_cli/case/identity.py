@@ -86,7 +86,7 @@ def finished_cases(
     """
     found: dict[str, Finished] = {}
     for case in cases:
-        refuse_foreign(out / case, case)
+        refuse_foreign(out, case)
         if existing == "overwrite":
             continue
         record = read_case(out / case, case)

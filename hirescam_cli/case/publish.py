@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -28,20 +29,43 @@ from hirescam_cli.durable import (
 from hirescam_cli.errors import OutputCreateError
 
 SUMMARY = "summary.json"
+_OF_EVERY_VERSION = {"schema_version", "status", "case"}
 _TEMPORARY = re.compile(r"^\.(?P<stem>.+)\.hirescam-\d+-[0-9a-f]{8}\.(?P<kind>tmp|old)$")
 _UNSUPPORTED_EXCHANGE = {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM}
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
 
-def refuse_foreign(final: Path, case: str) -> None:
-    """A folder of the user, or a file, under the name of a case is not ours to replace: OutputCreateError."""
-    if os.path.lexists(final) and not (final / SUMMARY).is_file():
+def refuse_foreign(out: Path, case: str) -> None:
+    """OutputCreateError for a case that would lie inside another, or replace what is not a case of hirescam."""
+    parts = PurePosixPath(case).parts
+    for length in range(1, len(parts)):
+        outer = out.joinpath(*parts[:length])
+        if is_case(outer):
+            raise OutputCreateError(
+                f"The case {case} would lie inside the case {'/'.join(parts[:length])} that the output holds.",
+                hint="Move that one away or choose another output folder.",
+                code="output-foreign",
+            )
+    final = out.joinpath(*parts)
+    if os.path.lexists(final) and not is_case(final):
         raise OutputCreateError(
             f"The output already holds something named {case} that is not a case of hirescam.",
             hint="Move it away or choose another output folder.",
             code="output-foreign",
         )
+
+
+def is_case(folder: Path) -> bool:
+    """Whether a folder holds a summary.json that is a case's, of any version, or cannot be read."""
+    summary = folder / SUMMARY
+    if not summary.is_file():
+        return False
+    try:
+        document = json.loads(summary.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return True
+    return isinstance(document, dict) and document.keys() >= _OF_EVERY_VERSION
 
 
 class CaseFolder:
@@ -54,14 +78,14 @@ class CaseFolder:
 
     def __init__(self, out: Path, case: str) -> None:
         self.final = out.joinpath(*PurePosixPath(case).parts)
-        self.case = case
+        self.out, self.case = out, case
         self.folder = self.final.with_name(temporary_name(self.final.name, "tmp"))
         self._lock: int | None = None
 
     def __enter__(self) -> Path:
         try:
             self.final.parent.mkdir(parents=True, exist_ok=True)
-            refuse_foreign(self.final, self.case)
+            refuse_foreign(self.out, self.case)
             self.folder.mkdir()
             self._lock = _hold(self.folder)
         except OSError as error:
@@ -87,7 +111,7 @@ class CaseFolder:
         if not (self.folder / SUMMARY).is_file():
             raise RuntimeError(f"the case {self.case} was left without a summary")
         sync_tree(self.folder)
-        refuse_foreign(self.final, self.case)
+        refuse_foreign(self.out, self.case)
         if not self.final.exists():
             os.rename(self.folder, self.final)
         elif not _exchange(self.folder, self.final):

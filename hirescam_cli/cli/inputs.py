@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hirescam_cli.errors import NoInputError, UsageError
-from hirescam_cli.io.names import why_unreachable
 from hirescam_cli.io.scan import InputPath
 
 _BYTE_ORDER_MARK = "\ufeff"
@@ -25,7 +24,7 @@ def parse_inputs(arguments: Sequence[str], stdin: Iterable[str] | None = None) -
             found += _listed(sys.stdin if stdin is None else stdin)
         else:
             found.append(InputPath(Path(argument)))
-    missing = [(item, reason) for item in found if (reason := why_unreachable(item.path))]
+    missing = [(item, reason) for item in found if (reason := item.why_unreachable())]
     for item, reason in missing:
         if not item.listed or len(missing) == len(found):
             raise NoInputError(
@@ -42,7 +41,7 @@ def _listed(lines: Iterable[str]) -> list[InputPath]:
         if not text or text.startswith("#"):
             continue
         case, separator, path = text.partition("=")
-        if separator and why_unreachable(Path(text)):
+        if separator and InputPath(Path(text)).why_unreachable():
             if not case.strip() or not path.strip():
                 raise UsageError(
                     f"Line {number} of the list is {text!r}.", hint="Write path or id=path on each line."

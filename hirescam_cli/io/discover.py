@@ -17,7 +17,7 @@ from hirescam_cli.io.formats import dicom, format_of, is_mask, promised_format, 
 from hirescam_cli.io.input_format import InputFormat, LeftOut
 from hirescam_cli.io.isolated import Isolated
 from hirescam_cli.io.labelmaps import MASK, at_first_sight
-from hirescam_cli.io.names import check_case, given_name, own_name, printable, relative_name, why_unreachable
+from hirescam_cli.io.names import check_case, given_name, own_name, printable, relative_name
 from hirescam_cli.io.scan import Discovery, Ignored, InputPath, ReadOptions, Scan
 from hirescam_cli.io.walk import walk
 from hirescam_cli.options import BY_NAME
@@ -76,8 +76,7 @@ class _Input:
         isolated: Isolated,
         output: Path | None,
     ) -> None:
-        self.root = given.path
-        self.listed = given.listed
+        self.given, self.root = given, given.path
         self.prefix = check_case(given.case) if given.case is not None else None
         self.options = options
         self.identifiers = identifiers
@@ -86,8 +85,8 @@ class _Input:
         self.found = _Found()
 
     def search(self) -> _Found:
-        unreachable = why_unreachable(self.root)
-        if unreachable and self.listed:
+        unreachable = self.given.why_unreachable()
+        if unreachable and self.given.listed:
             reason = f"{given_name(self.root)} is in the list but {unreachable}."
             name = relative_name(self.root, self.root)
             self.refuse(self.root, self.case(self.root), name, "no-such-path", reason)

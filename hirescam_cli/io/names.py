@@ -21,18 +21,6 @@ def relative_name(path: Path, root: Path) -> str:
     return printable(own_name(path) if path == root else path.relative_to(root).as_posix())
 
 
-def why_unreachable(path: Path) -> str | None:
-    """Why no file or folder is found at `path`, which completes a sentence that begins with it; None if one is."""
-    try:
-        path.stat()
-    except FileNotFoundError:
-        return "does not exist"
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a path"
-        return f"cannot be reached: {reason[0].lower()}{reason[1:]}"
-    return None
-
-
 def own_name(path: Path) -> str:
     """The name of a file or folder as it was given; the real one where that says none ("." and "..")."""
     return path.resolve().name if path.name in ("", "..") else path.name

@@ -22,6 +22,17 @@ class InputPath:
     case: str | None = None
     listed: bool = False
 
+    def why_unreachable(self) -> str | None:
+        """Why there is nothing at the path, which completes a sentence that begins with it; None if there is."""
+        try:
+            self.path.stat()
+        except FileNotFoundError:
+            return "does not exist"
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "not a path"
+            return f"cannot be reached: {reason[0].lower()}{reason[1:]}"
+        return None
+
 
 @dataclass(frozen=True)
 class ReadOptions:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from hirescam_cli.case.publish import CaseFolder
 
+A_CASE = {"schema_version": 2, "status": "ok", "case": "a/b"}
+
 
 def write_case(out: Path, case: str, text: str) -> None:
     with CaseFolder(out, case) as folder:
         (folder / "map.nii.gz").write_text(text)
-        (folder / "summary.json").write_text(json.dumps({"text": text}))
+        (folder / "summary.json").write_text(json.dumps({**A_CASE, "text": text}))
 
 
 def tree(out: Path) -> dict[str, str]:
@@ -22,4 +24,4 @@ def hidden(out: Path) -> list[str]:
     return [p.name for p in out.rglob(".*hirescam-*")]
 
 
-WHOLE = {"a/b/map.nii.gz": "one", "a/b/summary.json": '{"text": "one"}'}
+WHOLE = {"a/b/map.nii.gz": "one", "a/b/summary.json": json.dumps({**A_CASE, "text": "one"})}

@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from hirescam_cli.batch.index import OutOfTimeError, guarded, write_index
 from hirescam_cli.batch.progress import duration, reporter
 from hirescam_cli.batch.transfer import pack, unpack
 from hirescam_cli.case.document import dump
-from hirescam_cli.case.record import CaseError, FailedCase, MapEvidence, Peak
+from hirescam_cli.case.record import CaseError, FailedCase, Label, MapEvidence, Peak
 from hirescam_cli.errors import OutputCreateError, UsageError
 from hirescam_cli.io.scan import Ignored
 from hirescam_cli.warning import Warning
@@ -229,12 +230,59 @@ def test_the_index_is_made_from_cases_only(tmp_path: Path) -> None:
     assert len(rows[0]) == len(rows[1])
 
 
+def test_the_table_has_columns_for_every_method_that_any_case_has(tmp_path: Path) -> None:
+    def label(*methods: str) -> Label:
+        peak = Peak(value=0.5, index_ijk=(1, 2, 3), world_mm=(-1.5, 2.0, 3.0))
+        maps = {
+            method: MapEvidence(
+                sum=float(len(method)), bias=-0.5, residual=0.25, complete=True, positive_sum=2.0, negative_sum=-1.0,
+                padding_share=0.0, peak=peak,
+            )
+            for method in methods
+        }  # fmt: skip
+        return msgspec.structs.replace(BASE.labels[0], maps=maps)
+
+    case(tmp_path, "a", labels=(label("hirescam"),))
+    case(tmp_path, "b", labels=(label("gradcam"),))
+    case(tmp_path, "c", labels=(label("hirescam", "gradcam"),))
+    write_index(tmp_path)
+    with (tmp_path / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    sums = [(row["case"], row["hirescam_sum"], row["gradcam_sum"]) for row in rows]
+    assert sums == [("a", "8.0", ""), ("b", "", "7.0"), ("c", "8.0", "7.0")]
+    assert {len(line.split(",")) for line in (tmp_path / "predictions.csv").read_text().splitlines()} == {29}
+
+
+def test_an_index_waits_for_that_of_another_part(tmp_path: Path) -> None:
+    case(tmp_path, "a")
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow() -> float | None:
+        begun.set()
+        go_on.wait()
+        return None
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(write_index, tmp_path, {"part": 0}, slow)
+        begun.wait()
+        case(tmp_path, "b")
+        second = pool.submit(write_index, tmp_path, {"part": 1})
+        with pytest.raises(TimeoutError):
+            second.result(timeout=0.2)
+        go_on.set()
+        assert (first.result()["counts"], second.result()["counts"]) == (
+            {"ok": 1, "failed": 0},
+            {"ok": 2, "failed": 0},
+        )
+    assert json.loads((tmp_path / "batch.json").read_text())["counts"] == {"ok": 2, "failed": 0}
+
+
 def test_an_index_that_would_take_too_long_leaves_the_old_one(tmp_path: Path) -> None:
     case(tmp_path, "a")
     (tmp_path / "batch.json").write_text("old")
     with pytest.raises(OutOfTimeError):
         write_index(tmp_path, None, lambda: 0.0)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "batch.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".hirescam.index.lock", "a", "batch.json"]
     assert (tmp_path / "batch.json").read_text() == "old"
 
 

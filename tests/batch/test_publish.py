@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from hirescam_cli.errors import OutputCreateError, OutputIOError
 from hirescam_cli.results import write
 from hirescam_cli.results.format import Made
 from hirescam_cli.results.write import told
-from tests.batch.publish_world import WHOLE, hidden, tree, write_case
+from tests.batch.publish_world import A_CASE, WHOLE, hidden, tree, write_case
 
 
 def test_a_case_appears_under_its_name_with_nothing_beside_it(tmp_path: Path) -> None:
@@ -28,7 +29,7 @@ def test_a_case_appears_under_its_name_with_nothing_beside_it(tmp_path: Path) ->
 
 def test_nothing_is_seen_under_the_final_name_before_the_end(tmp_path: Path) -> None:
     with CaseFolder(tmp_path, "a/b") as folder:
-        (folder / "summary.json").write_text("{}")
+        (folder / "summary.json").write_text(json.dumps(A_CASE))
         assert not (tmp_path / "a/b").exists()
         assert folder.parent == tmp_path / "a"
         assert folder.name.startswith(".b.hirescam-")
@@ -172,9 +173,31 @@ def test_each_failing_call_is_an_error_with_its_exit_code_and_leaves_what_was(
         if place != "body":
             patch.setattr(os, place, fail)
         with pytest.raises(kind) as caught, CaseFolder(tmp_path, "a/b") as folder:
-            (fail if place == "body" else (folder / "summary.json").write_text)("{}")
+            (fail if place == "body" else (folder / "summary.json").write_text)(json.dumps(A_CASE))
     assert caught.value.exit_code == code
     assert os.strerror(number) in caught.value.message
     assert str(tmp_path) not in str(caught.value)
     assert tree(tmp_path) == (WHOLE if before else {})
     assert hidden(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "summary", ['{"schema_version": 1, "status": "finished", "model": "demo"}', '{"tool": "other"}', "[1]"]
+)
+def test_a_folder_with_the_summary_of_something_else_is_never_replaced(tmp_path: Path, summary: str) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "summary.json").write_text(summary)
+    (tmp_path / "a" / "weights.safetensors").write_text("w")
+    with pytest.raises(OutputCreateError) as caught:
+        write_case(tmp_path, "a", "one")
+    assert caught.value.code == "output-foreign"
+    assert (tmp_path / "a" / "weights.safetensors").read_text() == "w"
+    assert hidden(tmp_path) == []
+
+
+@pytest.mark.parametrize("case", ["a/b/c", "a/b/c/d"])
+def test_a_case_is_never_published_inside_another(tmp_path: Path, case: str) -> None:
+    write_case(tmp_path, "a/b", "one")
+    with pytest.raises(OutputCreateError, match=f"{case} would lie inside the case a/b"):
+        write_case(tmp_path, case, "two")
+    assert tree(tmp_path) == WHOLE

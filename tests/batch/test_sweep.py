@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from hirescam_cli.case import publish
 from hirescam_cli.case.publish import CaseFolder, sweep
 from hirescam_cli.durable import write_file
 from hirescam_cli.errors import OutputIOError
-from tests.batch.publish_world import WHOLE, hidden, tree, write_case
+from tests.batch.publish_world import A_CASE, WHOLE, hidden, tree, write_case
 
 
 def test_the_second_rename_of_a_swap_failing_puts_the_old_case_back(
@@ -54,7 +55,7 @@ def test_sweeping_takes_only_what_dead_writers_of_these_cases_left(tmp_path: Pat
     for folder in (dead, set_aside, others, foreign):
         folder.mkdir()
     with CaseFolder(tmp_path, "a/b") as alive:
-        (alive / "summary.json").write_text("{}")
+        (alive / "summary.json").write_text(json.dumps(A_CASE))
         assert sweep(tmp_path, ["a/b", "z/none"]) == 2
         assert alive.is_dir()
     assert {p.name for p in (tmp_path / "a").iterdir()} == {"b", others.name, foreign.name}
@@ -64,7 +65,7 @@ def test_sweeping_takes_only_what_dead_writers_of_these_cases_left(tmp_path: Pat
 def test_the_longest_names_have_temporary_names_too(tmp_path: Path, name: str) -> None:
     write_case(tmp_path, name, "one")
     with CaseFolder(tmp_path, name) as folder:
-        (folder / "summary.json").write_text("{}")
+        (folder / "summary.json").write_text(json.dumps(A_CASE))
         (tmp_path / folder.name.replace(".tmp", "")).mkdir()
     assert (tmp_path / name / "summary.json").is_file()
     left = tmp_path / durable.temporary_name(name, "tmp")
@@ -98,7 +99,7 @@ while True:
     with CaseFolder(Path(sys.argv[1]), "a/b") as folder:
         for name in ("one", "two", "three"):
             (folder / name).write_text(str(number) * 1000)
-        (folder / "summary.json").write_text(str(number))
+        (folder / "summary.json").write_text(f'{{"schema_version": 2, "status": "ok", "case": "a/b", "n": "{number}"}}')
     print(number, flush=True)
 """
 
@@ -114,7 +115,7 @@ def test_killing_the_writer_at_any_moment_leaves_one_whole_case(tmp_path: Path) 
         child.stdout.close()
         sweep(tmp_path, ["a/b"])
         case = tmp_path / "a/b"
-        number = (case / "summary.json").read_text()
+        number = json.loads((case / "summary.json").read_text())["n"]
         assert {name: (case / name).read_text() for name in ("one", "two", "three")} == dict.fromkeys(
             ("one", "two", "three"), number * 1000
         )

@@ -125,9 +125,14 @@ def test_report_writes_pages_and_an_index(
     # The case has no picture yet: its tile says so. A sheet that is left over from more cases goes.
     bare = (out / "contact-sheet.png").read_bytes()
     (out / "contact-sheet-2.png").write_bytes(b"old")
+    (out / "contact-sheet-of-2025.png").write_bytes(b"mine")
+    (case / "notes").mkdir()
+    (case / "notes" / "mine.txt").write_bytes(b"seen")
     assert hirescam(capsys, "render", case, "--scan", world / "in", "--format", "png").code == 0
     assert hirescam(capsys, "report", out).code == 0
     assert (out / "contact-sheet.png").read_bytes() != bare
     assert not (out / "contact-sheet-2.png").exists()
+    assert (out / "contact-sheet-of-2025.png").read_bytes() == b"mine"
+    assert (case / "notes" / "mine.txt").read_bytes() == b"seen"
     assert json.loads((out / "batch.json").read_text())["counts"] == {"ok": 1, "failed": 0}
     assert hirescam(capsys, "report", tmp_path / "nowhere").code == 66

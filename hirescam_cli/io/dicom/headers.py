@@ -154,12 +154,16 @@ def header_of(parsed: elements.Parsed, source: Source) -> Header:
         raise ScanError(f"{count} frames are promised and {len(groups)} described.", code="dicom-broken")
     frames = _frames(ds, groups)
     media_class = elements.text(ds.meta, tags.MEDIA_STORAGE_SOP_CLASS_UID)
+    sop_class = elements.text(ds, tags.SOP_CLASS_UID) or (DIRECTORY if media_class == DIRECTORY else None)
+    if parsed.pixels is None and sop_class and media_class and media_class.startswith(sop_class):
+        # A file that ends within its class is of the class that its beginning names.
+        sop_class = media_class
     return Header(
         source=source,
         study_uid=elements.text(ds, tags.STUDY_INSTANCE_UID),
         series_uid=elements.text(ds, tags.SERIES_INSTANCE_UID),
         sop_uid=elements.text(ds, tags.SOP_INSTANCE_UID),
-        sop_class=elements.text(ds, tags.SOP_CLASS_UID) or (DIRECTORY if media_class == DIRECTORY else None),
+        sop_class=sop_class,
         modality=elements.text(ds, tags.MODALITY),
         image_type=tuple(part.upper() for part in elements.texts(ds, tags.IMAGE_TYPE)),
         frame_of_reference=elements.text(ds, tags.FRAME_OF_REFERENCE_UID),
