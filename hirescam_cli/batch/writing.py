@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -54,7 +54,7 @@ def publish_failure(
 
     Raises OutputCreateError, OutputIOError.
     """
-    started = (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat(timespec="seconds")
+    started = (datetime.now().astimezone() - timedelta(seconds=seconds)).isoformat(timespec="seconds")
     with CaseFolder(out, scan.case) as folder:
         return stages.write_failure(folder, scan.case, started, error, settings, facts, seconds)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A scan that was read and prepared. `started`: ISO 8601 UTC; `seconds`: of the stages so far."""
+    """A scan that was read and prepared. `started`: ISO 8601 with an offset; `seconds`: of the stages so far."""
 
     scan: Scan
     volume: Volume

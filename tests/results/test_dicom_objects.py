@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
 
 from hirescam_cli.io import InputPath, ReadOptions, discover, read
 from hirescam_cli.results.format import Style
@@ -170,6 +172,34 @@ def test_names_in_any_writing_are_kept(tmp_path: Path) -> None:
     for ds in done.objects():
         assert str(ds.PatientName) == names["PatientName"]
         assert ds.StudyDescription == names["StudyDescription"]
+
+
+@pytest.mark.parametrize(
+    ("charset", "text"),
+    [("ISO_IR 100", "Größe"), (["", "ISO 2022 IR 87"], "Basic 処理"), ("ISO_IR 192", "处理")],
+)
+def test_codes_of_de_identification_in_any_writing_are_kept(
+    tmp_path: Path, charset: str | list[str], text: str
+) -> None:
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = "1", "99X", text
+    done = write(tmp_path, SpecificCharacterSet=charset, DeidentificationMethodCodeSequence=Sequence([item]))
+    for ds in done.objects():
+        assert ds.DeidentificationMethodCodeSequence[0].CodeMeaning == text
+
+
+def test_the_clock_of_the_machine_that_renders_does_not_count(
+    written: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        again = write(written.folder.parent, "elsewhere")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    for path in again.folder.rglob("*.dcm"):
+        assert path.read_bytes() == (written.folder / path.relative_to(again.folder)).read_bytes()
 
 
 def test_labels_in_any_writing_are_kept(tmp_path: Path) -> None:

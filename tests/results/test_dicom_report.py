@@ -11,6 +11,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from hirescam_cli.case.record import LabelCode
+from hirescam_cli.results.dicom.codes import certificate_of
 from tests.io.dicom_factory import make_series
 from tests.results.dicom_world import IDENTITY, Written, read_only, view_of, write_all
 from tests.views import changed, changed_label
@@ -92,11 +93,24 @@ def answers(group: Dataset, value: str) -> list[str]:
 
 def test_certificates_and_decisions_are_told(written: Written) -> None:
     for group, label in zip(groups(written.read("report.sr.dcm")), written.view.case.labels, strict=True):
-        complete = ["COMPLETE" if label.maps[m].complete else "NOTCOMPLETE" for m in METHODS]
-        assert answers(group, "CERTIFICATE") == complete
+        for method in METHODS:
+            complete = "COMPLETE" if label.maps[method].complete else "NOTCOMPLETE"
+            assert answers(group, f"CERT{method.upper()}") == [complete]
         assert answers(group, "DECISION") == ["POSITIVE" if label.positive else "NEGATIVE"]
-    told = [answers(group, "CERTIFICATE") for group in groups(written.read("report.sr.dcm"))]
+    told = [
+        answers(group, f"CERT{method.upper()}")
+        for group in groups(written.read("report.sr.dcm"))
+        for method in METHODS
+    ]
     assert {"COMPLETE", "NOTCOMPLETE"} == {word for words in told for word in words}
+
+
+@pytest.mark.parametrize("method", ["hirescam", "ablation-cam", "a-very-long-method-of-another-package"])
+def test_the_certificate_names_its_method(method: str) -> None:
+    concept_of = certificate_of(method, "Title of it")
+    assert len(concept_of.value) <= 16
+    assert concept_of.value.startswith("CERT")
+    assert concept_of.meaning.startswith("Title of it: ")
 
 
 def test_a_labels_code_is_the_models_or_a_private_one(written: Written) -> None:

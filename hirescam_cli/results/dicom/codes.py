@@ -14,7 +14,7 @@ from pydicom.sr.codedict import codes
 from hirescam_cli.case.record import Label
 
 PRIVATE_SCHEME = "99HIRESCAM"
-_MEANING_CHARACTERS = 64
+_MEANING_CHARACTERS, _CODE_CHARACTERS = 64, 16
 
 _CLASS_ACTIVATION = CodedConcept("130402", "DCM", "Class activation")
 _GRADIENT_WEIGHTED = CodedConcept("130403", "DCM", "Gradient-weighted class activation")
@@ -47,7 +47,6 @@ MAP_PART = _private("MAPPART", "Part of the logit that the map accounts for")
 BIAS_PART = _private("BIASPART", "Part of the logit that biases account for")
 RESIDUAL = _private("RESIDUAL", "Relative difference of map and bias parts to the logit")
 PEAK = _private("PEAK", "Largest cell of the map")
-CERTIFICATE = _private("CERTIFICATE", "Whether map and bias parts make the logit")
 COMPLETE = _private("COMPLETE", "They do: the map is complete")
 NOT_COMPLETE = _private("NOTCOMPLETE", "They do not: the map is not complete")
 DECISION = _private("DECISION", "Answer of the model at its threshold")
@@ -58,6 +57,16 @@ NEGATIVE = _private("NEGATIVE", "Negative")
 def of_method(name: str) -> CodedConcept:
     """What a method's maps are; saliency, the widest of the three concepts, for those of other packages."""
     return _METHODS.get(name, _SALIENCY)
+
+
+def certificate_of(method: str, title: str) -> CodedConcept:
+    """The question whether a method's map and bias parts make the logit."""
+    name = "".join(c for c in method if c.isascii() and c.isalnum()).upper()
+    if len(name) > _CODE_CHARACTERS - len("CERT"):
+        name = hashlib.sha256(method.encode()).hexdigest()[: _CODE_CHARACTERS - len("CERT")].upper()
+    return _private(
+        f"CERT{name}", plain(f"{title}: whether map and bias parts make the logit", _MEANING_CHARACTERS)
+    )
 
 
 def of_label(label: Label) -> CodedConcept:

@@ -159,6 +159,9 @@ class Objects:
         for keyword in _IDENTITY:
             if keyword in header and not (keyword in _NOT_OF_REPORTS and self.format == "dicom-sr"):
                 ds[keyword] = header[keyword]
+        for item in ds.get("DeidentificationMethodCodeSequence") or []:
+            # Text of items stays in the source's characters until it is asked for.
+            item.decode()
         ds.SpecificCharacterSet = "ISO_IR 192"
         ds.SeriesDescription = description
         when = _local(self.case.started, str(header.get("TimezoneOffsetFromUTC") or ""))
@@ -204,10 +207,10 @@ def silence() -> Iterator[None]:
 
 
 def _local(started: str, offset: str) -> datetime:
-    """When the case was started, in the time of the source's clock where it tells, else in that of this machine."""
+    """When the case was started, in the time of the source's clock where it tells, else as the case has it."""
     when = datetime.fromisoformat(started)
     try:
         sign, hours, minutes = {"+": 1, "-": -1}[offset[:1]], int(offset[1:3]), int(offset[3:5])
         return when.astimezone(timezone(sign * timedelta(hours=hours, minutes=minutes)))
     except (KeyError, ValueError):
-        return when.astimezone()
+        return when

@@ -95,7 +95,8 @@ def _group(objects: Objects, name: str) -> MeasurementsAndQualitativeEvaluations
             _number(codes.PEAK, found.peak.value, kind, identification, _peak(objects, label, method))
         )
         certificate = codes.COMPLETE if found.complete else codes.NOT_COMPLETE
-        evaluations.append(QualitativeEvaluation(codes.CERTIFICATE, certificate))
+        question = codes.certificate_of(method, objects.request.view.title(method))
+        evaluations.append(QualitativeEvaluation(question, certificate))
     return MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(
             uid=objects.uids.of(FORMAT, "tracking", name), identifier=codes.plain(name, 64)
