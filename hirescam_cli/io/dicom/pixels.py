@@ -17,12 +17,14 @@ from pydicom.uid import UID, JPEG2000TransferSyntaxes, UID_dictionary
 
 from hirescam_cli.errors import ScanError
 from hirescam_cli.io.dicom import elements, tags
+from hirescam_cli.io.dicom.codestream import CodestreamError, check_complaints, check_whole
 from hirescam_cli.io.dicom.headers import (
     Header,
     PixelFormat,
     digest_of_beginning,
     header_of,
 )
+from hirescam_cli.io.dicom.silence import printed_by
 
 _IMPLICIT, _EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 _MAX_TRAILING_BYTES = 1 << 20
@@ -182,6 +184,9 @@ def _encapsulated_frames(instance: Instance, pixel_format: PixelFormat) -> Itera
             count += 1
     except ScanError:
         raise
+    except CodestreamError as error:
+        what = f"has damaged pixels (frame {count + 1}): the codestream {error}"
+        raise _refused(name, what, "dicom-decode") from error
     except Exception as error:
         # Codecs answer damaged streams with nearly any exception.
         raise _refused(name, f"has pixels that do not decode (frame {count + 1})", "dicom-decode") from error
@@ -190,7 +195,15 @@ def _encapsulated_frames(instance: Instance, pixel_format: PixelFormat) -> Itera
 
 
 def _decode(encoded: bytes, header: Header, pixel_format: PixelFormat) -> NDArray[np.generic]:
+    """One frame; CodestreamError, or what its decoder raises, where it is damaged."""
     syntax = header.transfer_syntax or ""
+    check_whole(encoded, syntax)
+    array, printed = printed_by(lambda: _decoded(encoded, syntax, pixel_format))
+    check_complaints(printed)
+    return array
+
+
+def _decoded(encoded: bytes, syntax: str, pixel_format: PixelFormat) -> NDArray[np.generic]:
     if syntax == _JPEG_EXTENDED and pixel_format.bits_stored > 8:
         return _decode_12_bit(encoded, pixel_format)
     array: NDArray[np.generic]
