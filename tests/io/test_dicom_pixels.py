@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import (
     ExplicitVRBigEndian,
@@ -16,7 +18,7 @@ from pydicom.uid import (
 )
 
 from tests.io.dicom_case import assert_volume, codes, read, refused
-from tests.io.dicom_factory import chest, expected_affine_ras, make_series, set_pixels
+from tests.io.dicom_factory import chest, expected_affine_ras, make_enhanced, make_series, set_pixels
 from tests.io.dicom_pixels_world import LARGE, SYNTAXES, padded
 from tests.io.htj2k import make_htj2k_series
 
@@ -254,3 +256,46 @@ def test_8_bits_with_a_rescale_are_read(tmp_path: Path) -> None:
 def test_pixels_that_do_not_fit_their_description_are_refused(tmp_path: Path, tags: dict, code: str) -> None:
     make_series(tmp_path, **tags)
     assert refused(tmp_path).code == code
+
+
+def in_big_endian_words(folder: Path, shape_ijk: tuple[int, int, int], vr: str) -> NDArray[np.int16]:
+    """Write a big-endian series of 8-bit pixels in Pixel Data of a VR; returns its HU."""
+    hu = (np.random.default_rng(4).integers(0, 250, size=shape_ijk) - 100).astype(np.int16)
+
+    def swap(ds: Dataset, _k: int) -> None:
+        data = ds.PixelData + bytes(len(ds.PixelData) % 2)
+        words = np.frombuffer(data, np.uint8).reshape(-1, 2)
+        ds.PixelData = words[:, ::-1].tobytes() if vr == "OW" else data
+        ds["PixelData"].VR = vr
+
+    paths = make_series(
+        folder, hu, intercept=-100, dtype=np.uint8, transfer_syntax=ExplicitVRBigEndian, edit=swap,
+        shuffle=False,
+    )  # fmt: skip
+    theirs = np.stack([pydicom.dcmread(path).pixel_array.T for path in paths], axis=-1)
+    assert np.array_equal(theirs.astype(np.int16) - 100, hu)
+    return hu
+
+
+@pytest.mark.parametrize("vr", ["OB", "OW"])
+@pytest.mark.parametrize("shape", [(24, 20, 12), (23, 21, 12)])
+def test_8_bits_of_big_endian_lie_as_the_vr_says(
+    tmp_path: Path, vr: str, shape: tuple[int, int, int]
+) -> None:
+    hu = in_big_endian_words(tmp_path, shape, vr)
+    assert_volume(read(tmp_path), hu, expected_affine_ras())
+
+
+@pytest.mark.parametrize("rows", [20, 21])
+def test_8_bits_of_big_endian_words_in_one_file_of_many_frames(tmp_path: Path, rows: int) -> None:
+    """Frames of an odd size share a word."""
+    hu = (np.random.default_rng(4).integers(0, 250, size=(23, rows, 12)) - 100).astype(np.int16)
+    path = make_enhanced(
+        tmp_path / "a.dcm", hu, intercepts=[-100] * 12, dtype=np.uint8, transfer_syntax=ExplicitVRBigEndian
+    )
+    ds = pydicom.dcmread(path)
+    words = np.frombuffer(ds.PixelData + bytes(len(ds.PixelData) % 2), np.uint8).reshape(-1, 2)
+    ds.PixelData = words[:, ::-1].tobytes()
+    ds["PixelData"].VR = "OW"
+    ds.save_as(path)
+    assert_volume(read(tmp_path), hu, expected_affine_ras())

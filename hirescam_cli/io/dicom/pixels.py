@@ -151,18 +151,33 @@ def _native_frames(instance: Instance, pixel_format: PixelFormat) -> Iterator[ND
         )
     kind = ("i" if pixel_format.signed else "u") + str(pixel_format.bits_allocated // 8)
     dtype = np.dtype(kind).newbyteorder(">" if element.big_endian else "<")
-    size = pixel_format.rows * pixel_format.columns
-    expected = size * dtype.itemsize * total
+    shape = (pixel_format.rows, pixel_format.columns)
+    size = shape[0] * shape[1] * dtype.itemsize
+    swapped = element.big_endian and element.words and dtype.itemsize == 1
+    expected = size * total
+    expected += expected % 2 if swapped else 0
     available = min(element.length, stream.seek(0, os.SEEK_END) - element.offset)
     if available < expected:
         raise _refused(name, f"holds {available} bytes of pixels, expected {expected}", "dicom-truncated")
     stream.seek(element.offset + expected)
     if any(stream.read(min(element.length - expected, _MAX_TRAILING_BYTES))[1:]):
         raise _refused(name, f"holds {element.length} bytes of pixels, expected {expected}", "dicom-pixels")
-    stream.seek(element.offset)
-    for _ in range(total):
-        frame = np.frombuffer(stream.read(size * dtype.itemsize), dtype)
-        yield frame.reshape(pixel_format.rows, pixel_format.columns)
+    for number in range(total):
+        read = _bytes_of_words if swapped else _bytes
+        yield np.frombuffer(read(stream, element.offset, number * size, size), dtype).reshape(shape)
+
+
+def _bytes(stream: IO[bytes], offset: int, start: int, count: int) -> bytes:
+    """`count` bytes of pixels that begin at `offset` of a stream, from the one with the index `start` on."""
+    stream.seek(offset + start)
+    return stream.read(count)
+
+
+def _bytes_of_words(stream: IO[bytes], offset: int, start: int, count: int) -> bytes:
+    """As `_bytes`, of 8-bit pixels in 16-bit words of big endian: the first of each two is the lower byte."""
+    first, last = start // 2, (start + count + 1) // 2
+    words = np.frombuffer(_bytes(stream, offset, 2 * first, 2 * (last - first)), np.uint8).reshape(-1, 2)
+    return words[:, ::-1].tobytes()[start % 2 :][:count]
 
 
 def _encapsulated_frames(instance: Instance, pixel_format: PixelFormat) -> Iterator[NDArray[np.generic]]:
