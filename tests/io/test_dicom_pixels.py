@@ -110,6 +110,31 @@ def test_values_that_may_be_no_hu_are_warned_about(tmp_path: Path, tags: dict, w
     assert set(found) <= {warning, "values-not-hu"}
 
 
+@pytest.mark.parametrize("tag", ["RescaleSlope", "RescaleIntercept"])
+@pytest.mark.parametrize("lacking", [[5], [0, 11], list(range(11))])
+@pytest.mark.parametrize("empty", [None, ""])
+def test_a_rescale_that_only_some_slices_have_is_refused(
+    tmp_path: Path, tag: str, lacking: list[int], empty: str | None
+) -> None:
+    value = {"RescaleSlope": 1, "RescaleIntercept": -1024}[tag]
+    make_series(tmp_path, shuffle=False, **{tag: lambda k: empty if k in lacking else value})
+    error = refused(tmp_path)
+    what = {"RescaleSlope": "rescale slope", "RescaleIntercept": "rescale intercept"}[tag]
+    assert error.code == "dicom-mixed-rescale"
+    assert f"has no {what} in {len(lacking)} of 12 slices, first in IM{lacking[0]:04d}.dcm." in error.message
+
+
+def test_a_rescale_that_only_some_frames_have_is_refused(tmp_path: Path) -> None:
+    def without(groups: Dataset, k: int) -> None:
+        if k in (3, 7):
+            del groups.PixelValueTransformationSequence
+
+    make_enhanced(tmp_path / "a.dcm", order=range(12), edit_frame=without)
+    error = refused(tmp_path)
+    assert error.code == "dicom-mixed-rescale"
+    assert "has no rescale slope in 2 of 12 slices, first in a.dcm (frame 4)." in error.message
+
+
 def test_warnings_never_quote_a_tag(tmp_path: Path) -> None:
     make_series(tmp_path, RescaleType="SECRET^NAME")
     assert "SECRET" not in "".join(map(str, read(tmp_path).provenance.warnings))
