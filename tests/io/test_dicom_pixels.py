@@ -247,6 +247,22 @@ def test_only_the_stored_bits_count(
     assert_volume(read(tmp_path), chest(), expected_affine_ras())
 
 
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless])
+@pytest.mark.parametrize(
+    ("bits", "high", "dtype", "intercept"),
+    [(12, 15, np.uint16, -1024), (12, 12, np.uint16, -1024), (12, 15, np.int16, 0), (13, 14, np.int16, 0)],
+)
+def test_values_below_the_bits_that_are_named_are_refused(
+    tmp_path: Path, bits: int, high: int, dtype: Any, intercept: int, syntax: str
+) -> None:
+    make_series(
+        tmp_path, dtype=dtype, intercept=intercept, transfer_syntax=syntax, BitsStored=bits, HighBit=high
+    )
+    error = refused(tmp_path)
+    assert error.code == "dicom-pixels"
+    assert f"high bit {high} for {bits} bits stored, but values in the lowest {bits}." in error.message
+
+
 def test_slices_of_different_sign_and_depth_are_one_volume(tmp_path: Path) -> None:
     edits = [with_pattern(12, 11, False, 0), with_pattern(16, 15, True, 0), with_pattern(12, 15, False, 0)]
     make_series(tmp_path, edit=lambda ds, k: edits[k % 3](ds, k))

@@ -127,13 +127,32 @@ def stored_frames(instance: Instance) -> Iterator[NDArray[np.generic]]:
     They are signed or unsigned as the header says, or signed where a JPEG 2000 codestream knows better. They may
     be read-only.
 
-    Raises ScanError "dicom-truncated" or "dicom-decode" where a frame does not decode to exactly its size.
+    Raises ScanError "dicom-truncated" or "dicom-decode" where a frame does not decode to exactly its size,
+    "dicom-pixels" where its values contradict the high bit.
     """
     pixel_format = check_format(instance.header)
-    if is_native(instance.header.transfer_syntax):
-        yield from _native_frames(instance, pixel_format)
-    else:
-        yield from _encapsulated_frames(instance, pixel_format)
+    native = is_native(instance.header.transfer_syntax)
+    for frame in (_native_frames if native else _encapsulated_frames)(instance, pixel_format):
+        if _lies_below_its_bits(frame, pixel_format):
+            bits = pixel_format.bits_stored
+            what = f"has high bit {pixel_format.high_bit} for {bits} bits stored, but values in the lowest {bits}"
+            raise _refused(instance.header.source.name, what)
+        yield frame
+
+
+def _lies_below_its_bits(raw: NDArray[np.generic], pixel_format: PixelFormat) -> bool:
+    """Whether all values fit into the lowest bits though the stored ones are said to be higher: one is wrong.
+
+    What else is below the stored bits, such as overlays of old files, is not part of the value.
+    """
+    bits, below = pixel_format.bits_stored, pixel_format.high_bit + 1 - pixel_format.bits_stored
+    if below == 0:
+        return False
+    values: NDArray[np.integer] = raw.astype(np.int64)
+    lowest, highest = int(values.min()), int(values.max())
+    unsigned = lowest >= 0 and highest < 1 << bits
+    signed = pixel_format.signed and lowest >= -(1 << (bits - 1)) and highest < 1 << (bits - 1)
+    return (unsigned or signed) and bool((values & ((1 << below) - 1)).any())
 
 
 def is_native(transfer_syntax: str | None) -> bool:
