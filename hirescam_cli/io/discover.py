@@ -196,12 +196,12 @@ class _Input:
             alone = str(PurePosixPath(item.name).parent) not in series
             if alone and not recognised and _is_a_damaged_image(item, path):
                 self.found.ignored.remove(item)
-                self.refuse(path, item.code, item.reason)
+                self.refuse(path, item.code, item.reason, item.hint)
 
-    def refuse(self, path: Path, code: str, reason: str) -> None:
-        """Add a scan that fails when it is read, with this code and reason."""
+    def refuse(self, path: Path, code: str, reason: str, hint: str | None = None) -> None:
+        """Add a scan that fails when it is read, with this code, reason and hint."""
         scan = Scan("refused", self.case(path), relative_name(path, self.root), (path,), self.root)
-        self.found.scans.append(replace(scan, selector=(code, reason)))
+        self.found.scans.append(replace(scan, selector=(code, reason, hint)))
 
     def damaged_slices(self, dicom_objects: list[Ignored]) -> list[PurePosixPath]:
         """Files that may be slices of a series beside them but could not be read as such.

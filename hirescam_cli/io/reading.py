@@ -10,6 +10,8 @@ from hirescam_cli.io.scan import ReadOptions, Scan
 from hirescam_cli.io.values import check_geometry, check_shape
 from hirescam_cli.volume import Volume
 
+_FETCH = "Fetch the file again from its source, or take it out of the input."
+
 
 def read(scan: Scan, options: ReadOptions) -> Volume:
     """Read one scan in HU; every refusal is a ScanError that names the scan and says what to do."""
@@ -36,10 +38,8 @@ def _checked(volume: Volume, name: str, options: ReadOptions) -> Volume:
 def _refuse(scan: Scan) -> NoReturn:
     """Raise the ScanError of a scan that no format reads."""
     if scan.kind == "refused":
-        code, reason = scan.selector
-        raise ScanError(
-            reason, hint="Fetch the file again from its source, or take it out of the input.", code=code
-        )
+        code, reason, hint = scan.selector
+        raise ScanError(reason, hint=hint or _FETCH, code=code)
     _check_readable(scan)
     raise ScanError(
         f"{scan.name} is not an image of a kind that hirescam reads.",

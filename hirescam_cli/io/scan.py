@@ -72,11 +72,15 @@ class Scan:
 
 @dataclass(frozen=True)
 class Ignored:
-    """An object that is not a scan to explain, and why: `name` as in `Scan`, `code` a slug, `reason` one sentence."""
+    """An object that is not a scan to explain, and why: `name` as in `Scan`, `code` a slug, `reason` one sentence.
+
+    `hint`: what to do about this very object, where there is more to say than of any that is damaged.
+    """
 
     name: str
     code: str
     reason: str
+    hint: str | None = None
 
     @property
     def is_image(self) -> bool:

@@ -96,7 +96,7 @@ def _sources(base: Path, files: Iterable[Path]) -> tuple[list[Source], list[Igno
         try:
             sources.extend(zip_sources(path, relative.parent))
         except ScanError as error:
-            ignored.append(Ignored(str(relative), error.code, error.message))
+            ignored.append(Ignored(str(relative), error.code, error.message, error.hint))
     return sources, ignored
 
 
