@@ -193,6 +193,8 @@ def _not_asked_for(candidate: _Candidate, series: str) -> tuple[str, str] | None
 
 def _not_worth_it(candidate: _Candidate, isolated: Asking) -> tuple[str, str] | None:
     ask = f"--series {candidate.scan.series_uid or 'UID'} explains it all the same"
+    if candidate.slices == 1:
+        ask = "one alone is no volume: give the folder that holds its whole series"
     if candidate.derived:
         return "derived-view", f"is a reformat, projection or map computed from other slices; {ask}"
     if candidate.slices < MIN_SLICES:
