@@ -33,9 +33,14 @@ class CodestreamError(ValueError):
     """A compressed frame that is not whole; the text completes the sentence "the codestream ..."."""
 
 
+def is_jpeg(transfer_syntax: str) -> bool:
+    """Whether the JPEG library decodes a transfer syntax: it only prints where data are damaged."""
+    return transfer_syntax in _JPEG
+
+
 def check_whole(encoded: bytes, transfer_syntax: str) -> None:
     """Raise CodestreamError where a frame of JPEG or JPEG 2000 lacks its end. Others are left to their decoders."""
-    if transfer_syntax in _JPEG:
+    if is_jpeg(transfer_syntax):
         _check_jpeg(encoded)
     elif transfer_syntax in _JPEG_2000:
         _check_jpeg_2000(encoded)

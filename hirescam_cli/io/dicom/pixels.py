@@ -17,7 +17,7 @@ from pydicom.uid import UID, JPEG2000TransferSyntaxes, UID_dictionary
 
 from hirescam_cli.errors import ScanError
 from hirescam_cli.io.dicom import elements, tags
-from hirescam_cli.io.dicom.codestream import CodestreamError, check_complaints, check_whole
+from hirescam_cli.io.dicom.codestream import CodestreamError, check_complaints, check_whole, is_jpeg
 from hirescam_cli.io.dicom.headers import (
     Header,
     PixelFormat,
@@ -232,6 +232,8 @@ def _decode(encoded: bytes, header: Header, pixel_format: PixelFormat) -> NDArra
     """One frame; CodestreamError, or what its decoder raises, where it is damaged."""
     syntax = header.transfer_syntax or ""
     check_whole(encoded, syntax)
+    if not is_jpeg(syntax):
+        return _decoded(encoded, syntax, pixel_format)
     array, printed = printed_by(lambda: _decoded(encoded, syntax, pixel_format))
     check_complaints(printed)
     return array
