@@ -136,9 +136,7 @@ def _offset(header: TextHeader, header_size: str, name: str) -> int:
         raise damaged(name, "HeaderSize is not -1 or a number of bytes from 0 up")
     size = int(header_size)
     if size == -1 and header.encoding != "raw":
-        raise contradiction(
-            name, "HeaderSize is -1, which tells nothing of compressed voxels, and they are compressed"
-        )
+        raise contradiction(name, "HeaderSize is -1, which means nothing where voxels are compressed")
     if size == -1:
         return max(header.offset, end_of(header.files[-1], name) - header.data_bytes)
     if 0 < size < header.offset:
@@ -166,7 +164,7 @@ def _meaning(fields: dict[str, str], key: str) -> object:
 
 
 def _check_units(fields: dict[str, str], name: str) -> None:
-    """Refuse lengths that are not millimetres, and voxels of which only a function is HU: others pass that over."""
+    """Refuse lengths that are not millimetres, and values that are HU only after a function, which others pass over."""
     unit = fields.get("DistanceUnits", "")
     if unit not in _MILLIMETRES:
         raise damaged(

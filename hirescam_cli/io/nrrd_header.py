@@ -252,7 +252,7 @@ def _affine(fields: dict[str, str], name: str) -> tuple[Affine, tuple[Warning, .
 
 
 def _check_agreement(fields: dict[str, str], columns: Sequence[Sequence[float]], name: str) -> None:
-    """Refuse what lies the axes otherwise than the space directions, beside which the format has no such fields."""
+    """Refuse what places the axes otherwise than the space directions, beside which the format has no such fields."""
     for field in ("axis mins", "axis maxs"):
         if any(part.lower() != "nan" for part in fields.get(field, "").split()):
             raise contradiction(name, f"{field} stand beside the space directions")

@@ -292,8 +292,8 @@ def test_a_header_size_of_minus_one_is_for_voxels_at_the_end(
     [
         (10, True, False, "HeaderSize is 10, and the header has "),
         (10, True, True, "HeaderSize is 10, and the header has "),
-        (-1, True, True, "HeaderSize is -1, which tells nothing of compressed voxels"),
-        (-1, False, True, "HeaderSize is -1, which tells nothing of compressed voxels"),
+        (-1, True, True, "HeaderSize is -1, which means nothing where voxels are compressed"),
+        (-1, False, True, "HeaderSize is -1, which means nothing where voxels are compressed"),
         (-2, True, False, "HeaderSize is not -1 or a number of bytes from 0 up"),
         (-2, False, False, "HeaderSize is not -1 or a number of bytes from 0 up"),
     ],
