@@ -89,7 +89,7 @@ class _Input:
         if unreachable and self.given.listed:
             reason = f"{given_name(self.root)} is in the list but {unreachable}."
             name = relative_name(self.root, self.root)
-            self.refuse(self.root, self.case(self.root), name, "no-such-path", reason)
+            self.refuse(self.root, self.case(self.root), name, ("no-such-path", reason, None))
             return self.found
         if unreachable:
             raise NoInputError(
@@ -189,11 +189,11 @@ class _Input:
             if not any(self.belongs_to(item, scan, scan.case) for scan in series):
                 self.found.ignored.remove(item)
                 name = printable(item.name)
-                self.refuse(item.path, self.case_of(item), name, item.code, item.reason)
+                self.refuse(item.path, self.case_of(item), name, (item.code, item.reason, item.hint))
 
-    def refuse(self, path: Path, case: str, name: str, code: str, reason: str) -> None:
-        """Add a scan that fails when it is read, with this code and reason."""
-        self.found.scans.append(Scan("refused", case, name, (path,), self.root, selector=(code, reason)))
+    def refuse(self, path: Path, case: str, name: str, why: tuple[str, str, str | None]) -> None:
+        """Add a scan that fails when it is read, with this code, reason and hint."""
+        self.found.scans.append(Scan("refused", case, name, (path,), self.root, selector=why))
 
     def case_of(self, item: Ignored) -> str:
         """Case name of what was left out: that of its file, or what the entry of an archive would be called."""

@@ -20,6 +20,9 @@ MAX_RATIO = 1032
 _CHUNK = 1 << 20
 _STEP = 1 << 22
 _RESERVED_FLAGS = 0xE0
+_MEMBER = b"\x1f\x8b"
+_FOREIGN = "holds bytes that are not a gzip member"
+_FOLLOWED = "is followed by bytes that are not a gzip member"
 _WITH_GZIP_HEADER = 31
 
 
@@ -60,12 +63,16 @@ class GzipReader:
     """
 
     def __init__(self, file: BinaryIO, chunk: int = _CHUNK, limit: int | None = None) -> None:
+        self._start = file.tell()
+        self._plain = file
+        self._limited = limit is not None
         start = file.read(4)
-        file.seek(-len(start), io.SEEK_CUR)
+        self._begins = start.startswith(_MEMBER)
+        file.seek(self._start)
         if not start:
             raise GzipError("is empty")
         if len(start) == 4 and start[3] & _RESERVED_FLAGS:
-            raise GzipError("holds bytes that are not a gzip member")
+            raise GzipError(_FOREIGN)
         self._file = _Hashed(file, chunk, limit)
         self._stream = igzip.IGzipFile(fileobj=self._file, mode="rb")
 
@@ -82,14 +89,26 @@ class GzipReader:
         try:
             data: bytes = self._stream.read(count)
         except BadGzipFile as error:
-            raise GzipError(_said(error)) from error
+            said = _said(error)
+            raise GzipError(_FOLLOWED if self._begins and said == _FOREIGN else said) from error
         except EOFError as error:
-            raise GzipError("ends too early") from error
+            # A member that is too short for a header is nothing else to the reader.
+            foreign = not self._limited and self._is_followed_by_foreign_bytes()
+            raise GzipError(_FOLLOWED if foreign else "ends too early") from error
         except OverflowError as error:
             raise GzipError("has a header that is too long") from error
         except isal_zlib.error as error:  # type: ignore[misc]
             raise GzipError("cannot be inflated") from error
         return data
+
+    def _is_followed_by_foreign_bytes(self) -> bool:
+        """Whether whole members, and zeros, are followed by what is no beginning of another."""
+        self._plain.seek(self._start)
+        try:
+            rest = _after_members(self._plain)
+        except isal_zlib.error:  # type: ignore[misc]
+            return False
+        return not _MEMBER.startswith(rest[: len(_MEMBER)])
 
     def drain(self) -> int:
         """Read to the end, keeping nothing; returns how many bytes were left."""
@@ -103,6 +122,27 @@ class GzipReader:
         return self._file.sha256.hexdigest()
 
 
+def _after_members(file: BinaryIO) -> bytes:
+    """The first bytes behind the last whole member of a gzip file and the zeros after it; none if it has no end."""
+    rest = _without_zeros(b"", file)
+    while rest.startswith(_MEMBER):
+        inflate = isal_zlib.decompressobj(wbits=_WITH_GZIP_HEADER)
+        while not inflate.eof:
+            if not rest:
+                return b""
+            inflate.decompress(rest, _STEP)
+            rest = inflate.unused_data if inflate.eof else inflate.unconsumed_tail or file.read(_CHUNK)
+        rest = _without_zeros(rest, file)
+    return rest
+
+
+def _without_zeros(rest: bytes, file: BinaryIO) -> bytes:
+    """`rest` and what follows it in a file, without zeros at its beginning: a few bytes, unless the file ends."""
+    while len(rest := rest.lstrip(b"\0")) < len(_MEMBER) and (more := file.read(_CHUNK)):
+        rest += more
+    return rest
+
+
 def _said(error: BadGzipFile) -> str:
     """What ISA-L's reader found, in our words: its own may hold bytes of the file."""
     text = str(error)
@@ -110,7 +150,7 @@ def _said(error: BadGzipFile) -> str:
         return "fails the checksum of its header"
     if "CRC" in text or "length" in text:
         return "fails its checksum"
-    return "holds bytes that are not a gzip member"
+    return _FOREIGN
 
 
 def inflated_start(data: bytes, count: int) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,9 @@ from hirescam_cli.io.text_header import (
     Encoding,
     TextHeader,
     beside,
+    contradiction,
     damaged,
+    end_of,
     head_of,
     numbers,
     shown,
@@ -47,6 +51,11 @@ _OTHER_TYPES = {"MET_NONE", "MET_ASCII_CHAR", "MET_STRING", "MET_FLOAT_MATRIX", 
 }
 # Others' readers go on into the next line where one of these is too short.
 _VECTORS = {"CenterOfRotation", "ElementSize", "ElementSpacing", "Offset", "Origin", "Position"}
+_BYTE_ORDER = ("BinaryDataByteOrderMSB", "ElementByteOrderMSB")
+_ORIGINS, _DIRECTIONS = ("Offset", "Position", "Origin"), ("TransformMatrix", "Rotation", "Orientation")
+_SYNONYMS = (_BYTE_ORDER, _ORIGINS, _DIRECTIONS)
+_MILLIMETRES, _OTHER_UNITS = ("", "?", "mm", "millimeter"), ("um", "micrometer", "cm", "centimeter")
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
 _LAST = "ElementDataFile"
 _LOCAL = ("LOCAL", "Local", "local")
 
@@ -65,13 +74,15 @@ def parse(path: Path, name: str, options: ReadOptions) -> TextHeader:
         raise damaged(name, "the voxels are text, expected binary ones")
     for key in _VECTORS & fields.keys():
         numbers(fields[key], 3, key, name)
+    _check_agreement(fields, name)
+    _check_units(fields, name)
     affine, warnings = _affine(fields, name)
     data = fields[_LAST]
     files = (path,) if data in _LOCAL else (path, beside(path, data, name))
-    offset = end if data in _LOCAL else _header_size(fields, name)
-    compressed = _flag(fields, "CompressedData", False)
-    encoding: Encoding = "zlib" if compressed else "raw"
-    return TextHeader(files, shape, _dtype(fields, name), encoding, offset, affine, warnings)
+    encoding: Encoding = "zlib" if _flag(fields, "CompressedData", False) else "raw"
+    first = end if data in _LOCAL else 0
+    header = TextHeader(files, shape, _dtype(fields, name), encoding, first, affine, warnings)
+    return replace(header, offset=_offset(header, fields.get("HeaderSize", "0"), name))
 
 
 def data_file(head: bytes) -> str | None:
@@ -113,28 +124,74 @@ def _dtype(fields: dict[str, str], name: str) -> DType:
     kind = fields.get("ElementType", "")
     if kind not in _TYPES:
         raise unusable_type(name, f"ElementType is {shown(kind, _OTHER_TYPES)}")
-    big = _flag(fields, "BinaryDataByteOrderMSB", False) or _flag(fields, "ElementByteOrderMSB", False)
+    big = any(_flag(fields, key, False) for key in _BYTE_ORDER)
     return np.dtype((">" if big else "<") + _TYPES[kind])
 
 
-def _header_size(fields: dict[str, str], name: str) -> int:
-    text = fields.get("HeaderSize", "0")
-    if not text.isdecimal():
-        raise damaged(name, "HeaderSize is not a number of bytes from 0 up")
-    return int(text)
+def _offset(header: TextHeader, header_size: str, name: str) -> int:
+    """Where the voxels begin, at the soonest at `header.offset`. HeaderSize counts from the beginning of their file;
+    0 leaves it open, and -1 is for voxels that are the last bytes of their file.
+    """
+    if not _INTEGER.fullmatch(header_size) or int(header_size) < -1:
+        raise damaged(name, "HeaderSize is not -1 or a number of bytes from 0 up")
+    size = int(header_size)
+    if size == -1 and header.encoding != "raw":
+        raise contradiction(name, "HeaderSize is -1, which means nothing where voxels are compressed")
+    if size == -1:
+        return max(header.offset, end_of(header.files[-1], name) - header.data_bytes)
+    if 0 < size < header.offset:
+        raise contradiction(name, f"HeaderSize is {size}, and the header has {header.offset} bytes")
+    return size or header.offset
+
+
+def _check_agreement(fields: dict[str, str], name: str) -> None:
+    """Refuse fields of one meaning that say different things."""
+    for keys in _SYNONYMS:
+        given = [key for key in keys if key in fields]
+        for key in given[1:]:
+            if _meaning(fields, key) != _meaning(fields, given[0]):
+                raise contradiction(name, f"{given[0]} and {key} say different things")
+
+
+def _meaning(fields: dict[str, str], key: str) -> object:
+    """The flag or the numbers of a field; its text where it holds something else."""
+    if key in _BYTE_ORDER:
+        return _flag(fields, key, False)
+    try:
+        return [float(part) for part in fields[key].split()]
+    except ValueError:
+        return fields[key]
+
+
+def _check_units(fields: dict[str, str], name: str) -> None:
+    """Refuse lengths that are not millimetres, and values that are HU only after a function, which others pass over."""
+    unit = fields.get("DistanceUnits", "")
+    if unit not in _MILLIMETRES:
+        raise damaged(
+            name,
+            f"DistanceUnits is {shown(unit, _OTHER_UNITS)}, expected mm",
+            "Write the file again in millimetres.",
+        )
+    for key, neutral in (("ElementToIntensityFunctionSlope", 1.0), ("ElementToIntensityFunctionOffset", 0.0)):
+        (found,) = numbers(fields.get(key, str(neutral)), 1, key, name)
+        if found != neutral:
+            raise ScanError(
+                f"{name}: {key} is {found:g}, expected {neutral:g}: most programs do not apply it.",
+                hint="Write the file again with values in HU, and without a function of them.",
+                code="voxel-function",
+            )
 
 
 def _affine(fields: dict[str, str], name: str) -> tuple[Affine, tuple[Warning, ...]]:
     """Index to RAS mm, and what the header leaves open."""
     warnings = []
-    names = ("TransformMatrix", "Rotation", "Orientation")
-    matrix = next((fields[key] for key in names if key in fields), None)
+    matrix = next((fields[key] for key in _DIRECTIONS if key in fields), None)
     if matrix is None:
         matrix = "1 0 0 0 1 0 0 0 1"
         warnings.append(
             Warning("affine-assumed", "the header gives no directions; left, back and head are taken.")
         )
-    origin = next((fields[key] for key in ("Offset", "Position", "Origin") if key in fields), None)
+    origin = next((fields[key] for key in _ORIGINS if key in fields), None)
     if origin is None:
         origin = "0 0 0"
         warnings.append(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +16,21 @@ from hirescam_cli.geometry import affine as affines
 from hirescam_cli.geometry.types import DType
 from hirescam_cli.io.scan import ReadOptions
 from hirescam_cli.io.text_header import (
+    LONGEST_HEADER,
     MOST_LINES,
     Encoding,
     TextHeader,
     beside,
+    contradiction,
     damaged,
+    end_of,
     head_of,
     numbers,
     shown,
     sizes,
     text_of,
     three,
+    unreadable,
     unusable_type,
 )
 from hirescam_cli.io.values import check_shape
@@ -71,6 +78,7 @@ _OTHER_SPACES = (
     "scanner-xyz-time", "3d-right-handed", "3d-left-handed", "rast", "last", "lpst",
 )  # fmt: skip
 _OTHER_UNITS = ("cm", "m", "um", "nm", "inches", "in")
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
 _END = re.compile(rb"\r?\n\r?\n")
 _MAGIC = re.compile(rb"NRRD000[1-5]\r?\n")
 _VECTOR = re.compile(r"\(([^()]*)\)")
@@ -107,9 +115,8 @@ def parse(path: Path, name: str, options: ReadOptions) -> TextHeader:
     affine, warnings = _affine(fields, name)
     data = fields.get("data file")
     files = (path,) if data is None else (path, beside(path, data, name))
-    skip = _skip(fields, name)
-    offset = skip if data is not None else end + skip
-    return TextHeader(files, shape, dtype, encoding, offset, affine, warnings)
+    first = _after_lines(files[-1], 0 if data is not None else end, _line_skip(fields, name), name)
+    return _skipped(TextHeader(files, shape, dtype, encoding, first, affine, warnings), fields, name)
 
 
 def data_file(head: bytes) -> str | None:
@@ -166,13 +173,48 @@ def _dtype(fields: dict[str, str], name: str) -> DType:
     return dtype.newbyteorder(">" if endian == "big" else "<")
 
 
-def _skip(fields: dict[str, str], name: str) -> int:
-    if fields.get("line skip", "0") != "0":
-        raise damaged(name, "lines are to be skipped before the voxels, which hirescam does not do")
-    text = fields.get("byte skip", "0")
-    if not text.isdecimal():
-        raise damaged(name, "byte skip is not a number of bytes from 0 up")
+def _line_skip(fields: dict[str, str], name: str) -> int:
+    text = fields.get("line skip", "0")
+    if not text.isdecimal() or len(text) > 6:
+        raise damaged(name, "line skip is not a number of lines from 0 up")
     return int(text)
+
+
+def _after_lines(path: Path, start: int, lines: int, name: str) -> int:
+    """Where a file goes on after so many lines from byte `start` on, compressed or not."""
+    passed = 0
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            for _ in range(lines):
+                passed += len(file.readline(LONGEST_HEADER))
+                if passed >= LONGEST_HEADER:
+                    raise damaged(name, f"the {lines} lines to be skipped are longer than a header may be")
+    except OSError as error:
+        raise unreadable(name, error) from error
+    return start + passed
+
+
+def _skipped(header: TextHeader, fields: dict[str, str], name: str) -> TextHeader:
+    """The header with its byte skip: of compressed voxels, bytes that are passed over once they are decompressed.
+
+    -1 is for voxels that are the last bytes of their file, -2 for those before the last byte, and so on.
+    """
+    text = fields.get("byte skip", "0")
+    if not _INTEGER.fullmatch(text):
+        raise damaged(name, "byte skip is not a number of bytes")
+    skip = int(text)
+    if skip < 0 and header.encoding != "raw":
+        raise damaged(
+            name,
+            f"byte skip is {skip}, which is read with raw encoding only",
+            "Write the file again without byte skip.",
+        )
+    if skip < 0:
+        behind = -1 - skip
+        first = end_of(header.files[-1], name) - behind - header.data_bytes
+        return replace(header, offset=max(header.offset, first))
+    return replace(header, skip=skip)
 
 
 def _affine(fields: dict[str, str], name: str) -> tuple[Affine, tuple[Warning, ...]]:
@@ -184,13 +226,16 @@ def _affine(fields: dict[str, str], name: str) -> tuple[Affine, tuple[Warning, .
             hint="Write the file again in the space left-posterior-superior.",
             code="no-affine",
         )
-    units = {unit.strip('"').strip() for unit in fields.get("space units", "").split()} - {"mm", ""}
-    if units:
-        raise damaged(name, f"a space unit is {shown(min(units), _OTHER_UNITS)}, expected mm")
+    for field, what in (("space units", "a space unit"), ("units", "an axis' unit")):
+        units = {unit.strip('"').strip() for unit in fields.get(field, "").split()} - {"mm", "???", ""}
+        if units:
+            unit = shown(min(units), _OTHER_UNITS)
+            raise damaged(name, f"{what} is {unit}, expected mm", "Write the file again in millimetres.")
     vectors = _vectors(fields.get("space directions", ""))
     if len(vectors) != 3:
         raise damaged(name, "space directions are not three vectors")
     columns = [numbers(vector, 3, "a space direction", name) for vector in vectors]
+    _check_agreement(fields, columns, name)
     origin = [0.0, 0.0, 0.0]
     warnings: tuple[Warning, ...] = ()
     if "space origin" in fields:
@@ -204,6 +249,19 @@ def _affine(fields: dict[str, str], name: str) -> tuple[Affine, tuple[Warning, .
         )
     to_ras = affines.scaling(_TO_RAS[space], [0.0, 0.0, 0.0])
     return to_ras @ affines.from_parts(np.array(columns).T, origin), warnings
+
+
+def _check_agreement(fields: dict[str, str], columns: Sequence[Sequence[float]], name: str) -> None:
+    """Refuse what places the axes otherwise than the space directions, beside which the format has no such fields."""
+    for field in ("axis mins", "axis maxs"):
+        if any(part.lower() != "nan" for part in fields.get(field, "").split()):
+            raise contradiction(name, f"{field} stand beside the space directions")
+    spacings = fields.get("spacings", "").split()
+    if not spacings or all(part.lower() == "nan" for part in spacings):
+        return
+    lengths = [math.hypot(*column) for column in columns]
+    if not np.allclose(numbers(fields["spacings"], 3, "spacings", name), lengths, rtol=1e-3, atol=0):
+        raise contradiction(name, "spacings are not the lengths of the space directions")
 
 
 def _vectors(text: str) -> list[str]:

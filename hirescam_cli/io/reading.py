@@ -10,6 +10,9 @@ from hirescam_cli.io.scan import ReadOptions, Scan
 from hirescam_cli.io.values import check_geometry, check_shape
 from hirescam_cli.volume import Volume
 
+_FETCH = "Fetch the file again from its source, or take it out of the input."
+_FOLDER = "Give the folder that holds the whole series, not single files of it."
+
 
 def read(scan: Scan, options: ReadOptions) -> Volume:
     """Read one scan in HU; every refusal is a ScanError that names the scan and says what to do."""
@@ -24,7 +27,12 @@ def read(scan: Scan, options: ReadOptions) -> Volume:
             hint="Use a machine with more memory, or lower --max-voxels to refuse such files at once.",
             code="out-of-memory",
         ) from error
-    return _checked(volume, scan.name, options).warned(*scan.warnings)
+    try:
+        return _checked(volume, scan.name, options).warned(*scan.warnings)
+    except ScanError as error:
+        if error.code == "not-3d" and entry.grouped:
+            raise ScanError(error.message, hint=_FOLDER, code=error.code) from error
+        raise
 
 
 def _checked(volume: Volume, name: str, options: ReadOptions) -> Volume:
@@ -36,10 +44,8 @@ def _checked(volume: Volume, name: str, options: ReadOptions) -> Volume:
 def _refuse(scan: Scan) -> NoReturn:
     """Raise the ScanError of a scan that no format reads."""
     if scan.kind == "refused":
-        code, reason = scan.selector
-        raise ScanError(
-            reason, hint="Fetch the file again from its source, or take it out of the input.", code=code
-        )
+        code, reason, hint = scan.selector
+        raise ScanError(reason, hint=hint or _FETCH, code=code)
     _check_readable(scan)
     raise ScanError(
         f"{scan.name} is not an image of a kind that hirescam reads.",

@@ -86,12 +86,14 @@ class Ignored:
     """An object that is not a scan to explain, and why: `name` as in `Scan`, `code` a slug, `reason` one sentence.
 
     `path`: the file, or the archive that holds the object; None for what is not a file of its own.
+    `hint`: what to do about this very object, where there is more to say than of any that is damaged.
     """
 
     name: str
     code: str
     reason: str
     path: Path | None = field(default=None, compare=False, repr=False)
+    hint: str | None = None
 
     @property
     def is_image(self) -> bool:

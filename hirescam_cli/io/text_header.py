@@ -24,9 +24,10 @@ Encoding = Literal["raw", "gzip", "zlib"]
 
 @dataclass(frozen=True, eq=False)
 class TextHeader:
-    """A header's promise: `shape` [3] voxels of `dtype`, encoded from byte `offset` of the file `data` on.
+    """A header's promise: `shape` [3] voxels of `dtype`, encoded from byte `offset` of the last of `files` on.
 
-    `files`: header and data file, one where the voxels are in the header's file.
+    `files`: header and data file, one where the voxels are in the header's file. `skip`: bytes before the voxels once
+    they are decompressed.
     """
 
     files: tuple[Path, ...]
@@ -36,6 +37,7 @@ class TextHeader:
     offset: int
     affine_ras: Affine
     warnings: tuple[Warning, ...] = ()
+    skip: int = 0
 
     @property
     def data_bytes(self) -> int:
@@ -97,9 +99,22 @@ def beside(path: Path, data: str, name: str) -> Path:
     return path.parent / data
 
 
-def damaged(name: str, what: str) -> ScanError:
+def damaged(name: str, what: str, hint: str = "Get an intact copy of the file.") -> ScanError:
     """The error of a header that says something impossible."""
-    return ScanError(f"{name}: {what}.", hint="Get an intact copy of the file.", code="header-damaged")
+    return ScanError(f"{name}: {what}.", hint=hint, code="header-damaged")
+
+
+def contradiction(name: str, what: str) -> ScanError:
+    """The error of a header whose fields say different things, so that readers choose among them."""
+    return damaged(name, what, "Find out which is right, and write the file again with that alone.")
+
+
+def end_of(path: Path, name: str) -> int:
+    """The size of a file of voxels."""
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise unreadable(name, error) from error
 
 
 def shown(text: str, vocabulary: Collection[str]) -> str:

@@ -81,7 +81,7 @@ def read_stored(header: TextHeader, name: str) -> Stored:
         array, extra = _voxels(header, name)
         digest = fingerprint(header.files)
     except GzipError as error:
-        raise _damaged(name, f"the compressed voxels {error}") from error
+        raise _damaged(name, f"the stream of compressed voxels {error}") from error
     except OSError as error:
         raise unreadable(name, error) from error
     return Stored(array, header.affine_ras, header.warnings + trailing(extra), digest)
@@ -96,6 +96,16 @@ def stored_values(header: TextHeader) -> StoredValues:
 @contextmanager
 def _voxel_stream(header: TextHeader, chunk: int = _STEP, limit: int | None = None) -> Iterator[Readable]:
     """The decompressed voxels of a file, in order; `chunk` and `limit` are those of a `GzipReader`."""
+    with _stream(header, chunk, limit) as stream:
+        left = header.skip
+        while left and (passed := stream.read(min(left, _STEP))):
+            left -= len(passed)
+        yield stream
+
+
+@contextmanager
+def _stream(header: TextHeader, chunk: int, limit: int | None) -> Iterator[Readable]:
+    """What is in a file from the header's offset on, decompressed."""
     with header.files[-1].open("rb") as file:
         file.seek(header.offset)
         if header.encoding == "raw":
@@ -113,7 +123,7 @@ def _voxel_stream(header: TextHeader, chunk: int = _STEP, limit: int | None = No
 def _voxels(header: TextHeader, name: str) -> tuple[Voxels, int]:
     """The voxels [i, j, k], and how many bytes follow them. Raises ScanError or GzipError."""
     available = max(0, header.files[-1].stat().st_size - header.offset)
-    capacity = available * (1 if header.encoding == "raw" else MAX_RATIO)
+    capacity = max(0, available * (1 if header.encoding == "raw" else MAX_RATIO) - header.skip)
     if header.data_bytes > capacity:
         raise _damaged(
             name, f"{header.data_bytes} bytes of voxels are promised, {capacity} at most are there"

@@ -36,6 +36,10 @@ _CODES = {
     "several-volumes": ("mask-shape", "Give one file for each mask, or one label map."),
     "not-3d": ("mask-shape", "Give one file for each mask, or one label map."),
     "voxel-type": ("mask-values", "Give binary masks or label maps, not pictures."),
+    "voxel-function": (
+        "mask-values",
+        "Save it again with its numbers as they are, without a function of them.",
+    ),
 }
 _LABEL = re.compile(r'<Label\s[^>]*\bKey="(\d+)"[^>]*>\s*(?:<!\[CDATA\[(.*?)\]\]>|([^<]*?))\s*</Label>', re.S)
 _SEGMENT = re.compile(r"(Segment\d+)_LabelValue")
@@ -73,7 +77,7 @@ def _read_image(path: Path, _changed: int, _size: int) -> LabelImage:
     try:
         stored = _stored(path)
     except ScanError as error:
-        code, hint = _CODES.get(error.code, ("mask-unreadable", "Get an intact copy."))
+        code, hint = _CODES.get(error.code, ("mask-unreadable", error.hint or "Get an intact copy."))
         message = f"The mask {shown(path)} cannot be used. {error.message}"
         raise MaskError(message, hint=hint, code=code) from error
     unplaced = next((warning for warning in stored.warnings if warning.code in _UNPLACED), None)

@@ -96,6 +96,32 @@ def test_jitter_below_one_percent_or_a_tenth_of_a_millimetre_is_even(
         assert_volume(volume, chest(), expected_affine_ras((0.8, 0.7, spacing)))
 
 
+@pytest.mark.parametrize("spacing", [0.05, 0.1, 0.2, 0.25, 0.3, 0.5])
+@pytest.mark.parametrize("missing", [1, 30, 58])
+def test_a_missing_slice_is_noticed_however_thin_they_are(
+    tmp_path: Path, spacing: float, missing: int
+) -> None:
+    hu = chest((8, 8, 60))
+    make_series(tmp_path / "whole", hu, (0.3, 0.3, spacing))
+    assert_volume(read(tmp_path / "whole"), hu, expected_affine_ras((0.3, 0.3, spacing)))
+    make_series(tmp_path / "gap", hu, (0.3, 0.3, spacing), skip=[missing])
+    error = refused(tmp_path / "gap")
+    assert error.code == "dicom-gaps"
+    assert f"{2 * spacing:.2f} mm between slices {missing} and {missing + 1} of 59" in error.message
+
+
+@pytest.mark.parametrize(("spacing", "decimals"), [(0.3, 1), (0.25, 1), (0.1, 2), (0.0625, 2), (0.625, 1)])
+def test_thin_slices_whose_positions_are_rounded_are_even(
+    tmp_path: Path, spacing: float, decimals: int
+) -> None:
+    hu = chest((8, 8, 60))
+    distances = np.round(spacing * np.arange(60.0), decimals)
+    make_series(tmp_path, hu, (0.3, 0.3, spacing), positions_lps=positions(distances))
+    volume = read(tmp_path)
+    assert codes(volume) == []
+    np.testing.assert_array_equal(volume.array_ijk, hu)
+
+
 def test_a_slow_drift_of_the_spacing_is_not_even(tmp_path: Path) -> None:
     distances = np.concatenate([np.arange(6) * 2.5, 12.5 + np.arange(1, 7) * 2.58])
     make_series(tmp_path, chest(), positions_lps=positions(distances))

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import (
     ExplicitVRBigEndian,
@@ -16,7 +18,7 @@ from pydicom.uid import (
 )
 
 from tests.io.dicom_case import assert_volume, codes, read, refused
-from tests.io.dicom_factory import chest, expected_affine_ras, make_series, set_pixels
+from tests.io.dicom_factory import chest, expected_affine_ras, make_enhanced, make_series, set_pixels
 from tests.io.dicom_pixels_world import LARGE, SYNTAXES, padded
 from tests.io.htj2k import make_htj2k_series
 
@@ -106,6 +108,31 @@ def test_values_that_may_be_no_hu_are_warned_about(tmp_path: Path, tags: dict, w
     found = codes(read(tmp_path))
     assert warning in found
     assert set(found) <= {warning, "values-not-hu"}
+
+
+@pytest.mark.parametrize("tag", ["RescaleSlope", "RescaleIntercept"])
+@pytest.mark.parametrize("lacking", [[5], [0, 11], list(range(11))])
+@pytest.mark.parametrize("empty", [None, ""])
+def test_a_rescale_that_only_some_slices_have_is_refused(
+    tmp_path: Path, tag: str, lacking: list[int], empty: str | None
+) -> None:
+    value = {"RescaleSlope": 1, "RescaleIntercept": -1024}[tag]
+    make_series(tmp_path, shuffle=False, **{tag: lambda k: empty if k in lacking else value})
+    error = refused(tmp_path)
+    what = {"RescaleSlope": "rescale slope", "RescaleIntercept": "rescale intercept"}[tag]
+    assert error.code == "dicom-mixed-rescale"
+    assert f"has no {what} in {len(lacking)} of 12 slices, first in IM{lacking[0]:04d}.dcm." in error.message
+
+
+def test_a_rescale_that_only_some_frames_have_is_refused(tmp_path: Path) -> None:
+    def without(groups: Dataset, k: int) -> None:
+        if k in (3, 7):
+            del groups.PixelValueTransformationSequence
+
+    make_enhanced(tmp_path / "a.dcm", order=range(12), edit_frame=without)
+    error = refused(tmp_path)
+    assert error.code == "dicom-mixed-rescale"
+    assert "has no rescale slope in 2 of 12 slices, first in a.dcm (frame 4)." in error.message
 
 
 def test_warnings_never_quote_a_tag(tmp_path: Path) -> None:
@@ -220,6 +247,22 @@ def test_only_the_stored_bits_count(
     assert_volume(read(tmp_path), chest(), expected_affine_ras())
 
 
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless])
+@pytest.mark.parametrize(
+    ("bits", "high", "dtype", "intercept"),
+    [(12, 15, np.uint16, -1024), (12, 12, np.uint16, -1024), (12, 15, np.int16, 0), (13, 14, np.int16, 0)],
+)
+def test_values_below_the_bits_that_are_named_are_refused(
+    tmp_path: Path, bits: int, high: int, dtype: Any, intercept: int, syntax: str
+) -> None:
+    make_series(
+        tmp_path, dtype=dtype, intercept=intercept, transfer_syntax=syntax, BitsStored=bits, HighBit=high
+    )
+    error = refused(tmp_path)
+    assert error.code == "dicom-pixels"
+    assert f"high bit {high} for {bits} bits stored, but values in the lowest {bits}." in error.message
+
+
 def test_slices_of_different_sign_and_depth_are_one_volume(tmp_path: Path) -> None:
     edits = [with_pattern(12, 11, False, 0), with_pattern(16, 15, True, 0), with_pattern(12, 15, False, 0)]
     make_series(tmp_path, edit=lambda ds, k: edits[k % 3](ds, k))
@@ -254,3 +297,46 @@ def test_8_bits_with_a_rescale_are_read(tmp_path: Path) -> None:
 def test_pixels_that_do_not_fit_their_description_are_refused(tmp_path: Path, tags: dict, code: str) -> None:
     make_series(tmp_path, **tags)
     assert refused(tmp_path).code == code
+
+
+def in_big_endian_words(folder: Path, shape_ijk: tuple[int, int, int], vr: str) -> NDArray[np.int16]:
+    """Write a big-endian series of 8-bit pixels in Pixel Data of a VR; returns its HU."""
+    hu = (np.random.default_rng(4).integers(0, 250, size=shape_ijk) - 100).astype(np.int16)
+
+    def swap(ds: Dataset, _k: int) -> None:
+        data = ds.PixelData + bytes(len(ds.PixelData) % 2)
+        words = np.frombuffer(data, np.uint8).reshape(-1, 2)
+        ds.PixelData = words[:, ::-1].tobytes() if vr == "OW" else data
+        ds["PixelData"].VR = vr
+
+    paths = make_series(
+        folder, hu, intercept=-100, dtype=np.uint8, transfer_syntax=ExplicitVRBigEndian, edit=swap,
+        shuffle=False,
+    )  # fmt: skip
+    theirs = np.stack([pydicom.dcmread(path).pixel_array.T for path in paths], axis=-1)
+    assert np.array_equal(theirs.astype(np.int16) - 100, hu)
+    return hu
+
+
+@pytest.mark.parametrize("vr", ["OB", "OW"])
+@pytest.mark.parametrize("shape", [(24, 20, 12), (23, 21, 12)])
+def test_8_bits_of_big_endian_lie_as_the_vr_says(
+    tmp_path: Path, vr: str, shape: tuple[int, int, int]
+) -> None:
+    hu = in_big_endian_words(tmp_path, shape, vr)
+    assert_volume(read(tmp_path), hu, expected_affine_ras())
+
+
+@pytest.mark.parametrize("rows", [20, 21])
+def test_8_bits_of_big_endian_words_in_one_file_of_many_frames(tmp_path: Path, rows: int) -> None:
+    """Frames of an odd size share a word."""
+    hu = (np.random.default_rng(4).integers(0, 250, size=(23, rows, 12)) - 100).astype(np.int16)
+    path = make_enhanced(
+        tmp_path / "a.dcm", hu, intercepts=[-100] * 12, dtype=np.uint8, transfer_syntax=ExplicitVRBigEndian
+    )
+    ds = pydicom.dcmread(path)
+    words = np.frombuffer(ds.PixelData + bytes(len(ds.PixelData) % 2), np.uint8).reshape(-1, 2)
+    ds.PixelData = words[:, ::-1].tobytes()
+    ds["PixelData"].VR = "OW"
+    ds.save_as(path)
+    assert_volume(read(tmp_path), hu, expected_affine_ras())

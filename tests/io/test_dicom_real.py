@@ -10,6 +10,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 from numpy.typing import NDArray
@@ -153,6 +154,24 @@ def test_lossy_jpeg_with_its_own_rescale(
     np.testing.assert_allclose(volume.array_ijk, np.maximum(array, -1024), atol=1e-3)
     reference = read_real(real_data, Series("ts_ctimage", "*_1.2.840.10008.1.2.1.dcm"))
     assert np.abs(volume.array_ijk - reference.array_ijk).mean() < 20
+
+
+@pytest.mark.parametrize("syntax", ["4.50", "4.51", "4.57", "4.70", "4.80", "4.81", "4.90", "4.91"])
+@pytest.mark.parametrize("keep", [0.5, 0.99])
+def test_a_real_codestream_that_ends_too_early_is_refused(
+    real_data: Path, tmp_path: Path, syntax: str, keep: float
+) -> None:
+    (path,) = files_of(real_data, Series("ts_ctimage", f"*1.2.840.10008.1.2.{syntax}.dcm"))
+    ds = pydicom.dcmread(path)
+    frame = next(pydicom.encaps.generate_frames(ds.PixelData, number_of_frames=1)).rstrip(b"\0")
+    count = int(len(frame) * keep)
+    for number, end in enumerate((b"", b"\xff\xd9", bytes(len(frame) - count))):
+        ds.PixelData = pydicom.encaps.encapsulate([frame[:count] + end])
+        (tmp_path / str(number)).mkdir()
+        ds.save_as(tmp_path / str(number) / "a.dcm")
+        with pytest.raises(ScanError, match=r"a\.dcm has .*pixels") as caught:
+            read_real(tmp_path, Series(str(number)))
+        assert caught.value.code == "dicom-decode"
 
 
 @pytest.mark.parametrize(("syntax", "name"), [("53", "Spectral Selection"), ("55", "Full Progression")])

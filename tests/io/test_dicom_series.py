@@ -11,6 +11,9 @@ import pydicom
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from hirescam_cli.errors import ScanError
+from hirescam_cli.io import InputPath, discover
+from hirescam_cli.io import read as read_scan
 from hirescam_cli.io.dicom import is_dicom, read_series
 from hirescam_cli.io.scan import ReadOptions
 from tests.io.dicom_case import assert_volume, codes, find, only, read
@@ -107,6 +110,30 @@ def test_reformats_are_read_only_when_asked_for(tmp_path: Path, value: str) -> N
     assert_volume(read(tmp_path, series="1.2.3"), chest(), expected_affine_ras())
 
 
+def test_a_reformat_of_one_slice_cannot_be_asked_for(tmp_path: Path) -> None:
+    make_series(tmp_path, chest((24, 20, 1)), ImageType=["DERIVED", "SECONDARY", "MPR"])
+    _, ignored = find(tmp_path)
+    assert [item.code for item in ignored] == ["derived-view"]
+    assert "--series" not in ignored[0].reason
+
+
+def test_files_of_a_series_given_one_by_one_lead_to_its_folder(tmp_path: Path) -> None:
+    paths = make_series(tmp_path / "ct", series_uid="1.2.3")
+    given = [InputPath(path) for path in paths]
+    found = discover(given, ReadOptions())
+    assert (found.scans, {item.code for item in found.ignored}) == ((), {"few-slices"})
+    assert len(found.ignored) == len(paths)
+    assert all("give the folder that holds its whole series" in item.reason for item in found.ignored)
+    chosen = ReadOptions(series="1.2.3")
+    scans = discover(given, chosen).scans
+    assert len(scans) == len(paths)
+    for scan in scans:
+        with pytest.raises(ScanError, match="24x20x1 voxels") as caught:
+            read_scan(scan, chosen)
+        assert caught.value.code == "not-3d"
+        assert caught.value.hint == "Give the folder that holds the whole series, not single files of it."
+
+
 def test_a_lossy_or_anonymised_copy_is_no_reformat(tmp_path: Path) -> None:
     make_series(tmp_path, ImageType=["DERIVED", "PRIMARY", "AXIAL"])
     assert_volume(read(tmp_path), chest(), expected_affine_ras())
@@ -119,8 +146,11 @@ def test_fewer_than_ten_slices_are_read_only_when_asked_for(tmp_path: Path, coun
     scans, ignored = find(tmp_path)
     assert len(scans) == (count >= 10)
     assert [item.code for item in ignored] == ["few-slices"] * (count < 10)
-    expected = {1: "has 1 slice, fewer than 10;", 9: "has 9 slices, fewer than 10;"}
-    assert all(expected[count] in item.reason for item in ignored)
+    expected = {
+        1: "has 1 slice, fewer than 10; one alone is no volume: give the folder that holds its whole series.",
+        9: "has 9 slices, fewer than 10; --series 1.2.3 explains it all the same.",
+    }
+    assert all(item.reason.endswith(expected[count]) for item in ignored)
     assert_volume(read(tmp_path, series="1.2.3"), hu, expected_affine_ras())
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from pydicom import config
 
-from hirescam_cli.io.dicom.silence import quiet
+from hirescam_cli.io.dicom.silence import printed_by, quiet
 
 
 def state() -> tuple[object, ...]:
@@ -54,16 +54,33 @@ def test_it_ends_with_an_exception_too() -> None:
     assert state() == before
 
 
+def say(text: bytes) -> None:
+    """Print as C code does."""
+    library = ctypes.CDLL(None)
+    library.fputs.argtypes = [ctypes.c_char_p, ctypes.c_void_p]
+    library.fflush.argtypes = [ctypes.c_void_p]
+    stream = ctypes.c_void_p.in_dll(library, "stderr")
+    library.fputs(text, stream)
+    library.fflush(stream)
+
+
+def test_what_c_code_prints_can_be_asked_for(capfd: pytest.CaptureFixture[str]) -> None:
+    with quiet():
+        say(b"before")
+        assert printed_by(lambda: say(b"one\n") or 1) == (1, b"one\n")  # type: ignore[func-returns-value]
+        assert printed_by(lambda: 2) == (2, b"")
+        with quiet():
+            assert printed_by(lambda: say(b"x" * 100_000)) == (None, b"x" * 100_000)
+        assert printed_by(lambda: say(b"two")) == (None, b"two")
+    with quiet():
+        assert printed_by(lambda: 3) == (3, b"")
+    assert printed_by(lambda: 4) == (4, b"")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_c_code_is_silent_and_everybody_else_is_heard(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    library = ctypes.CDLL(None)
-
-    def say(text: bytes) -> None:
-        stream = ctypes.c_void_p.in_dll(library, "stderr")
-        library.fputs(text, stream)
-        library.fflush(stream)
-
     def exchanged(*_: object) -> None:
         raise AssertionError("file descriptors are not exchanged")
 

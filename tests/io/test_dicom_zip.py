@@ -18,6 +18,7 @@ from hirescam_cli.io.dicom import is_zip, read_series, sources
 from hirescam_cli.io.scan import Discovery, InputPath, ReadOptions
 from tests.io.dicom_case import assert_volume, find, only, read
 from tests.io.dicom_factory import chest, expected_affine_ras, make_enhanced, make_series
+from tests.io.loading import refused
 
 
 def zipped(archive: Path, folder: Path, inside: str = "", method: int = zipfile.ZIP_DEFLATED) -> Path:
@@ -159,9 +160,8 @@ def test_an_entry_larger_than_it_says_is_refused(tmp_path: Path) -> None:
     assert ignored
 
 
-def test_an_encrypted_archive_is_left_out_as_one(tmp_path: Path) -> None:
-    make_series(tmp_path / "in")
-    archive = zipped(tmp_path / "x.zip", tmp_path / "in")
+def encrypted(archive: Path) -> Path:
+    """An archive, its entries marked as encrypted."""
     data = bytearray(archive.read_bytes())
     for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         at = data.find(signature)
@@ -169,10 +169,34 @@ def test_an_encrypted_archive_is_left_out_as_one(tmp_path: Path) -> None:
             data[at + flags] |= 1
             at = data.find(signature, at + 4)
     archive.write_bytes(data)
+    return archive
+
+
+def test_an_encrypted_archive_is_left_out_as_one(tmp_path: Path) -> None:
+    make_series(tmp_path / "in")
+    archive = encrypted(zipped(tmp_path / "x.zip", tmp_path / "in"))
     scans, ignored = find(archive)
     assert scans == []
     assert [(item.name, item.code) for item in ignored] == [("x.zip", "zip-encrypted")]
     assert "password" in ignored[0].reason
+
+
+def test_what_to_do_with_an_unusable_archive_is_told(tmp_path: Path) -> None:
+    make_series(tmp_path / "in")
+    (tmp_path / "root").mkdir()
+    archives = {
+        "zip-encrypted": encrypted(zipped(tmp_path / "root" / "x.zip", tmp_path / "in")),
+        "zip-method": zipped(tmp_path / "root" / "y.zip", tmp_path / "in", method=zipfile.ZIP_LZMA),
+    }
+    for code, archive in archives.items():
+        error = refused(archive)
+        assert (error.code, error.hint) == (code, "Unpack it and give the folder.")
+    found = discover([InputPath(tmp_path / "root")], ReadOptions())
+    assert found.ignored == ()
+    for scan, code in zip(found.scans, archives, strict=True):
+        with pytest.raises(ScanError) as caught:
+            read_scan(scan, ReadOptions())
+        assert (caught.value.code, caught.value.hint) == (code, "Unpack it and give the folder.")
 
 
 def test_two_entries_of_one_name_are_both_read(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import random
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -131,8 +132,17 @@ def test_no_bit_flip_in_compressed_voxels_goes_unnoticed(tmp_path: Path, kind: s
         ({"space_directions": "(0.75,0,0) (0,0.5,0) none"}, "header-damaged"),
         ({"space_directions": "(nan,0,0) (0,0.5,0) (0,0,1)"}, "header-damaged"),
         ({"space_origin": "(0,0)"}, "header-damaged"),
-        ({"byte_skip": "-1"}, "header-damaged"),
-        ({"line_skip": "2"}, "header-damaged"),
+        ({"byte_skip": "-1", "encoding": "gzip"}, "header-damaged"),
+        ({"byte_skip": "1.5"}, "header-damaged"),
+        ({"byte_skip": "16"}, "image-damaged"),
+        ({"line_skip": "-1"}, "header-damaged"),
+        ({"line_skip": "2"}, "image-damaged"),
+        ({"line_skip": "9999999"}, "header-damaged"),
+        ({"spacings": "1 1 1"}, "header-damaged"),
+        ({"spacings": "0.75 0.5 nan"}, "header-damaged"),
+        ({"axis_mins": "0 0 0"}, "header-damaged"),
+        ({"axis_maxs": "nan nan 5"}, "header-damaged"),
+        ({"units": '"cm" "cm" "cm"'}, "header-damaged"),
     ],
 )
 def test_nrrd_refusals(tmp_path: Path, fields: dict[str, Any], code: str) -> None:
@@ -159,6 +169,184 @@ def test_nrrd_refusals(tmp_path: Path, fields: dict[str, Any], code: str) -> Non
 )
 def test_metaimage_refusals(tmp_path: Path, fields: dict[str, Any], code: str) -> None:
     assert refused(make_meta(tmp_path / "a.mha", **fields)).code == code
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"spacings": "0.75 0.5 2.5"},
+        {"spacings": "nan nan nan"},
+        {"axis_mins": "nan nan nan", "axis_maxs": "NaN NaN NaN"},
+        {"units": '"mm" "mm" "mm"'},
+        {"space_units": '"mm" "mm" "mm"'},
+        {"thicknesses": "1 1 5"},
+    ],
+)
+def test_nrrd_fields_that_say_nothing_else_are_let_pass(tmp_path: Path, fields: dict[str, Any]) -> None:
+    volume = load(make_nrrd(tmp_path / "a.nrrd", **fields))
+    assert np.array_equal(volume.array_ijk, chest_hu())
+    assert np.allclose(volume.affine_ras, EXPECTED, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "what"),
+    [
+        ({"Origin": "1 2 3"}, "header-damaged", "Offset and Origin say different things"),
+        ({"Position": "-10 20 30.5"}, "header-damaged", "Offset and Position say different things"),
+        ({"Orientation": "0 1 0 1 0 0 0 0 1"}, "header-damaged", "TransformMatrix and Orientation say"),
+        ({"ElementByteOrderMSB": "True"}, "header-damaged", "BinaryDataByteOrderMSB and ElementByteOrderMSB"),
+        ({"DistanceUnits": "um"}, "header-damaged", "DistanceUnits is um, expected mm"),
+        ({"DistanceUnits": "ell"}, "header-damaged", "DistanceUnits is not one of the format's"),
+        ({"ElementToIntensityFunctionSlope": "2"}, "voxel-function", "Slope is 2, expected 1"),
+        ({"ElementToIntensityFunctionOffset": "-1024"}, "voxel-function", "Offset is -1024, expected 0"),
+        ({"ElementToIntensityFunctionSlope": "x"}, "header-damaged", "is not 1 finite numbers"),
+    ],
+)
+def test_a_metaimage_header_that_readers_take_differently_is_refused(
+    tmp_path: Path, fields: dict[str, Any], code: str, what: str
+) -> None:
+    error = refused(make_meta(tmp_path / "a.mha", **fields))
+    assert error.code == code
+    assert what in error.message
+    assert error.hint
+    assert (
+        "Write the file again" in error.hint or "write the file again" in error.hint or "intact" in error.hint
+    )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"Origin": "-10.0 20.00 3e1", "Position": "-10 20 30"},
+        {"Rotation": "1.0 0 0 0 1.0 0 0 0 1.0"},
+        {"ElementByteOrderMSB": "F"},
+        {"DistanceUnits": "mm"},
+        {"DistanceUnits": "?"},
+        {"ElementToIntensityFunctionSlope": "1.0", "ElementToIntensityFunctionOffset": "0"},
+        {"AnatomicalOrientation": "RAI", "Modality": "MET_MOD_CT", "ElementMin": "-1000", "Comment": "x"},
+        {"AcquisitionDate": "today", "OfNoFormat": "whatever"},
+    ],
+)
+def test_metaimage_fields_that_change_nothing_are_let_pass(tmp_path: Path, fields: dict[str, Any]) -> None:
+    path = make_meta(tmp_path / "a.mha", **fields)
+    volume = load(path)
+    theirs = sitk.GetArrayFromImage(sitk.ReadImage(str(path))).transpose(2, 1, 0)
+    assert np.array_equal(theirs, chest_hu())
+    assert np.array_equal(volume.array_ijk, chest_hu())
+    assert np.allclose(volume.affine_ras, EXPECTED, atol=1e-12)
+    assert codes(volume) == []
+
+
+def as_simpleitk(path: Path) -> None:
+    """The file holds the made chest, for SimpleITK and for us."""
+    theirs = sitk.GetArrayFromImage(sitk.ReadImage(str(path))).transpose(2, 1, 0)
+    assert np.array_equal(theirs, chest_hu())
+    volume = load(path)
+    assert np.array_equal(volume.array_ijk, chest_hu())
+    assert np.allclose(volume.affine_ras, EXPECTED, atol=1e-12)
+    assert codes(volume) == []
+
+
+def meta_with_header_size(
+    folder: Path, header_size: int, between: bytes, *, local: bool, compressed: bool
+) -> Path:
+    """A MetaImage with bytes between its header, or the beginning of its data file, and its voxels."""
+    body = chest_hu().tobytes(order="F")
+    body = zlib.compress(body) if compressed else body
+    sizes = {"HeaderSize": str(header_size)} | ({"CompressedDataSize": str(len(body))} if compressed else {})
+    name, data = ("a.mha", "LOCAL") if local else ("a.mhd", "a.raw")
+    return make_meta(folder / name, compressed=compressed, data=data, payload=between + body, **sizes)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("local", [False, True])
+def test_header_size_counts_from_the_beginning_of_the_file_of_voxels(
+    tmp_path: Path, local: bool, compressed: bool
+) -> None:
+    as_simpleitk(meta_with_header_size(tmp_path, 0, b"", local=local, compressed=compressed))
+    length = len(
+        meta_with_header_size(tmp_path, 1000, b"", local=local, compressed=compressed).read_bytes()
+        if local
+        else b""
+    )
+    voxels = len(zlib.compress(chest_hu().tobytes(order="F"))) if compressed else chest_hu().nbytes
+    header = length - voxels if local else 0
+    between = b"\7" * (1000 - header)
+    as_simpleitk(meta_with_header_size(tmp_path, 1000, between, local=local, compressed=compressed))
+
+
+@pytest.mark.parametrize("local", [False, True])
+@pytest.mark.parametrize("between", [b"", b"x" * 77])
+def test_a_header_size_of_minus_one_is_for_voxels_at_the_end(
+    tmp_path: Path, local: bool, between: bytes
+) -> None:
+    path = meta_with_header_size(tmp_path, -1, between, local=local, compressed=False)
+    as_simpleitk(path)
+    voxels = path if local else tmp_path / "a.raw"
+    voxels.write_bytes(voxels.read_bytes()[: -1 - len(between)])
+    assert refused(path).code == "image-damaged"
+
+
+@pytest.mark.parametrize(
+    ("header_size", "local", "compressed", "what"),
+    [
+        (10, True, False, "HeaderSize is 10, and the header has "),
+        (10, True, True, "HeaderSize is 10, and the header has "),
+        (-1, True, True, "HeaderSize is -1, which means nothing where voxels are compressed"),
+        (-1, False, True, "HeaderSize is -1, which means nothing where voxels are compressed"),
+        (-2, True, False, "HeaderSize is not -1 or a number of bytes from 0 up"),
+        (-2, False, False, "HeaderSize is not -1 or a number of bytes from 0 up"),
+    ],
+)
+def test_a_header_size_that_cannot_be_is_refused(
+    tmp_path: Path, header_size: int, local: bool, compressed: bool, what: str
+) -> None:
+    error = refused(meta_with_header_size(tmp_path, header_size, b"", local=local, compressed=compressed))
+    assert error.code == "header-damaged"
+    assert what in error.message
+
+
+@pytest.mark.parametrize("data", [None, "a.raw"])
+@pytest.mark.parametrize("encoding", ["raw", "gzip"])
+@pytest.mark.parametrize(
+    ("fields", "lines", "skipped"),
+    [
+        ({"byte_skip": "0"}, b"", b""),
+        ({"byte_skip": "16"}, b"", bytes(16)),
+        ({"line_skip": "2"}, b"ab\ncd\n", b""),
+        ({"line_skip": "2", "byte_skip": "3"}, b"ab\n\n", b"x\nz"),
+    ],
+)
+def test_nrrd_skips_lines_before_and_bytes_after_decompressing(
+    tmp_path: Path, data: str | None, encoding: str, fields: dict[str, Any], lines: bytes, skipped: bytes
+) -> None:
+    body = skipped + chest_hu().tobytes(order="F")
+    payload = lines + (gzip.compress(body) if encoding == "gzip" else body)
+    path = tmp_path / ("a.nrrd" if data is None else "a.nhdr")
+    as_simpleitk(make_nrrd(path, encoding=encoding, payload=payload, data=data, **fields))
+
+
+@pytest.mark.parametrize("data", [None, "a.raw"])
+@pytest.mark.parametrize("between", [b"", b"x" * 77])
+def test_a_byte_skip_below_zero_counts_from_the_end_of_raw_voxels(
+    tmp_path: Path, data: str | None, between: bytes
+) -> None:
+    path = tmp_path / ("a.nrrd" if data is None else "a.nhdr")
+    body = chest_hu().tobytes(order="F")
+    as_simpleitk(make_nrrd(path, payload=between + body, data=data, byte_skip="-1"))
+    make_nrrd(path, payload=between + body + b"12345", data=data, byte_skip="-6")
+    volume = load(path)
+    assert np.array_equal(volume.array_ijk, chest_hu())
+    assert codes(volume) == ["trailing-bytes"]
+    assert refused(make_nrrd(path, payload=body[:-1], data=data, byte_skip="-1")).code == "image-damaged"
+
+
+def test_a_byte_skip_that_is_not_read_is_told_as_such(tmp_path: Path) -> None:
+    error = refused(make_nrrd(tmp_path / "a.nrrd", encoding="gzip", byte_skip="-1"))
+    assert error.message == "a.nrrd: byte skip is -1, which is read with raw encoding only."
+    assert error.hint == "Write the file again without byte skip."
+    error = refused(make_nrrd(tmp_path / "a.nrrd", encoding="gzip", payload=b"no gzip"))
+    assert error.message.startswith("a.nrrd: the stream of compressed voxels holds bytes that are not")
 
 
 def test_missing_orientation_and_origin_are_warned_about(tmp_path: Path) -> None:

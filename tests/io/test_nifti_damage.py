@@ -93,8 +93,29 @@ def test_members_padding_and_foreign_bytes(tmp_path: Path) -> None:
     members = gzip.compress(raw[:500]) + gzip.compress(raw[500:])
     assert np.array_equal(load_bytes(tmp_path, members), chest_hu())
     assert np.array_equal(load_bytes(tmp_path, members + bytes(512)), chest_hu())
-    with pytest.raises(ScanError, match="not a gzip member"):
-        load_bytes(tmp_path, members + b"garbage" * 4)
+
+
+@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize("zeros", [0, 5, 3 << 20])
+@pytest.mark.parametrize("junk", [b"j", b"junk", b"\x1fX", b"junkjunkjunkjunk!", b"garbage" * 4])
+def test_foreign_bytes_behind_the_stream_are_told_as_such(
+    tmp_path: Path, members: int, zeros: int, junk: bytes
+) -> None:
+    raw = gzip.decompress(make_nifti(tmp_path / "a.nii.gz").read_bytes())
+    parts = [raw[:500], raw[500:]] if members == 2 else [raw]
+    data = b"".join(map(gzip.compress, parts)) + bytes(zeros) + junk
+    with pytest.raises(ScanError, match="stream is followed by bytes that are not a gzip member") as caught:
+        load_bytes(tmp_path, data)
+    assert caught.value.code == "nifti-damaged"
+
+
+@pytest.mark.parametrize("zeros", [0, 3 << 20])
+@pytest.mark.parametrize("keep", [1, 2, 5, 12, -9, -1])
+def test_another_member_that_is_cut_ends_too_early(tmp_path: Path, zeros: int, keep: int) -> None:
+    raw = gzip.decompress(make_nifti(tmp_path / "a.nii.gz").read_bytes())
+    data = gzip.compress(raw) + bytes(zeros) + gzip.compress(b"more of it")[:keep]
+    with pytest.raises(ScanError, match="the compressed stream ends too early"):
+        load_bytes(tmp_path, data)
 
 
 def test_optional_fields_of_the_gzip_header(tmp_path: Path) -> None:

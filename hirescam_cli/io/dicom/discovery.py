@@ -99,7 +99,7 @@ def _sources(base: Path, files: Iterable[Path]) -> tuple[list[Source], list[Igno
         try:
             entries = zip_sources(path, relative.parent)
         except ScanError as error:
-            ignored.append(Ignored(str(relative), error.code, error.message, path))
+            ignored.append(Ignored(str(relative), error.code, error.message, path, error.hint))
             continue
         sources.extend(entries)
         if not entries:
@@ -218,6 +218,8 @@ def _not_asked_for(candidate: _Candidate, series: str) -> tuple[str, str] | None
 
 def _not_worth_it(candidate: _Candidate, isolated: Asking) -> tuple[str, str] | None:
     ask = f"--series {candidate.scan.series_uid or 'UID'} explains it all the same"
+    if candidate.slices == 1:
+        ask = "one alone is no volume: give the folder that holds its whole series"
     if candidate.derived:
         return "derived-view", f"is a reformat, projection or map computed from other slices; {ask}"
     if candidate.slices < MIN_SLICES:

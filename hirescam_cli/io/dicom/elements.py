@@ -64,11 +64,15 @@ class Elements:
 
 @dataclass(frozen=True, slots=True)
 class PixelElement:
-    """Where Pixel Data lie: `offset` of the value in the (inflated) file, its `length` (None: encapsulated)."""
+    """Where Pixel Data lie: `offset` of the value in the (inflated) file, its `length` (None: encapsulated).
+
+    `words`: whether they are words of 16 bits (VR OW), which the byte order concerns whatever they hold.
+    """
 
     offset: int
     length: int | None
     big_endian: bool
+    words: bool
 
 
 @dataclass(frozen=True)
@@ -165,7 +169,8 @@ def _pixel_element(stream: IO[bytes], implicit: bool, big_endian: bool) -> Pixel
         offset, (length,) = start + 12, struct.unpack_from(f"{endian}I", head, 8)
     else:
         return None
-    return PixelElement(offset, None if length == UNDEFINED_LENGTH else length, big_endian)
+    words = implicit or head[4:6] == b"OW"
+    return PixelElement(offset, None if length == UNDEFINED_LENGTH else length, big_endian, words)
 
 
 def raw(elements: Elements | None, tag: int) -> Any:

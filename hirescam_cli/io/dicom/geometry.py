@@ -16,10 +16,9 @@ from hirescam_cli.errors import ScanError
 from hirescam_cli.geometry import Affine
 from hirescam_cli.geometry import affine as affines
 from hirescam_cli.io.dicom.grouping import (
-    JITTER_MM,
-    JITTER_RELATIVE,
     Plane,
     is_even,
+    jitter_mm,
     normal_of,
     same_place_mm,
 )
@@ -201,7 +200,7 @@ def _even_grid(
     steps = np.diff(distances)
     usual = float(np.sort(steps)[(count - 2) // 2])
     multiples = np.rint(steps / usual)
-    tolerance = max(JITTER_RELATIVE * usual, JITTER_MM)
+    tolerance = jitter_mm(usual)
     gaps = (multiples >= 2) & (
         (np.abs(steps - multiples * usual) <= tolerance * multiples) | (steps > GAP_STEPS * usual)
     )

@@ -13,8 +13,9 @@ from hirescam_cli.io.dicom.headers import Frame, Header
 
 MIN_SLICES = 10
 
-# Slices may lie this far from an even grid and still count as even: the larger of 1 % of the spacing and 0.1 mm.
-JITTER_RELATIVE, JITTER_MM = 0.01, 0.1
+# Slices may lie this far from an even grid and still count as even: the larger of 1 % of the spacing and 0.1 mm, but
+# never more than 40 % of the spacing, since one that is missing moves the others by half of it or more.
+JITTER_RELATIVE, JITTER_MM, JITTER_MOST = 0.01, 0.1, 0.4
 # Orientation cosines and relative spacing that differ by less come from rounding in the tags.
 _ORIENTATION_TOLERANCE = 1e-3
 _SPACING_TOLERANCE = 1e-3
@@ -98,7 +99,12 @@ def is_even(distances: NDArray[np.float64]) -> bool:
     """Whether ascending positions lie on an even grid, up to jitter."""
     mean = float(distances[-1] - distances[0]) / (len(distances) - 1)
     grid = distances[0] + mean * np.arange(len(distances), dtype=np.float64)
-    return bool(np.abs(distances - grid).max() <= max(JITTER_RELATIVE * mean, JITTER_MM))
+    return bool(np.abs(distances - grid).max() <= jitter_mm(mean))
+
+
+def jitter_mm(step: float) -> float:
+    """How far slices a `step` apart may lie from an even grid and still count as even."""
+    return min(max(JITTER_RELATIVE * step, JITTER_MM), JITTER_MOST * step)
 
 
 def _alike_in_geometry(planes: Sequence[Plane]) -> list[list[Plane]]:

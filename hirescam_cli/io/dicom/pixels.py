@@ -17,12 +17,14 @@ from pydicom.uid import UID, JPEG2000TransferSyntaxes, UID_dictionary
 
 from hirescam_cli.errors import ScanError
 from hirescam_cli.io.dicom import elements, tags
+from hirescam_cli.io.dicom.codestream import CodestreamError, check_complaints, check_whole, is_jpeg
 from hirescam_cli.io.dicom.headers import (
     Header,
     PixelFormat,
     digest_of_beginning,
     header_of,
 )
+from hirescam_cli.io.dicom.silence import printed_by
 
 _IMPLICIT, _EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 _MAX_TRAILING_BYTES = 1 << 20
@@ -125,13 +127,32 @@ def stored_frames(instance: Instance) -> Iterator[NDArray[np.generic]]:
     They are signed or unsigned as the header says, or signed where a JPEG 2000 codestream knows better. They may
     be read-only.
 
-    Raises ScanError "dicom-truncated" or "dicom-decode" where a frame does not decode to exactly its size.
+    Raises ScanError "dicom-truncated" or "dicom-decode" where a frame does not decode to exactly its size,
+    "dicom-pixels" where its values contradict the high bit.
     """
     pixel_format = check_format(instance.header)
-    if is_native(instance.header.transfer_syntax):
-        yield from _native_frames(instance, pixel_format)
-    else:
-        yield from _encapsulated_frames(instance, pixel_format)
+    native = is_native(instance.header.transfer_syntax)
+    for frame in (_native_frames if native else _encapsulated_frames)(instance, pixel_format):
+        if _lies_below_its_bits(frame, pixel_format):
+            bits = pixel_format.bits_stored
+            what = f"has high bit {pixel_format.high_bit} for {bits} bits stored, but values in the lowest {bits}"
+            raise _refused(instance.header.source.name, what)
+        yield frame
+
+
+def _lies_below_its_bits(raw: NDArray[np.generic], pixel_format: PixelFormat) -> bool:
+    """Whether all values fit into the lowest bits though the stored ones are said to be higher: one is wrong.
+
+    What else is below the stored bits, such as overlays of old files, is not part of the value.
+    """
+    bits, below = pixel_format.bits_stored, pixel_format.high_bit + 1 - pixel_format.bits_stored
+    if below == 0:
+        return False
+    values: NDArray[np.integer] = raw.astype(np.int64)
+    lowest, highest = int(values.min()), int(values.max())
+    unsigned = lowest >= 0 and highest < 1 << bits
+    signed = pixel_format.signed and lowest >= -(1 << (bits - 1)) and highest < 1 << (bits - 1)
+    return (unsigned or signed) and bool((values & ((1 << below) - 1)).any())
 
 
 def is_native(transfer_syntax: str | None) -> bool:
@@ -149,18 +170,33 @@ def _native_frames(instance: Instance, pixel_format: PixelFormat) -> Iterator[ND
         )
     kind = ("i" if pixel_format.signed else "u") + str(pixel_format.bits_allocated // 8)
     dtype = np.dtype(kind).newbyteorder(">" if element.big_endian else "<")
-    size = pixel_format.rows * pixel_format.columns
-    expected = size * dtype.itemsize * total
+    shape = (pixel_format.rows, pixel_format.columns)
+    size = shape[0] * shape[1] * dtype.itemsize
+    swapped = element.big_endian and element.words and dtype.itemsize == 1
+    expected = size * total
+    expected += expected % 2 if swapped else 0
     available = min(element.length, stream.seek(0, os.SEEK_END) - element.offset)
     if available < expected:
         raise _refused(name, f"holds {available} bytes of pixels, expected {expected}", "dicom-truncated")
     stream.seek(element.offset + expected)
     if any(stream.read(min(element.length - expected, _MAX_TRAILING_BYTES))[1:]):
         raise _refused(name, f"holds {element.length} bytes of pixels, expected {expected}", "dicom-pixels")
-    stream.seek(element.offset)
-    for _ in range(total):
-        frame = np.frombuffer(stream.read(size * dtype.itemsize), dtype)
-        yield frame.reshape(pixel_format.rows, pixel_format.columns)
+    for number in range(total):
+        read = _bytes_of_words if swapped else _bytes
+        yield np.frombuffer(read(stream, element.offset, number * size, size), dtype).reshape(shape)
+
+
+def _bytes(stream: IO[bytes], offset: int, start: int, count: int) -> bytes:
+    """`count` bytes of pixels that begin at `offset` of a stream, from the one with the index `start` on."""
+    stream.seek(offset + start)
+    return stream.read(count)
+
+
+def _bytes_of_words(stream: IO[bytes], offset: int, start: int, count: int) -> bytes:
+    """As `_bytes`, of 8-bit pixels in 16-bit words of big endian: the first of each two is the lower byte."""
+    first, last = start // 2, (start + count + 1) // 2
+    words = np.frombuffer(_bytes(stream, offset, 2 * first, 2 * (last - first)), np.uint8).reshape(-1, 2)
+    return words[:, ::-1].tobytes()[start % 2 :][:count]
 
 
 def _encapsulated_frames(instance: Instance, pixel_format: PixelFormat) -> Iterator[NDArray[np.generic]]:
@@ -182,6 +218,9 @@ def _encapsulated_frames(instance: Instance, pixel_format: PixelFormat) -> Itera
             count += 1
     except ScanError:
         raise
+    except CodestreamError as error:
+        what = f"has damaged pixels (frame {count + 1}): the codestream {error}"
+        raise _refused(name, what, "dicom-decode") from error
     except Exception as error:
         # Codecs answer damaged streams with nearly any exception.
         raise _refused(name, f"has pixels that do not decode (frame {count + 1})", "dicom-decode") from error
@@ -190,7 +229,17 @@ def _encapsulated_frames(instance: Instance, pixel_format: PixelFormat) -> Itera
 
 
 def _decode(encoded: bytes, header: Header, pixel_format: PixelFormat) -> NDArray[np.generic]:
+    """One frame; CodestreamError, or what its decoder raises, where it is damaged."""
     syntax = header.transfer_syntax or ""
+    check_whole(encoded, syntax)
+    if not is_jpeg(syntax):
+        return _decoded(encoded, syntax, pixel_format)
+    array, printed = printed_by(lambda: _decoded(encoded, syntax, pixel_format))
+    check_complaints(printed)
+    return array
+
+
+def _decoded(encoded: bytes, syntax: str, pixel_format: PixelFormat) -> NDArray[np.generic]:
     if syntax == _JPEG_EXTENDED and pixel_format.bits_stored > 8:
         return _decode_12_bit(encoded, pixel_format)
     array: NDArray[np.generic]

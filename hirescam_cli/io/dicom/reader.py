@@ -119,7 +119,9 @@ class _Decoder:
         }
         self._filled: list[str | None] = [None] * len(stack.order)
         pixel_format = check_format(scan.selector[0])
-        frames = [plane.frame.rescale for place in stack.order for plane in place]
+        planes = [plane for place in stack.order for plane in place]
+        _refuse_mixed_rescale(planes, scan.name)
+        frames = [plane.frame.rescale for plane in planes]
         self._rescales = {rescale: linear_rescale(rescale, scan.name) for rescale in dict.fromkeys(frames)}
         whole = all(is_whole(rescale) for rescale in self._rescales.values())
         shape = (len(stack.order), pixel_format.rows, pixel_format.columns)
@@ -194,6 +196,21 @@ class _Decoder:
                     code="dicom-mixed",
                     hint="The series mixes volumes that no tag tells apart; export them as series of their own.",
                 )
+
+
+def _refuse_mixed_rescale(planes: Sequence[Plane], name: str) -> None:
+    """Refuse a volume in which a slope or an intercept is missing in some slices: theirs cannot be guessed."""
+    for part, what in enumerate(("rescale slope", "rescale intercept")):
+        without = [plane for plane in planes if plane.frame.rescale[part] is None]
+        if without and len(without) < len(planes):
+            first = without[0]
+            frame = f" (frame {first.frame.index + 1})" if first.header.multi_frame else ""
+            raise ScanError(
+                f"{name} has no {what} in {len(without)} of {len(planes)} slices, first in "
+                f"{first.header.source.name}{frame}.",
+                code="dicom-mixed-rescale",
+                hint="Fetch the series again: slices with and without it are not on one scale.",
+            )
 
 
 def _parts(headers: Sequence[Header]) -> list[Sequence[Header]]:
