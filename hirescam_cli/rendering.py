@@ -14,10 +14,10 @@ import msgspec
 from hirescam_cli.batch.lock import output_lock
 from hirescam_cli.case.listing import read_case, root_of
 from hirescam_cli.case.publish import SUMMARY, CaseFolder, sweep
-from hirescam_cli.case.record import Case, Label
+from hirescam_cli.case.record import Case, Label, Output
 from hirescam_cli.case.reload import FinishedCase, load_case
 from hirescam_cli.choices import Grid
-from hirescam_cli.errors import UsageError
+from hirescam_cli.errors import ScanError, UsageError
 from hirescam_cli.evaluate.tables import read_ledger
 from hirescam_cli.label_choice import LabelChoice
 from hirescam_cli.library import ScanLibrary
@@ -91,6 +91,8 @@ def render_case(
         outputs = {output.path: output for output in made}
         for path, output in kept.items():
             if path not in outputs:
+                if not (folder / path).is_file():
+                    raise _gone(case.case, output)
                 _keep(folder / path, new / path)
                 outputs[path] = output
         for path in _of_the_user(folder, kept):
@@ -98,6 +100,14 @@ def render_case(
                 _keep(folder / path, new / path)
         ordered = tuple(sorted(outputs.values(), key=lambda output: output.path))
         return save(new, msgspec.structs.replace(case, outputs=ordered)), problems
+
+
+def _gone(case: str, output: Output) -> ScanError:
+    return ScanError(
+        f"The case {case} lacks its file {output.path}, which its summary lists.",
+        hint=f"Put it back, make it anew with --format {output.format} as well, or explain the scan again.",
+        code="output-gone",
+    )
 
 
 def _of_the_user(folder: Path, outputs: Iterable[str]) -> list[str]:

@@ -109,6 +109,22 @@ def test_what_render_refuses(world: Path, tmp_path: Path, capsys: pytest.Capture
     assert all(after[name] == data for name, data in before if name != "hirescam.cams.nii.gz")
 
 
+def test_a_file_of_the_case_that_is_gone_is_named(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = _explain(capsys, world, tmp_path / "out", "--labels", "mass", "--format", "nifti")
+    (case / "hirescam.mass.nii.gz").unlink()
+    refused = hirescam(capsys, "render", case, "--scan", world / "in", "--labels", "mass", "--format", "png")
+    assert refused.code == 65
+    assert "lacks its file hirescam.mass.nii.gz" in refused.err
+    assert "--format nifti as well" in refused.err
+    anew = hirescam(
+        capsys, "render", case, "--scan", world / "in", "--labels", "mass", "--format", "png,nifti"
+    )
+    assert anew.code == 0, anew.err
+    assert (case / "hirescam.mass.nii.gz").is_file()
+
+
 def test_report_writes_pages_and_an_index(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
