@@ -22,18 +22,19 @@ class BiasTerm:
 
 
 def bias_terms(module: nn.Module) -> list[BiasTerm]:
-    """Every additive parameter of a module and those in it; they are made to require gradients.
+    """Every bias parameter of a module and those in it, once each; they are made to require gradients.
 
     A batch norm in evaluation mode adds bias - mean * weight / sqrt(variance + eps); one without parameters is given
     a weight of 1 and a bias of 0, so that what it subtracts is accounted for too.
     """
-    terms = []
+    terms: list[BiasTerm] = []
     for part in module.modules():
         if isinstance(part, _BatchNorm):
             terms += _of_batch_norm(part)
             continue
         for name, parameter in part.named_parameters(recurse=False):
-            if name == "bias" or name.endswith("_bias"):
+            known = any(parameter is term.parameter for term in terms)
+            if (name == "bias" or name.endswith("_bias")) and not known:
                 parameter.requires_grad_(True)
                 terms.append(BiasTerm(parameter, parameter.detach()))
     return terms

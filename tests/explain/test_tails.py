@@ -56,6 +56,15 @@ def test_without_normalisers_map_and_bias_part_are_the_logit(head: Any) -> None:
     assert found.frozen == ()
 
 
+def test_a_bias_that_two_modules_share_counts_once() -> None:
+    def tied() -> nn.Module:
+        first, second = nn.Conv3d(CHANNELS, CHANNELS, 1), nn.Conv3d(CHANNELS, CHANNELS, 1)
+        second.bias = first.bias
+        return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), pooled())
+
+    assert residuals(explain(network(tied()))).max() <= 1e-5
+
+
 @pytest.mark.parametrize("name", FROZEN)
 def test_a_normaliser_breaks_the_certificate_and_holding_it_constant_mends_it(name: str) -> None:
     kind, head = FROZEN[name]
