@@ -20,6 +20,7 @@ RESERVED = (
 )  # fmt: skip
 _CONTACT_SHEET = re.compile(r"contact-sheet-\d+\.png")
 _APART = ".scan"
+_TOLD_ONE_BY_ONE = 3
 _LONGEST_CASE, _LONGEST_PART, _KEPT = 1024, 255, 120
 
 
@@ -111,6 +112,21 @@ def because(ignored: Ignored) -> str:
     """The sentence that says what was left out and why; most reasons begin with the name already."""
     named = ignored.reason.startswith(ignored.name)
     return ignored.reason if named else f"{ignored.name}: {ignored.reason}"
+
+
+def summed_up(ignored: Iterable[Ignored]) -> list[Ignored]:
+    """What was left out, more than a few objects of one folder with one code as one, in the place of the first."""
+    groups: dict[tuple[str, str], list[Ignored]] = {}
+    for item in ignored:
+        groups.setdefault((str(PurePosixPath(item.name).parent), item.code), []).append(item)
+    told: list[Ignored] = []
+    for (folder, code), group in groups.items():
+        if len(group) <= _TOLD_ONE_BY_ONE:
+            told += group
+            continue
+        name = f"{len(group)} objects in {'the input' if folder == '.' else folder}"
+        told.append(Ignored(name, code, f"{name}, such as this: {because(group[0])}"))
+    return told
 
 
 def _part(num_parts: int | None, part_id: int | None, environ: Mapping[str, str]) -> Part | None:

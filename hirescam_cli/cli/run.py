@@ -79,6 +79,7 @@ def run_cases(
 
     `companions`: endings of files that belong beside scans and are not worth a message.
     """
+    from hirescam_cli.batch.plan import summed_up
     from hirescam_cli.batch.progress import reporter
     from hirescam_cli.batch.run import run
     from hirescam_cli.pipeline import model_warnings
@@ -92,9 +93,8 @@ def run_cases(
         for warning in model_warnings(spec):
             report.warn(warning)
         plan = _plan(inputs, output, settings, parts)
-        for ignored in plan.ignored:
-            if not ignored.name.endswith(companions):
-                report.ignored(ignored)
+        for ignored in summed_up(item for item in plan.ignored if not item.name.endswith(companions)):
+            report.ignored(ignored)
         return plan, run(plan, settings, options, report.event)
 
 

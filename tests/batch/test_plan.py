@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hirescam_cli.batch import Part, RunOptions, plan
+from hirescam_cli.batch.plan import summed_up
 from hirescam_cli.errors import NoInputError, ScanError, UsageError
 from hirescam_cli.io.scan import Discovery, Ignored, Scan
 
@@ -234,3 +235,11 @@ def test_a_case_too_long_for_a_folder_gets_a_shorter_name(
     assert renamed.case == (expected or case)
     assert [warning.code for warning in renamed.warnings] == (["case-renamed"] if expected else [])
     (tmp_path / "out" / renamed.case).mkdir(parents=True)
+
+
+def test_many_objects_of_one_folder_and_kind_are_told_as_one() -> None:
+    many = [Ignored(f"cd/viewer/{n}.dll", "not-dicom", f"cd/viewer/{n}.dll is not DICOM.") for n in range(4)]
+    few = [Ignored(f"{n}.txt", "not-an-image", f"{n}.txt is no image.") for n in range(3)]
+    told = summed_up([*many[:2], *few, *many[2:]])
+    assert [item.name for item in told] == ["4 objects in cd/viewer", "0.txt", "1.txt", "2.txt"]
+    assert told[0].reason == "4 objects in cd/viewer, such as this: cd/viewer/0.dll is not DICOM."
