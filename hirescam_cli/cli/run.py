@@ -57,7 +57,7 @@ def run_explain(
     if messages.as_json:
         from hirescam_cli.batch.told import document
 
-        sys.stdout.writelines(document(plan, result))
+        sys.stdout.writelines(document(plan, result, sys.stdout.encoding))
     elif not messages.quiet:
         _print_findings(output, result, settings)
     if result.exit_code != ExitCode.OK:
