@@ -119,7 +119,7 @@ LISTS = {"method": ("hirescam", "gradcam"), "format": ("png", "html")}
 
 
 @pytest.mark.parametrize("option", LISTS)
-@pytest.mark.parametrize("between", [",", " ", " , "])
+@pytest.mark.parametrize("between", [",", " , "])
 def test_a_repeatable_option_takes_a_list_from_its_variable(
     option: str,
     between: str,
@@ -132,6 +132,26 @@ def test_a_repeatable_option_takes_a_list_from_its_variable(
     (tmp_path / "scan.nii").touch()
     assert hirescam(capsys, "explain", tmp_path / "scan.nii").code == 0
     assert getattr(run[0][0][1], option + "s") == LISTS[option]
+
+
+@pytest.mark.parametrize("option", [*LISTS, "log"])
+@pytest.mark.parametrize("source", ["option", "variable"])
+def test_a_blank_separates_no_values(
+    option: str,
+    source: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "scan.nii").touch()
+    both = " ".join(LISTS.get(option, ("csv", "mlflow")))
+    command = ["train", "t.csv"] if option == "log" else ["explain", tmp_path / "scan.nii"]
+    more = [f"--{option}", both] if source == "option" else []
+    if source == "variable":
+        monkeypatch.setenv(options.BY_NAME[option].variable, both)
+    result = hirescam(capsys, *command, *more)
+    assert result.code == 2
+    assert f"--{option} '{both}' is unknown" in result.err
 
 
 @pytest.mark.parametrize("option", LISTS)
