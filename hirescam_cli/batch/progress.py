@@ -76,8 +76,9 @@ def reporter(
 ) -> Iterator[Reporter]:
     """A reporter to `stream` (default: stderr) and `log_file`, which gets everything whatever the verbosity.
 
-    Without a stream (stderr is closed) only `log_file` is told. On a terminal it is a progress display, elsewhere a line a case; with `log_format` "json" one object a
-    line. Raises UsageError for an unknown format and OutputCreateError or OutputIOError for the log file.
+    Without a stream (stderr is closed) only `log_file` is told. On a terminal it is a progress display, elsewhere a
+    line a case; with `log_format` "json" one object a line. Raises UsageError for an unknown format and
+    OutputCreateError or OutputIOError for the log file.
     """
     BY_NAME["log-format"].check(log_format)
     stream = sys.stderr if stream is None else stream

@@ -6,7 +6,7 @@ import io
 import os
 import sys
 from contextlib import suppress
-from typing import TextIO
+from typing import TextIO, cast
 
 from hirescam_cli.errors import OutputIOError
 
@@ -56,10 +56,10 @@ def stdout_lost() -> OutputIOError:
 
 def drop_unsaid() -> None:
     """Let go of what the streams cannot write, so that the interpreter's own end does not fail at it."""
-    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+    streams = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
+    for stream in filter(None, streams):
         try:
-            if stream is not None:
-                stream.flush()
+            stream.flush()
         except OSError:
             with suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
@@ -78,4 +78,4 @@ def _taken(number: int, descriptor: int, mode: str) -> TextIO:
     else:
         if descriptor == number:
             os.set_inheritable(number, True)
-    return os.fdopen(descriptor, mode, encoding="utf-8")
+    return cast(TextIO, os.fdopen(descriptor, mode, encoding="utf-8"))
