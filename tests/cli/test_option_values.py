@@ -41,7 +41,8 @@ REFUSED = {
     "format": "jpeg", "signed": "maybe", "compress": "9", "device": "tpu", "precision": "int8", "series": "x",
     "prefer": "sfrom", "assume-affine": "maybe", "allow-gaps": "maybe", "max-voxels": "0", "identifiers": "uid",
     "existing": "keep", "verify": "maybe", "jobs": "-1", "num-parts": "x", "part-id": "x", "max-failures": "0",
-    "timeout": "0", "dry-run": "maybe", "json": "maybe", "log-format": "xml", "quiet": "maybe", "verbose": "x",
+    "scheduler": "LOCAL", "timeout": "0", "dry-run": "maybe",
+    "json": "maybe", "log-format": "xml", "quiet": "maybe", "verbose": "x",
 }  # fmt: skip
 
 
@@ -60,7 +61,6 @@ def test_the_tables_of_this_test_hold_every_option() -> None:
         "output",
         "weights",
         "target-layer",
-        "scheduler",
         "log-file",
     }
 

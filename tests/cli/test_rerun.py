@@ -46,6 +46,18 @@ def test_second_run_skips_and_other_options_are_refused(
     assert names == {"summary.json", "hirescam.cams.nii.gz", "hirescam.mass.nii.gz"}
 
 
+def test_a_case_of_another_schema_is_refused_in_plain_sentences(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scan = make_scan(tmp_path / "scan.nii.gz")
+    run = ("explain", scan, "-o", tmp_path / "out", "--model", model, "--format", "nifti", "--jobs", 0)
+    assert hirescam(capsys, *run).code == 0
+    summary = tmp_path / "out" / "scan" / "summary.json"
+    summary.write_text(summary.read_text().replace('"schema_version": 2', '"schema_version": 3'))
+    refused = hirescam(capsys, *run)
+    assert (refused.code, "schema version 3" in refused.err, ".." in refused.err) == (2, True, False)
+
+
 USUAL = {
     "format": "nifti,png", "labels": "nodule,mass", "grid": "scan", "placement": "stretch", "threshold": "0.5",
     "freeze": "none", "target-layer": "",
