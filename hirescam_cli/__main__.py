@@ -11,37 +11,67 @@ from hirescam_cli.errors import ExitCode, HirescamError
 
 def main() -> None:
     """Run `hirescam`; always ends in SystemExit with one of the documented codes."""
+    from hirescam_cli.cli.streams import drop_unsaid, ready_streams
+
+    _in_utf8()
+    ready_streams()
+    try:
+        sys.exit(_exit_code())
+    finally:
+        drop_unsaid()
+
+
+def _exit_code() -> int:
+    """Carry out the command line and say what went wrong."""
     from hirescam_cli.cli.app import app
     from hirescam_cli.cli.commands import Refusal
+    from hirescam_cli.cli.streams import flush_stdout, stdout_lost
 
     try:
-        sys.exit(app(standalone_mode=False) or ExitCode.OK)
+        try:
+            code = app(standalone_mode=False) or ExitCode.OK
+        except SystemExit as ended:
+            # What typer and rich make of a reader of standard output that has gone.
+            if isinstance(ended.__context__, BrokenPipeError):
+                raise stdout_lost() from ended
+            raise
+        except BrokenPipeError as error:
+            raise stdout_lost() from error
+        flush_stdout()
+        return int(code)
     except Refusal as refusal:
         # Not in typer's frame, which would break the names of files to fit a narrow terminal.
         refusal.show()
-        sys.exit(ExitCode.USAGE)
+        return ExitCode.USAGE
     except HirescamError as error:
         _say(f"hirescam: error: {error.message}", error.hint)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except KeyboardInterrupt:
         _say("hirescam: interrupted.", None)
-        sys.exit(ExitCode.INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of standard output has gone: nothing can be said, and closing must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(ExitCode.IO_ERROR)
+        return ExitCode.INTERRUPTED
     except OSError as error:
         _say(f"hirescam: error: {error.strerror or error}.", None)
-        sys.exit(ExitCode.IO_ERROR)
+        return ExitCode.IO_ERROR
     except Exception as error:
         _bug(error)
-        sys.exit(ExitCode.BUG)
+        return ExitCode.BUG
+
+
+def _in_utf8() -> None:
+    """Start anew in Python's UTF-8 mode where the locale's encoding cannot name every file: scans are called as they
+    are, and their case folders too. The streams keep the encoding that they have."""
+    if sys.getfilesystemencoding().lower() == "utf-8" or not sys.executable:
+        return
+    encoding = getattr(sys.stdout or sys.stderr, "encoding", None) or "utf-8"
+    environ = {"PYTHONIOENCODING": encoding} | os.environ | {"PYTHONUTF8": "1"}
+    os.execve(sys.executable, sys.orig_argv, environ)
 
 
 def _say(message: str, hint: str | None) -> None:
-    print(message, file=sys.stderr)
-    if hint:
-        print(f"  {hint}", file=sys.stderr)
+    with suppress(OSError):
+        print(message, file=sys.stderr)
+        if hint:
+            print(f"  {hint}", file=sys.stderr)
 
 
 def _bug(error: Exception) -> None:
@@ -51,7 +81,8 @@ def _bug(error: Exception) -> None:
         f"hirescam: internal error: {type(error).__name__}: {error}",
         "This is a bug in hirescam; please report it.",
     )
-    traceback.print_exception(error, file=sys.stderr)
+    with suppress(OSError):
+        traceback.print_exception(error, file=sys.stderr)
 
 
 def _forget_working_folder() -> None:

@@ -46,7 +46,7 @@ class Choice:
 AUGMENT = Choice(("papers", "flip-lr", "none"))
 CALIBRATE = Choice(("none", "platt"))
 DEVICE = Choice(
-    ("auto", "cpu", "cuda", "mps"), (("cuda:N", re.compile("cuda:[0-9]+")),), code="device-unknown"
+    ("auto", "cpu", "cuda", "mps"), (("cuda:N", re.compile("cuda:[0-9]{1,9}")),), code="device-unknown"
 )
 EXISTING = Choice(("skip", "overwrite", "error"), code="option-value")
 FILL = Choice(("blur", "mean", "air"))
@@ -58,7 +58,7 @@ IDENTIFIERS = Choice(("none", "uids"))
 LABELS = Choice(
     ("positive", "all"),
     (
-        ("top:N", re.compile("top:[0-9]*[1-9][0-9]*")),
+        ("top:N", re.compile("top:0{0,8}[1-9][0-9]{0,8}")),
         ("NAME,...", re.compile(r"(?!top:)(?=.*[^\s,]).*", re.DOTALL)),
     ),
 )
@@ -74,6 +74,16 @@ PRECISION = Choice(("auto", "fp32", "bf16", "fp16"))
 PREFER = Choice(("sform", "qform"))
 REFEREE = Choice(("occlusion",))
 SCHEDULE = Choice(("constant", "cosine"))
+_HOST_AND_PORT = r"(?:[^\s/:\[\]]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}/?"
+SCHEDULER = Choice(
+    ("local",),
+    (
+        ("tcp://HOST:PORT", re.compile(rf"(?:tcp|ucxx?|wss?)://{_HOST_AND_PORT}|inproc://\S+")),
+        ("tls://HOST:PORT", re.compile(f"tls://{_HOST_AND_PORT}")),
+        ("HOST:PORT", re.compile(_HOST_AND_PORT)),
+    ),
+    code="scheduler-address",
+)
 SERIES = Choice(("all", "largest"), (("UID", re.compile(rf"(?=.{{1,{MAX_UID}}}$){UID.pattern}")),))
 THRESHOLDS = Choice(
     ("0.5", "youden"), (("sensitivity:P", re.compile(r"sensitivity:(0\.[0-9]*[1-9][0-9]*|1(\.0*)?)")),)

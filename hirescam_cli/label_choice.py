@@ -38,6 +38,19 @@ def is_label_name(name: str) -> bool:
     return LABELS.knows(name) and name not in LABELS.words and not re.search(r"^top:|^\s|\s$|,", name)
 
 
+def same_choice(text: str) -> str:
+    """One way to write each choice of labels: names in the order of the alphabet, since theirs decides nothing."""
+    if text in LABELS.words:
+        return text
+    if text.startswith("top:"):
+        return f"top:{int(text[4:])}"
+    return ",".join(sorted(_names(text)))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
 @dataclass(frozen=True)
 class LabelChoice:
     """Which labels: all, the positive ones, the `top` ones, or those named."""
@@ -54,7 +67,7 @@ class LabelChoice:
             return LabelChoice("positive" if text == "positive" else "all")
         if text.startswith("top:"):
             return LabelChoice("top", top=int(text[4:]))
-        names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+        names = _names(text)
         for name in names:
             if name not in labels:
                 near = difflib.get_close_matches(name, labels, 3) or list(labels[:3])

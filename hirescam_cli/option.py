@@ -17,6 +17,7 @@ MODEL, WHAT, READING, RUN, SAY, ARCHIVE, DATA = (
     "The archive",
     "Phantoms and evaluation",
 )
+_LONGEST_SHOWN = 200
 Kind = type[str] | type[int] | type[float] | type[bool] | type[Path]
 Value = str | int | float | bool | Path | tuple[str, ...] | tuple[Path, ...] | None
 
@@ -81,8 +82,14 @@ class Option:
         values: tuple[object, ...] = (value,)
         if self.several:
             if isinstance(value, str) or not isinstance(value, tuple | list) or not value:
-                raise UsageError(f"--{self.name} {value!r} names nothing.", hint=hint, code=choice.code)
+                raise UsageError(f"--{self.name} {_short(value)} names nothing.", hint=hint, code=choice.code)
             values = tuple(value)
         for single in values:
             if not choice.knows(single):
-                raise UsageError(f"--{self.name} {single!r} is unknown.", hint=hint, code=choice.code)
+                raise UsageError(f"--{self.name} {_short(single)} is unknown.", hint=hint, code=choice.code)
+
+
+def _short(value: object) -> str:
+    """A value for a message: a very long one by its beginning."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}... ({len(text)} characters)"

@@ -94,14 +94,14 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option("num-parts", int, None, "Split the cases into N parts (SLURM arrays: automatic).", RUN, metavar="N"),
     Option("part-id", int, None, "The part to run, from 0.", RUN, metavar="K"),
-    Option("scheduler", str, None, "Dask scheduler (tcp://...) or local.", RUN, metavar="ADDRESS"),
+    Option("scheduler", str, None, "Dask scheduler, or local: one of this run's own.", RUN, choices.SCHEDULER),
     Option(
         "max-failures", int, None, "Stop at that many failed scans.", RUN, metavar="N", lowest=1, what="1 or more",
         code="option-value",
     ),
     Option(
-        "timeout", float, None, "For reading and preparing a scan.", RUN, metavar="SECONDS", above=0.0,
-        what="a positive number of seconds", code="option-value",
+        "timeout", float, None, "For reading and preparing a scan, in a reader process: not with --jobs 0.", RUN,
+        metavar="SECONDS", above=0.0, what="a positive number of seconds", code="option-value",
     ),
     Option(
         "url", str, None, "The archive's DICOMweb address.", ARCHIVE, metavar="https://HOST[:PORT]/PATH", area="pacs-",
@@ -163,7 +163,7 @@ OPTIONS: tuple[Option, ...] = (
         "fill", str, ("blur", "mean"), "What occluded windows become; repeatable.", DATA, choices.FILL, several=True
     ),
     Option("json", bool, False, "Print the run's summary as JSON on stdout, nothing else.", SAY),
-    Option("log-file", Path, None, "Write messages to a file too.", SAY, metavar="FILE"),
+    Option("log-file", Path, None, "Write messages to a file too; it may lie in the output.", SAY, metavar="FILE"),
     Option("log-format", str, "text", "Format of messages.", SAY, choices.LOG_FORMAT),
     Option("quiet", bool, False, "Only errors.", SAY, short="-q"),
     Option("verbose", int, 0, "Say more.", SAY, short="-v", count=True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,12 @@ from hirescam_cli.case.view import Outlined, affine_of
 from hirescam_cli.errors import MaskError, NoInputError, UsageError
 from hirescam_cli.geometry import Grid
 from hirescam_cli.masks.collection import CaseMasks, MaskCollection, MaskProblem, find_masks
+from hirescam_cli.masks.matching import mask_name
+from hirescam_cli.masks.names import matching
 from hirescam_cli.masks.overlap import check_overlap
 from hirescam_cli.options import check, stated
+
+_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,8 @@ class Outlines:
 def find_outlines(options: OutlineOptions, cases: Sequence[str]) -> Outlines | None:
     """The masks of these cases; None where none are asked for.
 
-    Raises NoInputError where there is no folder or no case has any, UsageError for `mask_labels` of no use.
+    Raises NoInputError where there is no folder or no case has any, UsageError for `mask_labels` of no use, and for an
+    `outline` that no case has a mask of.
     """
     if options.masks is None:
         return None
@@ -78,7 +84,24 @@ def find_outlines(options: OutlineOptions, cases: Sequence[str]) -> Outlines | N
             hint="Name a folder or a file after each case: MASKS/<case>/<label>.nii.gz.",
             code="mask-unmatched",
         )
+    _refuse_unknown(options.outline or (), collection)
     return Outlines(collection, options.outline or ())
+
+
+def _refuse_unknown(wanted: Sequence[str], collection: MaskCollection) -> None:
+    """UsageError for a mask that no case has; one whose file is damaged is told of as such."""
+    known = sorted({name for masks in collection.by_case.values() for name in masks.names()})
+    damaged = [mask_name(problem.path) for problem in collection.problems]
+    for name in wanted:
+        if not matching([*known, *damaged], [name]):
+            near = difflib.get_close_matches(name, known, _SHOWN) or known[:_SHOWN]
+            raise UsageError(
+                f"--outline {name!r} is the mask of none of the {len(collection.by_case)} cases that have masks.",
+                hint=f"Did you mean {', '.join(near)}? They have {len(known)} different masks."
+                if near
+                else None,
+                code="outline-unknown",
+            )
 
 
 def _wanted(masks: CaseMasks, case: Case, everywhere: Sequence[str]) -> list[tuple[str | None, str]]:

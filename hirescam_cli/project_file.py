@@ -30,7 +30,7 @@ def read_project_file(path: Path) -> dict[str, Value]:
             hint="Correct --config or HIRESCAM_CONFIG.",
             code="project-file",
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise UsageError(
             f"{path.name} is not TOML: {error}.",
             hint=f"Write an option a line, such as {line(BY_NAME['method'], None)}",

@@ -8,6 +8,7 @@ from pathlib import Path
 from hirescam_cli.choices import Freeze, Grid
 from hirescam_cli.identifiers import Identifiers
 from hirescam_cli.io.scan import ReadOptions
+from hirescam_cli.label_choice import same_choice
 from hirescam_cli.options import Value, check, identity_of, stated
 from hirescam_cli.placement import Placement
 
@@ -43,5 +44,9 @@ class Settings:
         check(self)
 
     def identity(self) -> dict[str, Value]:
-        """The options that decide a case's content as they were given, by name: no paths, no device."""
-        return identity_of(self, self.read)
+        """The options that decide a case's content as they were given, by name: no paths, no device.
+
+        Formats and names of labels are sorted: their order decides nothing. (That of methods does: the first leads.)
+        """
+        told = identity_of(self, self.read)
+        return told | {"format": tuple(sorted(self.formats)), "labels": same_choice(self.labels)}

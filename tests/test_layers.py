@@ -16,7 +16,7 @@ def within(name: str, parts: frozenset[str]) -> bool:
 
 # Each part of the package knows only parts above it in this list.
 LAYERS = """
-errors warning placement identifiers threads children memory resources
+errors warning placement identifiers threads children memory resources json_text
 registry
 registries toml_table durable
 geometry

@@ -57,6 +57,19 @@ KNOWN: dict[str, list[Any]] = {
     "prefer": ["sform", "qform"],
     "referee": ["occlusion", None],
     "schedule": ["constant", "cosine"],
+    "scheduler": [
+        "local",
+        "tcp://127.0.0.1:8786",
+        "tls://node-1.cluster:8786",
+        "host:1",
+        "10.0.0.1:65535",
+        "tcp://[::1]:8786",
+        "[fe80::1]:8786",
+        "tcp://host:8786/",
+        "wss://host:80",
+        "ucx://host:1",
+        "inproc://10.0.0.1/7/1",
+    ],
     "series": ["all", "largest", "1.2.840.113619.2", "2", "1." + "2" * 62],
     "thresholds": ["0.5", "youden", "sensitivity:0.95", "sensitivity:1", "sensitivity:1.0"],
 }
@@ -71,7 +84,19 @@ UNKNOWN: dict[str, list[Any]] = {
     "grid": ["fine", "scan,cam", ""],
     "host": ["Mercure", "orthanc", ""],
     "identifiers": ["uid", "all", ""],
-    "labels": ["", " ", ",", " , ", "top:0", "top:", "top:x", "top:²", "top:1,nodule", None],
+    "labels": [
+        "",
+        " ",
+        ",",
+        " , ",
+        "top:0",
+        "top:",
+        "top:x",
+        "top:²",
+        "top:" + "9" * 30,
+        "top:1,nodule",
+        None,
+    ],
     "log": ["csv", (), ("wandb",), ("csv", "")],
     "log-format": ["xml", ""],
     "mask-cells": ["all", "0.5", ""],
@@ -84,6 +109,20 @@ UNKNOWN: dict[str, list[Any]] = {
     "prefer": ["sfrom", "SFORM", "sform ", ""],
     "referee": ["Occlusion", "road", ""],
     "schedule": ["linear", ""],
+    "scheduler": [
+        "LOCAL",
+        "",
+        "bogus",
+        "tcp://host",
+        "host",
+        "tcp://:8786",
+        ":8786",
+        "http://host:8786",
+        "tcp://host:port",
+        "host:8786 ",
+        "tcp://host:123456",
+        "/run/scheduler.json",
+    ],
     "series": ["foo", "", "Largest", "1.2.x", "1.2\n", "1..2", ".1", "1.", "²", "1." + "2" * 63],
     "thresholds": [
         "",
@@ -153,6 +192,7 @@ ENTRIES: dict[str, list[Any]] = {
     "precision": [lambda bad: Settings(precision=bad)],
     "prefer": [lambda bad: ReadOptions(prefer=bad), lambda bad: replace(ReadOptions(), prefer=bad)],
     "referee": [lambda bad: RefereeOptions(referee=bad)],
+    "scheduler": [lambda bad: RunOptions(scheduler=bad)],
     "series": [lambda bad: ReadOptions(series=bad)],
 }
 
@@ -165,6 +205,26 @@ def test_every_way_in_refuses_what_is_unknown(option: str) -> None:
                 continue
             with pytest.raises(UsageError, match=f"^--{option} "):
                 enter(bad)
+
+
+def test_a_very_long_value_is_told_by_its_beginning() -> None:
+    with pytest.raises(UsageError) as caught:
+        Settings(labels="top:" + "1" * 5000)
+    assert len(caught.value.message) < 300
+    assert caught.value.message.endswith("1... (5006 characters) is unknown.")
+
+
+@pytest.mark.parametrize("scheduler", [None, "local"])
+def test_a_timeout_needs_a_reader_process(scheduler: str | None) -> None:
+    assert (
+        RunOptions(timeout=3.0, scheduler=scheduler, jobs=1).timeout == RunOptions(timeout=3.0).timeout == 3.0
+    )
+    if scheduler == "local":  # each worker has a reader process, whatever their number
+        assert RunOptions(timeout=3.0, jobs=0, scheduler=scheduler).jobs == 0
+        return
+    with pytest.raises(UsageError, match="--timeout needs a reader process, and --jobs is 0") as caught:
+        RunOptions(timeout=3.0, jobs=0)
+    assert "--jobs 1" in str(caught.value.hint)
 
 
 def test_help_shows_the_table() -> None:

@@ -167,7 +167,7 @@ def test_the_precision_in_effect_and_the_version_are_part_of_what_a_case_is(
     monkeypatch.setattr("hirescam_cli.batch.stages.__version__", "99")
     newer = open_session(replace(SETTINGS, precision="fp32"), spec).facts
     assert newer.params_hash != full.params_hash
-    assert dict(identity_of(newer, SETTINGS).effective)["hirescam's version"] == "99"
+    assert dict(identity_of(newer).effective)["hirescam's version"] == "99"
 
 
 def test_seconds_tell_the_network_from_the_maps(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:

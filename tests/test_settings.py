@@ -49,6 +49,18 @@ def test_every_field_is_told_or_decides_nothing() -> None:
     assert other.identity() == usual.identity()
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"formats": ("png", "nifti")}, {"formats": ("nifti", "png")}),
+        ({"labels": "nodule,mass"}, {"labels": " mass , nodule,mass,"}),
+        ({"labels": "top:5"}, {"labels": "top:05"}),
+    ],
+)
+def test_what_is_told_does_not_depend_on_order(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert Settings(**one).identity() == Settings(**other).identity()
+
+
 @pytest.mark.parametrize("series", ["foo", "", "1.2.x", "Largest", "1.2\n"])
 def test_a_series_that_is_no_uid_is_refused(series: str) -> None:
     with pytest.raises(UsageError, match="--series") as caught:

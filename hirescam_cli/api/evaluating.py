@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hirescam_cli.api import html
 from hirescam_cli.api.frames import Row, data_frame
 from hirescam_cli.api.models import PathName
-from hirescam_cli.api.options import by_name
+from hirescam_cli.api.options import by_name, path_given
 from hirescam_cli.api.results import Results
 from hirescam_cli.evaluate.options import EvaluateOptions, Placements
 from hirescam_cli.evaluate.record import Evaluation
@@ -76,7 +76,11 @@ def evaluate(
     underscores (`labels`, `method`, `truth`, `regions`, ...). Raises NoInputError, UsageError, OutputCreateError.
     """
     values = by_name("evaluate", named, EvaluateOptions)
-    options = made(EvaluateOptions, {**values, "masks": Path(masks)}, placement=placement)
-    folder = cases.output if isinstance(cases, Results) else Path(cases)
-    result = run_evaluation(folder, options, None if output is None else Path(output))
+    options = made(
+        EvaluateOptions, {**values, "masks": path_given("evaluate", "masks", masks)}, placement=placement
+    )
+    folder = cases.output if isinstance(cases, Results) else path_given("evaluate", "the cases", cases)
+    result = run_evaluation(
+        folder, options, None if output is None else path_given("evaluate", "the output", output)
+    )
     return Evaluated(result.record, result.folder, result.already)

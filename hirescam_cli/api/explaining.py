@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 
 from hirescam_cli.api.models import Model, PathName
-from hirescam_cli.api.options import by_name
+from hirescam_cli.api.options import by_name, path_given, record_given
 from hirescam_cli.api.results import Results
 from hirescam_cli.batch.events import Callback
 from hirescam_cli.batch.options import RunOptions
@@ -16,8 +15,8 @@ from hirescam_cli.batch.run import run
 from hirescam_cli.batch.signals import Interruption
 from hirescam_cli.errors import UsageError
 from hirescam_cli.io import InputPath, ReadOptions, discover
-from hirescam_cli.option_values import made
-from hirescam_cli.options import options_of
+from hirescam_cli.option_values import made, typed
+from hirescam_cli.options import BY_NAME, options_of
 from hirescam_cli.settings import Settings
 
 Inputs = PathName | Sequence[PathName] | Mapping[str, PathName]
@@ -43,9 +42,13 @@ def explain(
     one at a time. `interruption.request()`, from any thread, ends the run after the case under way. Failed scans are in
     the results; HirescamError is raised for what is refused before any scan is read.
     """
-    settings, options = _records(settings, options, named)
-    folder = Path(output)
-    discovery = discover(given(inputs), settings.read, settings.identifiers, folder)
+    settings, options = _records(
+        record_given("explain", Settings, settings), record_given("explain", RunOptions, options), named
+    )
+    folder = path_given("explain", "the output", output)
+    for name, value in (("num-parts", num_parts), ("part-id", part_id)):
+        typed(BY_NAME[name], value)
+    discovery = discover(given("explain", inputs), settings.read, settings.identifiers, folder)
     cases = plan(discovery, folder, num_parts=num_parts, part_id=part_id)
     result = run(cases, settings, options, on_progress, interruption=interruption)
     return Results(**vars(result), output=folder)
@@ -73,10 +76,29 @@ def _records(
     )
 
 
-def given(inputs: Inputs) -> list[InputPath]:
-    """The INPUTs of a call."""
+def given(function: str, inputs: Inputs) -> list[InputPath]:
+    """The INPUTs of a call. Raises UsageError unless that is a path, a list of paths or a mapping of names to paths."""
     if isinstance(inputs, Mapping):
-        return [InputPath(Path(path), case) for case, path in inputs.items()]
-    if isinstance(inputs, str | PathLike):
-        return [InputPath(Path(inputs))]
-    return [InputPath(Path(path)) for path in inputs]
+        return [
+            InputPath(path_given(function, f"the input {case}", path), _case(case))
+            for case, path in inputs.items()
+        ]
+    if isinstance(inputs, str | bytes | PathLike):
+        return [InputPath(path_given(function, "the input", inputs))]
+    if not isinstance(inputs, Iterable):
+        raise UsageError(
+            f"{function}() got {inputs!r} as inputs, expected a path, a list of paths, or a mapping of case names to "
+            "paths.",
+            hint="Give text or a pathlib.Path for each.",
+        )
+    return [InputPath(path_given(function, "an input", path)) for path in inputs]
+
+
+def _case(name: object) -> str:
+    if not isinstance(name, str):
+        raise UsageError(
+            f"A case is called {name!r}, expected text.",
+            hint=f"Write {{{str(name)!r}: path}}.",
+            code="case-name",
+        )
+    return name

@@ -3,11 +3,36 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import TypeVar
 
 from hirescam_cli.errors import UsageError
 from hirescam_cli.option_values import typed
 from hirescam_cli.options import BY_NAME, Value, options_of
+
+Record = TypeVar("Record")
+
+
+def path_given(function: str, what: str, value: object) -> Path:
+    """A path that a call got. Raises UsageError for anything else."""
+    if not isinstance(value, str | PathLike) or isinstance(os.fspath(value), bytes):
+        raise UsageError(
+            f"{function}() got {value!r} as {what}, expected a path.", hint="Give text or a pathlib.Path."
+        )
+    return Path(value)
+
+
+def record_given(function: str, record: type[Record], value: object) -> Record | None:
+    """A record of options that a call got, or None. Raises UsageError for anything else."""
+    if value is not None and not isinstance(value, record):
+        raise UsageError(
+            f"{function}() got {value!r} as {record.__name__}.",
+            hint="Give options by name, such as method='gradcam', or such a record.",
+        )
+    return value
 
 
 def by_name(function: str, named: Mapping[str, object], *records: type) -> dict[str, Value]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import overload
 
 from hirescam_cli.api.explaining import Inputs, given
 from hirescam_cli.api.models import PathName
-from hirescam_cli.api.options import by_name
+from hirescam_cli.api.options import by_name, path_given
 from hirescam_cli.api.results import Result
 from hirescam_cli.api.scans import ScanImage
 from hirescam_cli.io import InputPath, ReadOptions
@@ -40,11 +39,16 @@ def render(
     `signed`, `cells`, `compress`). Raises ScanError, UsageError, OutputCreateError or OutputIOError.
     """
     options = made(RenderOptions, by_name("render", named, RenderOptions))
-    inputs = [InputPath(scan.path)] if isinstance(scan, ScanImage) else given(scan)
+    inputs = [InputPath(scan.path)] if isinstance(scan, ScanImage) else given("render", scan)
     library = ScanLibrary(inputs, ReadOptions())
     alone = isinstance(cases, Result | str | PathLike)
-    wanted: Cases = [cases] if isinstance(cases, Result | str | PathLike) else cases
-    folders = [(case.folder if isinstance(case, Result) else Path(case)).resolve() for case in wanted]
+    wanted: Cases = (
+        [cases] if isinstance(cases, Result | str | PathLike) or not isinstance(cases, Iterable) else cases
+    )
+    folders = [
+        (case.folder if isinstance(case, Result) else path_given("render", "a case", case)).resolve()
+        for case in wanted
+    ]
     with at_work_on(folders):
         results = [Result(folder, render_case(folder, library, options)[0]) for folder in folders]
     return results[0] if alone else results

@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 
 from hirescam_cli.api.html import table
-from hirescam_cli.api.options import by_name
+from hirescam_cli.api.options import by_name, path_given
 from hirescam_cli.errors import NoInputError, UsageError
 from hirescam_cli.geometry import Affine
 from hirescam_cli.geometry.types import Voxels
@@ -74,7 +74,8 @@ def read_scan(path: str | PathLike[str], **named: object) -> ScanImage:
     several.
     """
     options = made(ReadOptions, by_name("read_scan", named, ReadOptions))
-    found = discover([InputPath(Path(path))], options).scans
+    file = path_given("read_scan", "the scan", path)
+    found = discover([InputPath(file)], options).scans
     if not found:
         raise NoInputError(
             f"{path} holds no scan.", hint="`hirescam inspect` says what is seen there and why."
@@ -85,4 +86,4 @@ def read_scan(path: str | PathLike[str], **named: object) -> ScanImage:
             f"{path} holds {len(found)} scans: {cases}{', ...' if len(found) > 5 else ''}.",
             hint="Give the file or folder of one of them, or series=UID.",
         )
-    return ScanImage(Path(path), read(found[0], options))
+    return ScanImage(file, read(found[0], options))

@@ -123,7 +123,7 @@ class _ClusterRun:
                 return deque()
         future = self.client.submit(open_on_worker, self.job, pure=False, resources=self._resources())
         self.facts = future.result()
-        self.identity = identity_of(self.facts, self.job.settings)
+        self.identity = identity_of(self.facts)
         cases = [scan.case for scan in plan.scans]
         sweep(plan.out, cases if plan.part else [*cases, *INDEX_FILES])
         done = finished_cases(plan.out, cases, self.identity, options.existing, options.verify)

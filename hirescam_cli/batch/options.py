@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 
 from hirescam_cli.choices import Existing
+from hirescam_cli.errors import UsageError
 from hirescam_cli.options import check, stated
 
 
@@ -15,9 +16,9 @@ class RunOptions:
 
     `existing`: what to do with a case that is already there. `verify`: read its outputs back before trusting
     it. `jobs`: reader processes, and scans that may be read ahead; None chooses, 0 reads in this process.
-    `timeout`: seconds a scan may take to be read and prepared. `max_failures`: end the run at that many
-    failed scans. `scheduler`: "local" or the address of a Dask scheduler. `handle_signals`: end cleanly on
-    SIGINT and SIGTERM (main thread only).
+    `timeout`: seconds a scan may take to be read and prepared, which only reader processes can be held to.
+    `max_failures`: end the run at that many failed scans. `scheduler`: "local" or the address of a Dask scheduler.
+    `handle_signals`: end cleanly on SIGINT and SIGTERM (main thread only). Raises UsageError.
     """
 
     existing: Existing = stated("existing")
@@ -30,6 +31,11 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         check(self)
+        if self.timeout is not None and self.jobs == 0 and self.scheduler is None:
+            raise UsageError(
+                "--timeout needs a reader process, and --jobs is 0: nothing could end the reading of a scan.",
+                hint="Give --jobs 1 or more, or leave --timeout out.",
+            )
 
     @property
     def readers(self) -> int:

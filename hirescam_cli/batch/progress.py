@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -24,6 +23,7 @@ from hirescam_cli.batch.plan import because
 from hirescam_cli.durable import output_error
 from hirescam_cli.errors import HirescamError, OutputCreateError
 from hirescam_cli.io.scan import Ignored
+from hirescam_cli.json_text import json_text
 from hirescam_cli.options import BY_NAME
 from hirescam_cli.warning import Warning
 
@@ -76,8 +76,9 @@ def reporter(
 ) -> Iterator[Reporter]:
     """A reporter to `stream` (default: stderr) and `log_file`, which gets everything whatever the verbosity.
 
-    On a terminal it is a progress display, elsewhere a line a case; with `log_format` "json" one object a
-    line. Raises UsageError for an unknown format and OutputCreateError or OutputIOError for the log file.
+    Without a stream (stderr is closed) only `log_file` is told. On a terminal it is a progress display, elsewhere a
+    line a case; with `log_format` "json" one object a line. Raises UsageError for an unknown format and
+    OutputCreateError or OutputIOError for the log file.
     """
     BY_NAME["log-format"].check(log_format)
     stream = sys.stderr if stream is None else stream
@@ -92,7 +93,9 @@ def reporter(
             displays.append(
                 JsonLines(log, VERBOSE) if log_format == "json" else Lines(log, VERBOSE, dated=True)
             )
-        if log_format == "json":
+        if stream is None:
+            pass
+        elif log_format == "json":
             displays.append(JsonLines(stream, level))
         elif stream.isatty() and not quiet:
             displays.append(stack.enter_context(_bar(stream, level)))
@@ -128,7 +131,7 @@ class JsonLines:
     def __call__(self, event: Event) -> None:
         if _shown(event, self._level):
             document = {"time": _now(), "event": _NAMES[type(event)], **asdict(event)}
-            _write(self._stream, json.dumps(document, ensure_ascii=False, allow_nan=False))
+            _write(self._stream, json_text(document, getattr(self._stream, "encoding", None)))
 
 
 class Lines:

@@ -99,7 +99,7 @@ class _Run:
         cases = [scan.case for scan in plan.scans]
         sweep(plan.out, cases if plan.part else [*cases, *INDEX_FILES])
         finished = finished_cases(
-            plan.out, cases, identity_of(session.facts, self.settings), options.existing, options.verify
+            plan.out, cases, identity_of(session.facts), options.existing, options.verify
         )
         return [Task(scan, finished.get(scan.case)) for scan in plan.scans]
 

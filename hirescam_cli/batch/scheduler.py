@@ -25,7 +25,7 @@ def connected(options: RunOptions) -> Iterator[Any]:
     scheduler answers.
     """
     try:
-        from distributed import Client
+        import distributed  # noqa: F401
     except ImportError as error:
         raise _missing("Dask") from error
     with ExitStack() as stack:
@@ -35,8 +35,8 @@ def connected(options: RunOptions) -> Iterator[Any]:
         elif str(address).startswith(_TLS):
             _check_certificates()
         try:
-            client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
-        except (OSError, ValueError) as error:
+            client = _client(address)
+        except (OSError, ValueError, TypeError, ImportError) as error:
             raise UnavailableError(
                 f"No Dask scheduler answers at {options.scheduler}.",
                 hint=(
@@ -73,6 +73,22 @@ def scheduler_lost() -> UnavailableError:
         stage="run",
         hint="Start it anew and run the same command again: finished cases are kept.",
     )
+
+
+def _client(address: Any) -> Any:
+    """A client that is connected. What it raises leaves nothing that would wait or complain."""
+    from distributed import Client
+
+    class Connected(Client):  # type: ignore[misc]
+        def start(self, **more: Any) -> None:
+            try:
+                super().start(**more)
+            except BaseException:
+                # Else the client would try to say goodbye, for twice as long as it tried to connect.
+                self.status = "closed"
+                raise
+
+    return Connected(address, timeout=_CONNECT_SECONDS, set_as_default=False)
 
 
 def _closed(client: Any) -> None:

@@ -64,11 +64,11 @@ class Stages:
 STAGES = Stages()
 
 
-def identity_of(facts: RunFacts, settings: Settings) -> Identity:
+def identity_of(facts: RunFacts) -> Identity:
     """What a finished case must have been made with to count as done in a run with these facts."""
     return Identity(
         facts.params_hash,
-        settings.identity(),
+        facts.options,
         (
             ("--model", facts.spec.name),
             ("the model's description", facts.spec.file_sha256 or ""),

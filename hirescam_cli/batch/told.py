@@ -5,7 +5,6 @@ The document is that of batch.json for the cases of this run alone, with more ab
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from hirescam_cli.case.document import plain
 from hirescam_cli.case.listing import read_case
 from hirescam_cli.case.record import AnyCase, Case, CaseError, FailedCase, Model
 from hirescam_cli.io.scan import Scan
+from hirescam_cli.json_text import json_text
 from hirescam_cli.warning import Warning
 
 
@@ -65,17 +65,20 @@ class CaseTold(msgspec.Struct, frozen=True, kw_only=True):
     peak_memory_mib: float | None
 
 
-def document(plan: Plan, result: BatchResult) -> Iterator[str]:
-    """The document as pieces of JSON text, a line a case, so that memory does not grow with their number."""
+def document(plan: Plan, result: BatchResult, encoding: str | None = None) -> Iterator[str]:
+    """The document as pieces of JSON text, a line a case, so that memory does not grow with their number.
+
+    `encoding`: that of the stream that they are written to; what it lacks is escaped.
+    """
     facts = {
         "schema_version": SCHEMA_VERSION,
         "counts": {"ok": result.done + result.skipped, "failed": result.failed},
         "run": _run(plan, result),
     }
-    yield _json(facts)[:-1] + ', "cases": ['
+    yield json_text(facts, encoding)[:-1] + ', "cases": ['
     separator = "\n"
     for case in cases_told(plan, result):
-        yield separator + _json(plain(case))
+        yield separator + json_text(plain(case), encoding)
         separator = ",\n"
     yield "\n]}\n"
 
@@ -171,13 +174,3 @@ def _run(plan: Plan, result: BatchResult) -> dict[str, object]:
         "part": None if part is None else {"index": part.index, "count": part.count},
         "ignored": [{"name": i.name, "code": i.code, "reason": i.reason} for i in plan.ignored],
     }
-
-
-def _json(value: object) -> str:
-    """JSON on one line; bytes of a path that are no text are escaped, as only ASCII can be then."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return json.dumps(value, allow_nan=False)
-    return text

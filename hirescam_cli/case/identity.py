@@ -159,7 +159,7 @@ def _changes(case: Case, identity: Identity) -> dict[str, str]:
 
 def _other_options(case: str, what: str, hint: str = _HINT) -> UsageError:
     return UsageError(
-        f"The output holds the case {case} of a run with other options: {what}.",
+        f"The output holds the case {case} of a run with other options: {what.removesuffix('.')}.",
         hint=hint,
         code="options-changed",
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -42,8 +41,10 @@ def working() -> Iterator[Callable[[str], None]]:
 
 
 def print_json(document: Mapping[str, object]) -> None:
-    """One JSON document on stdout; raises ValueError for NaN."""
-    print(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
+    """One JSON document on stdout, in what its encoding can write; raises ValueError for NaN."""
+    from hirescam_cli.json_text import json_text
+
+    print(json_text(document, sys.stdout.encoding, indent=1))
 
 
 def table(

@@ -6,7 +6,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 from hirescam_cli.cli.options import Given, setup_streams, with_options
+from hirescam_cli.errors import ExitCode
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -39,7 +42,6 @@ def demo_command(given: Given) -> None:
     output, as_json, quiet = given["output"], given["json"], given["quiet"]
     setup_streams(quiet=quiet, verbose=0)
     from hirescam_cli.batch.options import RunOptions
-    from hirescam_cli.cli.console import print_json, print_table, stdout
     from hirescam_cli.cli.run import Messages, run_cases
     from hirescam_cli.io.scan import InputPath
     from hirescam_cli.model.spec import load_spec
@@ -54,10 +56,21 @@ def demo_command(given: Given) -> None:
         settings,
         spec,
         RunOptions(existing="overwrite", jobs=0, handle_signals=True),
+        parts=(1, 0),
         messages=Messages(as_json=as_json, quiet=quiet),
     )
-    folder = output / "phantom"
-    case = result.records["phantom"]
+    case = result.records.get("phantom")
+    if case is not None:
+        _tell(case, output / "phantom", as_json)
+    if result.exit_code != ExitCode.OK:
+        raise typer.Exit(result.exit_code)
+
+
+def _tell(case: Case, folder: Path, as_json: bool) -> None:
+    """Say what was found beside what is true, and where to look."""
+    from hirescam_cli.cli.console import print_json, print_table, stdout
+    from hirescam_cli.resources import sample_path
+
     rows = compare_with_truth(case)
     if as_json:
         print_json({"case": str(folder), "findings": [asdict(row) for row in rows]})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +94,7 @@ def _parameter(option: Option, help: str, default: object, panels: bool) -> insp
         count=option.count,
         autocompletion=completer(option),
         is_eager=option.name == "config",
-        callback=_heed_project_file if option.name == "config" else None,
+        callback=_callback(option),
     )
     if default is ...:
         default = option.default
@@ -111,6 +112,21 @@ def _parameter(option: Option, help: str, default: object, panels: bool) -> insp
     return inspect.Parameter(
         _field(option), inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, declared]
     )
+
+
+def _callback(option: Option) -> Callable[..., Any] | None:
+    if option.name == "config":
+        return _heed_project_file
+    if not option.several or option.kind is Path:
+        return None
+
+    def whole(ctx: typer.Context, value: Any) -> Any:
+        """The variable as it is, where typer would take blanks to separate values: only commas do, as everywhere."""
+        source = ctx.get_parameter_source(_field(option))
+        from_variable = source is not None and source.name == "ENVIRONMENT"
+        return [os.environ[option.variable]] if from_variable else value
+
+    return whole
 
 
 def _heed_project_file(ctx: typer.Context, value: Path | None) -> Path | None:

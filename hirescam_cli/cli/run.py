@@ -57,7 +57,7 @@ def run_explain(
     if messages.as_json:
         from hirescam_cli.batch.told import document
 
-        sys.stdout.writelines(document(plan, result))
+        sys.stdout.writelines(document(plan, result, sys.stdout.encoding))
     elif not messages.quiet:
         _print_findings(output, result, settings)
     if result.exit_code != ExitCode.OK:
@@ -84,6 +84,7 @@ def run_cases(
     from hirescam_cli.batch.run import run
     from hirescam_cli.pipeline import model_warnings
 
+    _make_room_for_log(messages.log_file, output)
     with reporter(
         quiet=messages.quiet,
         verbose=messages.verbose,
@@ -96,6 +97,18 @@ def run_cases(
         for ignored in summed_up(item for item in plan.ignored if not item.name.endswith(companions)):
             report.ignored(ignored)
         return plan, run(plan, settings, options, report.event)
+
+
+def _make_room_for_log(log_file: Path | None, output: Path) -> None:
+    """Make the folder of a log that lies in the output, which the run itself makes only later."""
+    if log_file is None or not log_file.resolve().is_relative_to(output.resolve()):
+        return
+    from hirescam_cli.durable import output_error
+
+    try:
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(error, log_file.parent.name) from error
 
 
 def _plan(

@@ -55,7 +55,7 @@ def load_regions(name: str) -> tuple[Region, ...]:
             f"--regions: {name} cannot be read: {error.strerror}.",
             hint=f"Give a TOML file, or one of: {', '.join(region_files())}.",
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise UsageError(f"--regions: {path.name} is not TOML: {error}.", hint="Correct the file.") from error
     try:
         return _read(Table(path.name, "", document))

@@ -143,7 +143,7 @@ def _read(name_or_file: str) -> tuple[Path, Table, str]:
     try:
         text = path.read_bytes()
         data = tomllib.loads(text.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ModelError(
             f"{path.name} is not a model description: {error}.",
             hint="A model is a UTF-8 TOML file; `hirescam model show demo --toml` prints an example.",

@@ -158,7 +158,7 @@ def run(facts: RunFacts, settings: Settings, fallbacks: tuple[str, ...], seconds
         drift=facts.drift,
         fallbacks=(*facts.fallbacks, *fallbacks),
         params_hash=facts.params_hash,
-        settings=cast(dict[str, Setting], settings.identity()),
+        settings=cast(dict[str, Setting], dict(facts.options)),
         peak_memory_mib=None,
         seconds=Seconds(**seconds),
     )

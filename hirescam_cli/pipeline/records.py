@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hirescam_cli.geometry import Affine
 from hirescam_cli.io.scan import Scan
 from hirescam_cli.model.spec import ModelSpec
+from hirescam_cli.options import Value
 from hirescam_cli.placement import Placement
 from hirescam_cli.prepare import ModelInput
 from hirescam_cli.settings import Settings
@@ -39,12 +40,14 @@ class Prepared:
 class RunFacts:
     """What every case of a run shares and its record says; it travels to writers. `drift`: None in fp32.
 
+    `options`: those that decide a case's content, by name; one that says what holds anyway counts as not given.
     `methods`: titles and units of the methods that were asked for. `members`: SHA-256 of each file of weights.
     """
 
     spec: ModelSpec
     weights_sha256: str
     params_hash: str
+    options: Mapping[str, Value]
     torch_version: str
     device: str
     precision: str

@@ -19,6 +19,7 @@ from hirescam_cli.explain.straight import refuse_cut
 from hirescam_cli.label_choice import LabelChoice
 from hirescam_cli.model.load import LoadedModel, load_model
 from hirescam_cli.model.spec import ModelSpec
+from hirescam_cli.options import Value
 from hirescam_cli.pipeline.records import RunFacts, Session
 from hirescam_cli.registries import METHODS
 from hirescam_cli.results.write import check_identifiers, formats_of
@@ -41,13 +42,13 @@ def open_session(settings: Settings, spec: ModelSpec) -> Session:
         engines, drift, precision_fallbacks = _engines_for(settings, model, layer, device, precision)
         _try_out(engines[0], settings, spec)
     engine: Explainer = engines[0] if len(engines) == 1 else Ensemble(engines)
+    options = options_told(settings, model)
     facts = RunFacts(
         spec=spec,
         weights_sha256=model.weights_sha256,
         members=model.member_sha256,
-        params_hash=params_hash(
-            settings.identity(), spec.described(), model.weights_sha256, engine.precision
-        ),
+        params_hash=params_hash(options, spec.described(), model.weights_sha256, engine.precision),
+        options=options,
         torch_version=str(torch.__version__),
         device=str(device),
         precision=engine.precision,
@@ -61,6 +62,20 @@ def open_session(settings: Settings, spec: ModelSpec) -> Session:
         drift=None if drift is None else DriftFound(logits=drift.logits, maps=drift.maps),
     )
     return Session(settings, facts, model, engine)
+
+
+def options_told(settings: Settings, model: LoadedModel) -> dict[str, Value]:
+    """The options that decide a case's content, by name; one that says what holds anyway counts as not given."""
+    spec, told = model.spec, settings.identity()
+    grids = {entry.grid for entry in formats_of(settings.formats) if entry.grid is not None} or {"scan"}
+    usual: dict[str, tuple[bool, Value]] = {
+        "grid": (grids == {settings.grid}, None),
+        "placement": (settings.placement == model.placement, None),
+        "target-layer": (settings.target_layer == model.target_layer, None),
+        "threshold": (set(spec.thresholds) == {settings.threshold}, None),
+        "freeze": (not spec.freeze, "default"),
+    }
+    return told | {name: default for name, (holds, default) in usual.items() if holds}
 
 
 def _try_out(engine: Engine, settings: Settings, spec: ModelSpec) -> None:

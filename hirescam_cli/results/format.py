@@ -82,7 +82,8 @@ class ResultFormat:
     `write(request)`: writes the files and returns what it made. Raises OutputCreateError or OutputIOError.
     `extra`: the extra of hirescam-cli that brings what it needs.
     `check(volume)`: raises ScanError for a scan of which it cannot be written, before any network runs; a format that
-    needs the DICOM series of the scan is `dicom`.
+    needs the DICOM series of the scan is `dicom`. `grid`: the one that it takes if none is asked for, of a format that
+    heeds the grid.
     """
 
     name: str
@@ -92,3 +93,4 @@ class ResultFormat:
     extra: str | None = None
     check: Callable[[Volume], object] | None = None
     dicom: bool = False
+    grid: Grid | None = None

@@ -79,4 +79,4 @@ def _with(made: Made, written: Written) -> Made:
     return Made(made.path, made.role, made.method, made.label, made.placement, made.grid, written)
 
 
-FORMAT = ResultFormat("nifti", "NIfTI overlays", write)
+FORMAT = ResultFormat("nifti", "NIfTI overlays", write, grid="scan")

@@ -23,7 +23,7 @@ def read_regions(name: str, labels: Sequence[str]) -> dict[str, tuple[str, ...]]
         raise NoInputError(
             f"The regions {path.name} cannot be read: {error.strerror}.", hint="Check the path."
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise UsageError(
             f"{path.name} is not a TOML file: {error}.", hint="Correct it.", code="regions"
         ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -43,6 +44,36 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_importing_hirescam_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", MODULES], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "[]\n[]\n"), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: api.explain(5, "out"), "explain() got 5 as inputs, expected a path, a list of paths"),
+        (lambda: api.explain(None, "out"), "explain() got None as inputs"),
+        (lambda: api.explain(b"scan.nii", "out"), "explain() got b'scan.nii' as the input, expected a path"),
+        (lambda: api.explain(["scan.nii", 5], "out"), "explain() got 5 as an input, expected a path"),
+        (lambda: api.explain({3: "scan.nii"}, "out"), "A case is called 3, expected text"),
+        (lambda: api.explain({"a": 5}, "out"), "explain() got 5 as the input a, expected a path"),
+        (lambda: api.explain("scan.nii", 5), "explain() got 5 as the output, expected a path"),
+        (lambda: api.explain("scan.nii", "out", settings=3), "explain() got 3 as Settings"),
+        (lambda: api.explain("scan.nii", "out", num_parts="2", part_id=0), "--num-parts is '2', expected"),
+        (lambda: api.read_scan(5), "read_scan() got 5 as the scan, expected a path"),
+        (lambda: api.render(5, "scan.nii"), "render() got 5 as a case, expected a path"),
+        (lambda: api.render("out/scan", 5), "render() got 5 as inputs"),
+        (lambda: api.evaluate(5, "masks"), "evaluate() got 5 as the cases, expected a path"),
+        (lambda: api.evaluate("out", 5), "evaluate() got 5 as masks, expected a path"),
+    ],
+)
+def test_what_is_no_path_is_a_usage_error(
+    call: Any, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError) as caught:
+        call()
+    assert told in caught.value.message
+    assert caught.value.hint
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_named_options_are_those_of_the_command_line(tmp_path: Path, model: Path) -> None:

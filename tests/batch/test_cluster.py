@@ -186,6 +186,20 @@ def test_no_scheduler_there(tmp_path: Path, model: Path, monkeypatch: pytest.Mon
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("address", ["inproc://10.0.0.1/7", "ucx://127.0.0.1:1", "tcp://127.0.0.1:99999"])
+def test_a_client_that_was_half_made_goes_quietly(address: str) -> None:
+    code = (
+        "import sys\nfrom hirescam_cli.batch import scheduler\nfrom hirescam_cli.batch.options import RunOptions\n"
+        "from hirescam_cli.errors import UnavailableError\nscheduler._CONNECT_SECONDS = 0.5\n"
+        "try:\n    scheduler.connected(RunOptions(scheduler=sys.argv[1])).__enter__()\n"
+        "except UnavailableError as error:\n    print(error.code)\n"
+    )
+    begin = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code, address], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "scheduler-unreachable\n", "")
+    assert time.monotonic() - begin < 20
+
+
 def test_a_killed_scheduler_ends_the_run_and_a_second_one_resumes_it(tmp_path: Path, model: Path) -> None:
     inputs = scans_with_pauses(tmp_path / "in")
     events: list[Event] = []

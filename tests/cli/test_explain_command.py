@@ -28,6 +28,18 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_model(tmp_path_factory.mktemp("model"))
 
 
+def test_a_log_file_may_lie_in_the_output(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scan, out = make_scan(tmp_path / "scan.nii.gz"), tmp_path / "deep" / "out"
+    run = ("explain", scan, "-o", out, "--model", model, "--format", "nifti", "--jobs", 0, "-q")
+    assert hirescam(capsys, *run, "--log-file", out / "logs" / "run.log").code == 0
+    assert "1 done, 0 already there" in (out / "logs" / "run.log").read_text()
+    assert (out / "scan" / "summary.json").is_file()
+    elsewhere = hirescam(capsys, *run, "--log-file", tmp_path / "none" / "run.log")
+    assert (elsewhere.code, (tmp_path / "none").exists()) == (73, False)
+
+
 def test_one_scan_gives_a_whole_case(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scan = make_scan(tmp_path / "in" / "scan.nii.gz")
     result = hirescam(

@@ -41,7 +41,8 @@ REFUSED = {
     "format": "jpeg", "signed": "maybe", "compress": "9", "device": "tpu", "precision": "int8", "series": "x",
     "prefer": "sfrom", "assume-affine": "maybe", "allow-gaps": "maybe", "max-voxels": "0", "identifiers": "uid",
     "existing": "keep", "verify": "maybe", "jobs": "-1", "num-parts": "x", "part-id": "x", "max-failures": "0",
-    "timeout": "0", "dry-run": "maybe", "json": "maybe", "log-format": "xml", "quiet": "maybe", "verbose": "x",
+    "scheduler": "LOCAL", "timeout": "0", "dry-run": "maybe",
+    "json": "maybe", "log-format": "xml", "quiet": "maybe", "verbose": "x",
 }  # fmt: skip
 
 
@@ -60,7 +61,6 @@ def test_the_tables_of_this_test_hold_every_option() -> None:
         "output",
         "weights",
         "target-layer",
-        "scheduler",
         "log-file",
     }
 
@@ -119,7 +119,7 @@ LISTS = {"method": ("hirescam", "gradcam"), "format": ("png", "html")}
 
 
 @pytest.mark.parametrize("option", LISTS)
-@pytest.mark.parametrize("between", [",", " ", " , "])
+@pytest.mark.parametrize("between", [",", " , "])
 def test_a_repeatable_option_takes_a_list_from_its_variable(
     option: str,
     between: str,
@@ -132,6 +132,26 @@ def test_a_repeatable_option_takes_a_list_from_its_variable(
     (tmp_path / "scan.nii").touch()
     assert hirescam(capsys, "explain", tmp_path / "scan.nii").code == 0
     assert getattr(run[0][0][1], option + "s") == LISTS[option]
+
+
+@pytest.mark.parametrize("option", [*LISTS, "log"])
+@pytest.mark.parametrize("source", ["option", "variable"])
+def test_a_blank_separates_no_values(
+    option: str,
+    source: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "scan.nii").touch()
+    both = " ".join(LISTS.get(option, ("csv", "mlflow")))
+    command = ["train", "t.csv"] if option == "log" else ["explain", tmp_path / "scan.nii"]
+    more = [f"--{option}", both] if source == "option" else []
+    if source == "variable":
+        monkeypatch.setenv(options.BY_NAME[option].variable, both)
+    result = hirescam(capsys, *command, *more)
+    assert result.code == 2
+    assert f"--{option} '{both}' is unknown" in result.err
 
 
 @pytest.mark.parametrize("option", LISTS)

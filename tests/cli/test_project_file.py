@@ -49,6 +49,16 @@ def write(folder: Path, text: str) -> Path:
     return file
 
 
+def test_a_number_too_long_for_python_is_a_fault_of_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project, scan = tmp_path / "project.toml", tmp_path / "scan.nii"
+    project.write_text(f"jobs = {'9' * 5000}\n")
+    scan.touch()
+    refused = hirescam(capsys, "explain", scan, "--config", project)
+    assert (refused.code, "project.toml is not TOML" in refused.err) == (2, True)
+
+
 @pytest.mark.parametrize("option", VALUES)
 def test_each_key_does_what_the_option_does(
     option: str, run: list[Any], here: Path, capsys: pytest.CaptureFixture[str]

@@ -122,6 +122,47 @@ def test_an_organ_is_outlined_on_every_picture(
     assert picture.read_bytes() != plain
 
 
+@pytest.mark.parametrize("source", ["option", "variable"])
+def test_the_name_of_an_outline_may_have_blanks(
+    source: str,
+    world: Path,
+    out: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    save_mask(tmp_path / "masks/scan/lung left.nii.gz", world / "in/scan.nii.gz")
+    save_mask(tmp_path / "masks/scan/heart.nii.gz", world / "in/scan.nii.gz")
+    more = ["--outline", "lung left,heart"] if source == "option" else []
+    if source == "variable":
+        monkeypatch.setenv("HIRESCAM_OUTLINE", "lung left, heart")
+    result = render(capsys, world, out, "--masks", tmp_path / "masks", "--format", "html", *more)
+    assert (result.code, result.err) == (0, "")
+    names = {outline["name"] for outline in outlines_of_page(out / "scan/report.html")}
+    assert names == {"lung left", "heart"}
+
+
+def test_an_outline_that_no_case_has_is_refused_before_anything_is_drawn(
+    world: Path, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    masks = tmp_path / "masks"
+    save_mask(masks / "scan/lung_left.nii.gz", world / "in/scan.nii.gz")
+    for wanted in (("--outline", "lung_rigth"), ("--outline", "Lung left", "--outline", "lung_rigth")):
+        result = render(capsys, world, out, "--masks", masks, *wanted)
+        assert (result.code, result.out) == (2, "")
+        assert "--outline 'lung_rigth' is the mask of none of the 1 cases that have masks" in result.err
+        assert "Did you mean lung_left?" in result.err
+        assert not list((out / "scan").glob("*.png"))
+    report = hirescam(capsys, "report", out, "--scan", world / "in", "--masks", masks, "--outline", "nosuch")
+    assert (report.code, "--outline 'nosuch'" in report.err) == (2, True)
+    # A case without it is no fault where another has it; nor is one whose file cannot be read, which is told as such.
+    save_mask(masks / "other/heart.nii.gz", world / "in/other.nii.gz")
+    assert render(capsys, world, out, "--masks", masks, "--outline", "heart").code == 0
+    (masks / "other/aorta.nii.gz").write_bytes(b"damaged")
+    result = render(capsys, world, out, "--masks", masks, "--outline", "aorta")
+    assert (result.code, "aorta.nii.gz" in result.err) == (8, True)
+
+
 def outlines_of_page(page: Path) -> list[dict[str, object]]:
     found = re.search(
         r'<script type="application/json" id="case-json">(.*?)</script>', page.read_text(), re.DOTALL

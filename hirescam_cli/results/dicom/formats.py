@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from hirescam_cli.errors import ScanError
 from hirescam_cli.results.format import Made, Request, ResultFormat
@@ -90,7 +91,7 @@ def _format(
     return ResultFormat(name, title, write, ("highdicom",), "dicom", check, dicom=True)
 
 
-PARAMETRIC_MAP = _format("dicom-pm", "DICOM Parametric Maps", _write_maps)
+PARAMETRIC_MAP = replace(_format("dicom-pm", "DICOM Parametric Maps", _write_maps), grid="cam")
 SEGMENTATION = _format("dicom-seg", "DICOM Segmentations", _write_segments)
 CAPTURE = _format("dicom-sc", "DICOM Secondary Captures", _write_captures, check_source)
 REPORT = _format("dicom-sr", "DICOM report", _write_report)
