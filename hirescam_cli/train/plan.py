@@ -24,6 +24,7 @@ from hirescam_cli.train.events import Event, Listener
 from hirescam_cli.train.layout import Layout
 from hirescam_cli.train.learner import Learner, training_precision
 from hirescam_cli.train.lesions import LesionCells
+from hirescam_cli.train.mask_content import masks_sha256
 from hirescam_cli.train.options import MaskOptions, RunOptions, TrainOptions, told
 from hirescam_cli.train.publish import foldable
 from hirescam_cli.train.ranks import Ranks, device_of
@@ -123,7 +124,8 @@ def make_plan(request: Request, ranks: Ranks, listener: Listener) -> Plan:
         device=device,
         precision=precision,
         fallbacks=fallbacks,
-        identity=_identity(request, options, spec, table, start, precision, ranks),
+        identity=_identity(request, options, spec, table, start, precision, ranks)
+        | _mask_identity(masks, table, allowed),
     )
 
 
@@ -230,8 +232,17 @@ def _identity(
         "precision": precision,
         "processes": ranks.size,
     }
-    if request.masks.regions is not None:
-        identity["regions"] = hashlib.sha256(Path(request.masks.regions).read_bytes()).hexdigest()
+    return identity
+
+
+def _mask_identity(masks: MaskOptions, table: Table, allowed: AllowedCells | None) -> dict[str, str]:
+    """What the masks say, by content: of the masks themselves, and of the files that name them."""
+    if allowed is None:
+        return {}
+    identity = {"masks": masks_sha256(allowed, table.of("train") + table.of("valid"))}
+    for name, file in (("regions", masks.regions), ("mask-labels", masks.mask_labels)):
+        if file is not None:
+            identity[name] = hashlib.sha256(Path(file).read_bytes()).hexdigest()
     return identity
 
 

@@ -8,16 +8,24 @@ import random
 import shutil
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pytest
 
 from hirescam_cli.errors import ModelError, OutputCreateError, OutputIOError, ScanError, UsageError
 from hirescam_cli.train import checkpoint as checkpoints
+from hirescam_cli.train.allowed import find_allowed
+from hirescam_cli.train.cells import CellGrid
 from hirescam_cli.train.checkpoint import load_checkpoint
 from hirescam_cli.train.events import Event
 from hirescam_cli.train.failures import NotFiniteError
+from hirescam_cli.train.mask_content import masks_sha256
+from hirescam_cli.train.options import MaskOptions
 from hirescam_cli.train.run import train
+from hirescam_cli.train.table import Row
 from tests.train.world import World, hirescam
 
 ALWAYS = ("--checkpoint-minutes", "0")
@@ -147,6 +155,76 @@ def test_another_run_is_not_resumed_into(
     result = train(world.request(run, continue_anyway=True, **given), events.append)
     assert result.status == "finished"
     assert [event.text for event in events if event.name == "continued-anyway"]
+
+
+def mirrored(masks: Path, folder: Path, only: str = "*") -> Path:
+    """A copy of the masks of this name, turned round along their first axis."""
+    for path in masks.glob(f"*/{only}.nii.gz"):
+        image = nibabel.load(path)
+        place = folder / path.relative_to(masks)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        nibabel.Nifti1Image(np.asarray(image.dataobj)[::-1], image.affine).to_filename(place)
+    return folder
+
+
+def test_other_masks_are_another_run_and_the_same_elsewhere_are_not(world: World, tmp_path: Path) -> None:
+    run, masks = tmp_path / "run", tmp_path / "masks"
+    shutil.copytree(world.folder / "masks", masks)
+    train(world.request(run, epochs=1, masks=masks, loss="two-sided"))
+    other = shutil.copytree(masks, tmp_path / "other")
+    mirrored(masks, other, "mass")
+    one_less = shutil.copytree(masks, tmp_path / "one less")
+    next(one_less.glob("*/mass.nii.gz")).unlink()
+    for folder in (other, one_less):
+        with pytest.raises(UsageError, match="other data or options: masks") as caught:
+            train(world.request(run, masks=folder, loss="two-sided"))
+        assert (caught.value.exit_code, caught.value.code) == (2, "options-changed")
+    masks.rename(tmp_path / "moved")
+    (tmp_path / "moved" / "somebody").mkdir()
+    shutil.copy(next(other.glob("*/mass.nii.gz")), tmp_path / "moved" / "somebody" / "mass.nii.gz")
+    for path in (tmp_path / "moved").glob("*/mass.nii.gz"):
+        shutil.copy(path, path.with_name("spleen.nii.gz"))
+    assert train(world.request(run, masks=tmp_path / "moved", loss="two-sided")).status == "finished"
+
+
+def test_other_names_of_a_label_maps_values_are_another_run(world: World, tmp_path: Path) -> None:
+    (tmp_path / "maps").mkdir()
+    for path in (world.folder / "masks").glob("*/mass.nii.gz"):
+        image = nibabel.load(path)
+        values = np.asarray(image.dataobj).astype(np.uint8) * 2
+        nibabel.Nifti1Image(values, image.affine).to_filename(
+            tmp_path / "maps" / f"{path.parent.name}.nii.gz"
+        )
+    names, others = tmp_path / "names.csv", tmp_path / "others.csv"
+    names.write_text("1,cardiomegaly\n2,mass\n")
+    others.write_text("1,mass\n2,cardiomegaly\n")
+    run, given = tmp_path / "run", {"masks": tmp_path / "maps", "loss": "papers"}
+    train(world.request(run, epochs=1, mask_labels=names, **given))
+    with pytest.raises(UsageError, match="other data or options: mask-labels"):
+        train(world.request(run, mask_labels=others, **given))
+    assert (
+        train(world.request(run, mask_labels=names.rename(tmp_path / "n.csv"), **given)).status == "finished"
+    )
+
+
+def test_both_files_of_a_detached_mask_are_its_content(tmp_path: Path) -> None:
+    header = (
+        "ObjectType = Image\nNDims = 3\nDimSize = 2 2 2\nElementType = MET_UCHAR\nElementDataFile = m.raw\n"
+    )
+    found = []
+    for folder, last in (("a", b"\0\1"), ("b", b"\1\0"), ("c", b"\0\1")):
+        place = tmp_path / folder / "x"
+        place.mkdir(parents=True)
+        (place / "mass.mhd").write_text(header)
+        (place / "m.raw").write_bytes(bytes(6) + last)
+        options = MaskOptions(masks=tmp_path / folder, loss="papers")
+        row = Row("x", tmp_path / "x.nii.gz", "p", "train", (1.0,), 2)
+        grid = CellGrid((1, 1, 1), np.eye(4))
+        cells = find_allowed(options, [row], ("mass",), {"mass": ("mass",)}, grid, True)
+        found.append((masks_sha256(cells, [row]), masks_sha256(cells, [replace(row, truth=(0.0,))])))
+    assert found[0] == found[2]
+    assert found[0][0] != found[1][0]
+    assert found[0][1] == found[1][1], "no label asks for the mask"
 
 
 @pytest.mark.slow
