@@ -81,7 +81,7 @@ def make_plan(request: Request, ranks: Ranks, listener: Listener) -> Plan:
     """Read table, model, start weights and the names of masks. Raises HirescamError for what cannot be."""
     spec = request.spec()
     table = request.table(spec)
-    _check_validation(table, request.options)
+    _check_truth(table, request.options)
     if not table.patients_known:
         text = "The table has no column of patients: each scan counts as a patient of its own."
         listener(Event("no-patients", text))
@@ -144,8 +144,13 @@ def _check_warm_up(network: Network, options: TrainOptions, masks: MaskOptions) 
         )
 
 
-def _check_validation(table: Table, options: TrainOptions) -> None:
+def _check_truth(table: Table, options: TrainOptions) -> None:
     counts = table.counts()
+    for split, name in (("train", "training"), ("valid", "validation")):
+        if not any(counts[label][split][truth] for label in counts for truth in ("positive", "negative")):
+            raise UsageError(
+                f"No label of any {name} scan is known.", hint="Check the table.", code="table-labels"
+            )
     both = [
         label for label in counts if counts[label]["valid"]["positive"] and counts[label]["valid"]["negative"]
     ]
@@ -153,10 +158,6 @@ def _check_validation(table: Table, options: TrainOptions) -> None:
         raise UsageError(
             "--monitor auroc: no label has both a positive and a negative validation scan.",
             hint="Choose --monitor loss, or give more validation scans.",
-        )
-    if not any(counts[label]["train"][truth] for label in counts for truth in ("positive", "negative")):
-        raise UsageError(
-            "No label of any training scan is known.", hint="Check the table.", code="table-labels"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import random
 import shutil
 import signal
@@ -24,9 +25,11 @@ from hirescam_cli.train.events import Event
 from hirescam_cli.train.failures import NotFiniteError
 from hirescam_cli.train.mask_content import masks_sha256
 from hirescam_cli.train.options import MaskOptions
+from hirescam_cli.train.records import Losses
 from hirescam_cli.train.run import train
 from hirescam_cli.train.table import Row
-from tests.train.world import World, hirescam
+from hirescam_cli.train.validation import Answer, Validation
+from tests.train.world import LABELS, World, hirescam
 
 ALWAYS = ("--checkpoint-minutes", "0")
 
@@ -289,11 +292,11 @@ def test_a_loss_that_is_not_finite_is_said_and_nothing_of_it_is_kept(world: Worl
     assert not (run / "model.toml").exists()
 
 
-def broken(world: World, folder: Path, count: int) -> World:
-    """The world with `count` scans that cannot be read, the first of training and so on."""
+def broken(world: World, folder: Path, count: int, split: str = "train") -> World:
+    """The world with `count` scans that cannot be read, the first of a split and so on."""
     shutil.copytree(world.folder, folder)
     other = World(folder)
-    for row in [r for r in other.rows() if r["split"] == "train"][:count]:
+    for row in [r for r in other.rows() if r["split"] == split][:count]:
         path = folder / row["path"]
         path.write_bytes(path.read_bytes()[:2000])
     return other
@@ -317,3 +320,55 @@ def test_scans_that_cannot_be_read_are_left_out_up_to_a_number(world: World, tmp
     history = load_checkpoint(tmp_path / "run")
     assert history is not None
     assert history.progress.history[0].train.scans == 3
+
+
+@pytest.mark.parametrize(("split", "name", "count"), [("train", "training", 5), ("valid", "validation", 3)])
+def test_without_any_scan_to_train_or_validate_on_it_says_why(
+    world: World, tmp_path: Path, split: str, name: str, count: int
+) -> None:
+    other, run = broken(world, tmp_path / "world", count, split), tmp_path / "run"
+    with pytest.raises(ScanError) as caught:
+        train(other.request(run, max_failures=9))
+    told = f"No {name} scan with a known label could be used. {count} of {count} failed, the first because: "
+    assert told in caught.value.message
+    assert (caught.value.exit_code, caught.value.code) == (65, f"no-{name}-scans")
+    assert not (run / "model.toml").exists()
+    summary = json.loads((run / "summary.json").read_text())
+    assert (summary["status"], len(summary["failed"])) == ("failed", count)
+    for row in world.rows():
+        shutil.copy(world.folder / row["path"], other.folder / row["path"])
+    assert train(other.request(run)).status == "finished"
+
+
+def test_validation_scans_of_unknown_labels_alone_cannot_judge_an_epoch(world: World, tmp_path: Path) -> None:
+    """The one with labels cannot be read: the others have a loss of 0 whatever the network says."""
+    other = broken(world, tmp_path / "world", 1, "valid")
+    rows = other.rows()
+    for row in [row for row in rows if row["split"] == "valid"][1:]:
+        row |= dict.fromkeys(LABELS, "")
+    with pytest.raises(
+        ScanError, match=r"No validation scan with a known label could be used\. 1 of 3 failed"
+    ):
+        train(other.request(tmp_path / "run", table=other.write_rows(rows, "few.csv"), max_failures=9))
+
+
+def test_a_validation_loss_that_is_not_finite_names_the_weights_that_are_kept(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, after = Validation.of, 1
+
+    def sick(answers: list[Answer], rows: list[Row]) -> Validation:
+        nonlocal after
+        after -= 1
+        found = real(answers, rows)
+        return found if after >= 0 else replace(found, losses=Losses(scans=3, total=math.inf))
+
+    monkeypatch.setattr(Validation, "of", staticmethod(sick))
+    with pytest.raises(NotFiniteError) as caught:
+        train(world.request(tmp_path / "run"))
+    assert "of the validation scans is not finite in epoch 2" in caught.value.message
+    assert "the weights of epoch 1 are those of RUN/model.toml" in str(caught.value.hint)
+    after = 0
+    with pytest.raises(NotFiniteError) as caught:
+        train(world.request(tmp_path / "other"))
+    assert "model.toml" not in str(caught.value.hint)
