@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,9 @@ def read_table(sources: Sequence[Source], labels: Sequence[str], layout: Layout)
     """Read and check a table.
 
     Raises NoInputError for a file that is not there, UsageError for everything that is wrong in it: columns that
-    miss, cells that cannot be read, an id twice, a patient in two splits, no scans to train or validate on.
+    miss, cells that cannot be read, an id twice, a patient or a file in two splits, no scans to train or validate on.
     """
+    layout.check_labels(labels)
     patients = None if layout.patients is None else _patients(layout)
     rows: list[Row] = []
     known = True
@@ -31,6 +33,7 @@ def read_table(sources: Sequence[Source], labels: Sequence[str], layout: Layout)
         known = known and reader.knows_patients
     _check_ids(rows)
     _check_patients(rows)
+    _check_files(rows)
     table = Table(tuple(labels), tuple(rows), known)
     for split in ("train", "valid"):
         if not any(row.split == split for row in rows):
@@ -80,7 +83,7 @@ def _lines(path: Path) -> tuple[list[str], Iterator[_Line]]:
 
 
 def _patients(layout: Layout) -> dict[str, str]:
-    """Whose each scan is, by the table of patients."""
+    """Whose each scan is, by the table of patients, in which a scan may stand twice if it is the same patient's."""
     assert layout.patients is not None
     path = layout.patients
     header, lines = _lines(path)
@@ -88,7 +91,13 @@ def _patients(layout: Layout) -> dict[str, str]:
         if name not in header:
             raise _column(path, f"has no column {name!r}", header)
     scan, patient = header.index(layout.id_column), header.index(layout.patient_column)
-    return {line.cells[scan]: line.cells[patient] for line in lines}
+    found: dict[str, tuple[str, int]] = {}
+    for line in lines:
+        name, first = found.setdefault(line.cells[scan], (line.cells[patient], line.number))
+        if name != line.cells[patient]:
+            told = f"{line.cells[scan]} is {line.cells[patient]!r}'s"
+            raise _cell(path, line.number, layout.patient_column, told, f"{name!r}, as in line {first}")
+    return {scan: name for scan, (name, _) in found.items()}
 
 
 class _Reader:
@@ -224,3 +233,17 @@ def _check_patients(rows: Sequence[Row]) -> None:
         hint="Split by patient: a network that has seen a patient is not tested by another scan of the same.",
         code="table-patients",
     )
+
+
+def _check_files(rows: Sequence[Row]) -> None:
+    """Under two ids, and perhaps of two patients, a scan could stand in two splits."""
+    seen: dict[str, Row] = {}
+    for row in rows:
+        first = seen.setdefault(os.path.realpath(row.path), row)
+        if first.split != row.split:
+            both = " and ".join(f"{one.id} ({one.split}, line {one.line})" for one in (first, row))
+            raise UsageError(
+                f"{both} are the same scan, {row.path.name}.",
+                hint="Leave it in one split: a network is not tested by a scan that it has seen.",
+                code="table-scans",
+            )

@@ -135,6 +135,44 @@ def test_ids_that_do_not_match_and_patients_that_are_not_named(tmp_path: Path) -
         Layout(id_pattern="(")
 
 
+def test_a_table_of_patients_may_repeat_but_not_contradict_itself(tmp_path: Path) -> None:
+    """With the last row alone, a and c would be of two patients, and a patient's scans in two splits."""
+    path = tmp_path / "p.csv"
+    path.write_text("id,patient\na,p1\nb,p2\nc,p3\na,p1\n")
+    assert [row.patient for row in table(tmp_path, GOOD, patients=path).rows] == ["p1", "p2", "p3"]
+    path.write_text("id,patient\na,p1\nb,p2\nc,p1\nc,p3\n")
+    with pytest.raises(UsageError) as caught:
+        table(tmp_path, GOOD, patients=path)
+    told = "p.csv, line 5, column 'patient': c is 'p3''s, expected 'p1', as in line 4."
+    assert (caught.value.message, caught.value.code, caught.value.exit_code) == (told, "table-cell", 2)
+
+
+def test_labels_of_label_columns_are_the_models(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="names the label 'Mass', which the model does not have") as caught:
+        table(tmp_path, GOOD, label_columns=("Mass=nodule",))
+    assert (caught.value.hint, caught.value.exit_code) == ("Did you mean 'mass'?", 2)
+    with pytest.raises(UsageError) as caught:
+        table(tmp_path, GOOD, label_columns=("fracture=nodule",))
+    assert caught.value.hint == "Its labels: nodule, mass."
+    with pytest.raises(UsageError, match="gives 'mass' two columns"):
+        table(tmp_path, GOOD, label_columns=("mass=nodule", "mass=mass"))
+    swapped = table(tmp_path, GOOD, label_columns=("mass=nodule", "nodule=mass"))
+    assert swapped.rows[0].truth == (0.0, 1.0)
+
+
+def test_one_scan_under_two_names_is_not_in_two_splits(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "a.nii.gz").write_bytes(b"scan")
+    (tmp_path / "link.nii.gz").symlink_to(tmp_path / "s" / "a.nii.gz")
+    for path in ("s/a.nii.gz", "s/../s/./a.nii.gz", str(tmp_path / "s/a.nii.gz"), "link.nii.gz"):
+        with pytest.raises(
+            UsageError, match=r"a \(train, line 2\) and d \(valid, line 5\) are the same scan"
+        ) as caught:
+            table(tmp_path, GOOD + f"d,{path},p4,valid,0,0\n")
+        assert (caught.value.code, caught.value.exit_code) == ("table-scans", 2)
+    assert len(table(tmp_path, GOOD + "d,s/a.nii.gz,p4,train,0,0\n").rows) == 4
+
+
 def test_the_hash_is_of_what_trains_not_of_where_it_lies(tmp_path: Path) -> None:
     first = table(tmp_path, GOOD).sha256
     assert table(tmp_path, GOOD.replace("s/", "t/")).sha256 == first
