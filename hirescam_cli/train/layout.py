@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from hirescam_cli.errors import UsageError
 from hirescam_cli.options import check, stated
+from hirescam_cli.train.path_template import PathTemplate
 
 _SHOWN = 12
 
@@ -33,16 +33,14 @@ class Layout:
 
     def __post_init__(self) -> None:
         check(self)
-        known = {"id", "split", *self._groups}
-        names = {
-            name for _, name, _, _ in string.Formatter().parse(self.path_template or "") if name is not None
-        }
-        if unknown := sorted(names - known):
-            raise UsageError(
-                f"--path-template names {{{unknown[0]}}}, known are {', '.join(sorted(known))}.",
-                hint="Name a group of --id-pattern, such as (?P<patient>[^_]+).",
-            )
+        self.template  # noqa: B018
         self.own_columns  # noqa: B018
+
+    @cached_property
+    def template(self) -> PathTemplate | None:
+        """How ids become paths. Raises UsageError where it is none."""
+        known = {"id", "split", *self._groups}
+        return None if self.path_template is None else PathTemplate.parse(self.path_template, known)
 
     @cached_property
     def pattern(self) -> re.Pattern[str] | None:

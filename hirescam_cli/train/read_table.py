@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hirescam_cli.errors import NoInputError, UsageError
 from hirescam_cli.train.layout import Layout
+from hirescam_cli.train.path_template import NotWholeError
 from hirescam_cli.train.table import SPLIT_WORDS, Row, Source, Split, Table
 
 _TRUTH = {"0": 0.0, "0.0": 0.0, "1": 1.0, "1.0": 1.0, "": None}
@@ -63,23 +64,42 @@ def _lines(path: Path) -> tuple[list[str], Iterator[_Line]]:
         raise UsageError(
             f"{path.name} is not UTF-8 text.", hint="Give a CSV or TSV file.", code="table"
         ) from error
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if path.suffix == ".tsv" else ",")
-    header = [name.strip() for name in next(reader, [])]
+    if "\0" in text:
+        raise _cell(path, text.count("\n", 0, text.index("\0")) + 1, None, "a NUL character", "text in UTF-8")
+    rows = _rows(path, text)
+    _, header = next(rows, (1, []))
+    header = [name.strip() for name in header]
     twice = sorted({name for name in header if name and header.count(name) > 1})
     if twice:
         raise _column(path, f"has two columns called {twice[0]!r}", header)
 
     def rest() -> Iterator[_Line]:
-        for cells in reader:
+        for number, cells in rows:
             if not any(cell.strip() for cell in cells):
                 continue
             if len(cells) != len(header):
-                raise _cell(
-                    path, reader.line_num, None, f"{len(cells)} cells", f"{len(header)}, as in the header"
-                )
-            yield _Line(reader.line_num, [cell.strip() for cell in cells])
+                raise _cell(path, number, None, f"{len(cells)} cells", f"{len(header)}, as in the header")
+            yield _Line(number, [cell.strip() for cell in cells])
 
     return header, rest()
+
+
+def _rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+    """Each row of cells with the number of its last line."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if path.suffix == ".tsv" else ",")
+    while True:
+        first = reader.line_num + 1
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            raise UsageError(
+                f"{path.name}, line {first}: a row begins there that cannot be read: {error}.",
+                hint='A quotation mark (") without its second swallows all that follows it: close it, or take it out.',
+                code="table-cell",
+            ) from error
+        if cells is None:
+            return
+        yield reader.line_num, cells
 
 
 def _patients(layout: Layout) -> dict[str, str]:
@@ -134,12 +154,18 @@ class _Reader:
         if parts is None:
             raise self.cell(line, layout.id_column, scan, f"an id that matches {layout.id_pattern}")
         split = self._split(line)
-        if layout.path_template is None:
-            path = self._text(line, layout.path_column)
-        else:
-            path = layout.path_template.format(**{"split": split, **parts, "id": scan})
+        path = self._path(line, {"split": split, **parts, "id": scan})
         root = layout.scans or self.path.parent
         return Row(scan, root / path, self._patient(line, scan, parts), split, self._truth(line), line.number)
+
+    def _path(self, line: _Line, values: Mapping[str, str]) -> str:
+        template = self.layout.template
+        if template is None:
+            return self._text(line, self.layout.path_column)
+        try:
+            return template.path(values)
+        except NotWholeError as error:
+            raise self.cell(line, self.layout.id_column, values["id"], str(error)) from error
 
     def _split(self, line: _Line) -> Split:
         if self.split is not None:

@@ -173,6 +173,50 @@ def test_one_scan_under_two_names_is_not_in_two_splits(tmp_path: Path) -> None:
     assert len(table(tmp_path, GOOD + "d,s/a.nii.gz,p4,train,0,0\n").rows) == 4
 
 
+def test_a_quotation_mark_without_its_second_is_said_with_its_line(tmp_path: Path) -> None:
+    rest = "".join(f"x{n},s/{n}.nii.gz,q{n},test,0,0\n" for n in range(6000))
+    with pytest.raises(UsageError) as caught:
+        table(tmp_path, GOOD.replace("b,s/b", '"b,s/b') + rest)
+    assert caught.value.message.startswith(
+        "t.csv, line 3: a row begins there that cannot be read: field larger"
+    )
+    assert (caught.value.code, caught.value.exit_code) == ("table-cell", 2)
+    assert "close it" in str(caught.value.hint)
+    with pytest.raises(UsageError, match=r"t\.csv, line 1: a row begins there"):
+        table(tmp_path, '"' + GOOD + rest)
+    with pytest.raises(UsageError, match=r"t\.csv, line 3: a NUL character, expected text"):
+        table(tmp_path, GOOD.replace("s/b", "s/\0b"))
+
+
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        ("{id", "is not a template"), ("{id}}", "is not a template"), ("{id:{split}}", "asks for {id:{split}}"),
+        ("{id!q}", "asks for {id!q}"), ("{id!r}", "asks for {id!r}"), ("{id:=6}", "asks for {id:=6}"),
+        ("{id:6.f}", "asks for {id:6.f}"), ("{id:99999999}", "asks for {id:99999999}"), ("{id:,}", "asks for"),
+        ("{id.x}", "names {id.x}, known are id, split"), ("{id[0]}", "names {id[0]}"), ("{}", "names {}"),
+    ],
+)  # fmt: skip
+def test_templates_that_cannot_be_are_refused_with_what_may_be_written(template: str, told: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Layout(path_template=template)
+    assert told in caught.value.message
+    assert "names" in told or "Write {id}, {split}; {id:06d} fills" in str(caught.value.hint)
+
+
+def test_templates_fill_up(tmp_path: Path) -> None:
+    text = "id,split,nodule,mass\ns-7,train,0,1\ns-12,valid,0,0\n"
+    given = {
+        "id_pattern": "s-(?P<n>[0-9]+)",
+        "path_template": "{{x}}/{id:>6}/{n:04d}-{n:0>3}-{n:<3s}{split}.npz",
+    }
+    paths = [row.path.relative_to(tmp_path).as_posix() for row in table(tmp_path, text, **given).rows]
+    assert paths == ["{x}/   s-7/0007-007-7  train.npz", "{x}/  s-12/0012-012-12 valid.npz"]
+    told = r"line 2, column 'id': 's-7', expected a whole number, for \{id:05d\} of --path-template"
+    with pytest.raises(UsageError, match=told):
+        table(tmp_path, text, path_template="{id:05d}.npz")
+
+
 def test_the_hash_is_of_what_trains_not_of_where_it_lies(tmp_path: Path) -> None:
     first = table(tmp_path, GOOD).sha256
     assert table(tmp_path, GOOD.replace("s/", "t/")).sha256 == first
