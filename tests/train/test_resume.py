@@ -9,6 +9,7 @@ import random
 import shutil
 import signal
 import time
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -316,6 +317,23 @@ def test_scans_that_cannot_be_read_are_left_out_up_to_a_number(world: World, tmp
     assert len(failed) == 2, "each is said once, not in each epoch"
     assert result.document is not None
     assert sorted(result.document["failed"]) == sorted(str(e.facts["id"]) for e in failed)  # type: ignore[call-overload]
+    # What is told of the training is told of the scans that it used.
+    story = tomllib.loads((tmp_path / "run" / "model.toml").read_text())["training"]
+    rows = [
+        row for row in other.rows() if row["split"] == "train" and row["id"] not in result.document["failed"]
+    ]  # type: ignore[operator]
+    for told in (story, result.document):
+        assert told["scans"] == {"train": 3, "valid": 3}
+        assert told["scans_left_out"] == {"train": 2, "valid": 0}
+    assert story["patients"] == {"train": 3, "valid": 3}
+    for label in LABELS:
+        truth = [row[label] for row in rows]
+        assert story["labels"][label]["training_positives"] == truth.count("1")
+        assert story["labels"][label]["training_negatives"] == truth.count("0")
+        counts = result.document["labels"][label]["train"]  # type: ignore[index]
+        assert counts == {"positive": truth.count("1"), "negative": truth.count("0"), "unknown": 0}
+    request = other.request(tmp_path)
+    assert story["data_sha256"] == request.table(request.spec()).sha256
     # They weigh nothing: the same as a table without them would give in its steps.
     history = load_checkpoint(tmp_path / "run")
     assert history is not None
