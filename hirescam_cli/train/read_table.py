@@ -67,26 +67,31 @@ def _lines(path: Path) -> tuple[list[str], Iterator[_Line]]:
     if "\0" in text:
         raise _cell(path, text.count("\n", 0, text.index("\0")) + 1, None, "a NUL character", "text in UTF-8")
     rows = _rows(path, text)
-    _, header = next(rows, (1, []))
+    _, header = next(rows, ((1, 1), []))
     header = [name.strip() for name in header]
     twice = sorted({name for name in header if name and header.count(name) > 1})
     if twice:
         raise _column(path, f"has two columns called {twice[0]!r}", header)
 
     def rest() -> Iterator[_Line]:
-        for number, cells in rows:
+        for (first, last), cells in rows:
             if not any(cell.strip() for cell in cells):
                 continue
             if len(cells) != len(header):
-                raise _cell(path, number, None, f"{len(cells)} cells", f"{len(header)}, as in the header")
-            yield _Line(number, [cell.strip() for cell in cells])
+                # Most often a quotation mark that was not closed.
+                more = "" if first == last else f" up to line {last}"
+                raise _cell(
+                    path, first, None, f"{len(cells)} cells{more}", f"{len(header)}, as in the header"
+                )
+            yield _Line(last, [cell.strip() for cell in cells])
 
     return header, rest()
 
 
-def _rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
-    """Each row of cells with the number of its last line."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if path.suffix == ".tsv" else ",")
+def _rows(path: Path, text: str) -> Iterator[tuple[tuple[int, int], list[str]]]:
+    """Each row of cells with the numbers of its first and last line."""
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     while True:
         first = reader.line_num + 1
         try:
@@ -99,7 +104,7 @@ def _rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
             ) from error
         if cells is None:
             return
-        yield reader.line_num, cells
+        yield (first, reader.line_num), cells
 
 
 def _patients(layout: Layout) -> dict[str, str]:

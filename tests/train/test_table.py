@@ -39,6 +39,13 @@ def test_a_plain_table(tmp_path: Path) -> None:
     assert found.patients_known
 
 
+def test_the_same_with_tabs(tmp_path: Path) -> None:
+    for name in ("t.tsv", "T.TSV"):
+        (tmp_path / name).write_text(GOOD.replace(",", "\t"))
+        found = read_table([Source(tmp_path / name)], ("nodule", "mass"), Layout())
+        assert found.rows == table(tmp_path, GOOD).rows
+
+
 def test_labels_are_in_the_models_order_whatever_the_tables(tmp_path: Path) -> None:
     found = table(tmp_path, GOOD, ("mass", "nodule"))
     assert found.rows[0].truth == (0.0, 1.0)
@@ -106,6 +113,7 @@ BAD = {
     "no-column": (GOOD.replace("mass", "Mass"), "no column for 1 of the model's 2 labels, the first is 'mass'"),
     "no-id": (GOOD.replace("id,", "name,"), "no column 'id'"),
     "same-column": (GOOD.replace("mass", "nodule"), "two columns called 'nodule'"),
+    "open quote": (GOOD.replace("b,s/b", '"b,s/b'), "line 3: 1 cells up to line 4, expected 6"),
     "quoted": (GOOD.replace("s/a.nii.gz", '"s/a\n.nii"').replace("s/b.nii.gz", ""), "line 4, column 'path'"),
 }  # fmt: skip
 
