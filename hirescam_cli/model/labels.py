@@ -62,11 +62,15 @@ def _column(table: Table, name: str, text: str) -> tuple[str, ...]:
     Labels are listed with commas and written into file names, so a comma becomes a semicolon and a slash a hyphen.
     """
     column = table.text("column", "the name of a column")
-    rows = csv.DictReader(io.StringIO(text))
-    names = rows.fieldnames or []
-    if column not in names:
-        raise table.fail("column", column, f"a column of {name}, which has {', '.join(map(str, names))}")
-    found = [(row[column] or "").strip() for row in rows]
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        names = rows.fieldnames or []
+        if column not in names:
+            raise table.fail("column", column, f"a column of {name}, which has {', '.join(map(str, names))}")
+        found = [(row[column] or "").strip() for row in rows]
+    except csv.Error as error:
+        what = f"comma-separated values, with each quotation mark closed; after line {rows.line_num}: {error}"
+        raise table.fail("file", name, what) from error
     return tuple(label.replace(",", ";").replace("/", "-") for label in found)
 
 

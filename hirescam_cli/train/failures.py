@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from hirescam_cli.errors import ExitCode, HirescamError, MaskError, ScanError
 from hirescam_cli.train.events import Event, Listener
 from hirescam_cli.train.table import Row
@@ -50,3 +52,15 @@ class Failures:
             hint="Repair them or take them out of the table, or raise --max-failures; the same command goes on.",
             code="max-failures",
         )
+
+
+def none_usable(name: str, failed: Mapping[str, str], rows: Sequence[Row]) -> ScanError:
+    """The end of a run that can use none of its "training" or "validation" scans; `failed`: why, by id."""
+    why = [failed[row.id] for row in rows if row.id in failed]
+    told = f" {len(why)} of {len(rows)} failed, the first because: {why[0]}" if why else ""
+    return ScanError(
+        f"No {name} scan with a known label could be used.{told}",
+        hint="Repair them or take them out of the table; the same command goes on.",
+        code=f"no-{name}-scans",
+        stage="train",
+    )

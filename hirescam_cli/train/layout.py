@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 
 from hirescam_cli.errors import UsageError
 from hirescam_cli.options import check, stated
+from hirescam_cli.train.path_template import PathTemplate
+
+_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -30,16 +33,14 @@ class Layout:
 
     def __post_init__(self) -> None:
         check(self)
-        known = {"id", "split", *self._groups}
-        names = {
-            name for _, name, _, _ in string.Formatter().parse(self.path_template or "") if name is not None
-        }
-        if unknown := sorted(names - known):
-            raise UsageError(
-                f"--path-template names {{{unknown[0]}}}, known are {', '.join(sorted(known))}.",
-                hint="Name a group of --id-pattern, such as (?P<patient>[^_]+).",
-            )
+        self.template  # noqa: B018
         self.own_columns  # noqa: B018
+
+    @cached_property
+    def template(self) -> PathTemplate | None:
+        """How ids become paths. Raises UsageError where it is none."""
+        known = {"id", "split", *self._groups}
+        return None if self.path_template is None else PathTemplate.parse(self.path_template, known)
 
     @cached_property
     def pattern(self) -> re.Pattern[str] | None:
@@ -70,13 +71,24 @@ class Layout:
     @cached_property
     def own_columns(self) -> dict[str, str]:
         """The columns of labels that are called otherwise. Raises UsageError."""
-        found = {}
+        found: dict[str, str] = {}
         for text in self.label_columns or ():
             label, separator, column = text.partition("=")
             if not separator or not label.strip() or not column.strip():
                 raise UsageError(f"--label-columns {text!r} is not LABEL=COLUMN.", hint="Name both.")
-            found[label.strip()] = column.strip()
+            if found.setdefault(label.strip(), column.strip()) != column.strip():
+                raise UsageError(f"--label-columns gives {label.strip()!r} two columns.", hint="Name one.")
         return found
+
+    def check_labels(self, labels: Sequence[str]) -> None:
+        """Raises UsageError where `label_columns` names a label that the model does not have."""
+        for label in self.own_columns:
+            if label not in labels:
+                raise UsageError(
+                    f"--label-columns names the label {label!r}, which the model does not have.",
+                    hint=_instead(label, labels),
+                    code="table-column",
+                )
 
     def columns_of(self, label: str, header: Sequence[str]) -> tuple[int, ...]:
         """Places of a label's columns in the header.
@@ -90,3 +102,11 @@ class Layout:
         return tuple(
             place for place, column in enumerate(header) if column.partition(self.or_locations)[0] == name
         )
+
+
+def _instead(label: str, labels: Sequence[str]) -> str:
+    """The nearest of some labels, or what they are."""
+    known = {name.lower(): name for name in labels}
+    near = get_close_matches(label.lower(), known, 1)
+    more = ", ..." if len(labels) > _SHOWN else ""
+    return f"Did you mean {known[near[0]]!r}?" if near else f"Its labels: {', '.join(labels[:_SHOWN])}{more}."

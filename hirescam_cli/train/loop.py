@@ -8,6 +8,7 @@ import time
 from typing import Protocol
 
 import msgspec
+import numpy as np
 import torch
 
 from hirescam_cli.batch.progress import duration
@@ -16,7 +17,7 @@ from hirescam_cli.explain.shortage import memory_needed
 from hirescam_cli.train.augmentation import order
 from hirescam_cli.train.checkpoint import save_checkpoint
 from hirescam_cli.train.events import Event, Listener
-from hirescam_cli.train.failures import Failures, NotFiniteError
+from hirescam_cli.train.failures import Failures, NotFiniteError, none_usable
 from hirescam_cli.train.records import EpochFigures, Losses, Progress
 from hirescam_cli.train.scans import ahead
 from hirescam_cli.train.setting import Setting
@@ -69,6 +70,7 @@ class Loop:
             while not self.done:
                 if self.progress.step < self.steps:
                     self._train()
+                    self._check_trained()
                     self._checkpoint()
                 self._end_of_epoch()
         return self.progress
@@ -185,14 +187,29 @@ class Loop:
         _, failed = self.take.agree(Losses())
         self._end_if_asked()
         self.failures.found.update(dict(ranks.gather(list(self.failures.found.items()))))
+        self.progress = msgspec.structs.replace(self.progress, failed=dict(self.failures.found))
         self.failures.check(failed)
         validation = Validation.of(ranks.gather(answers), rows)
-        if not len(validation.ids) or not math.isfinite(validation.losses.total):
+        self._check_judged(validation)
+        return validation
+
+    def _check_trained(self) -> None:
+        """Raise ScanError where no scan of the epoch could be trained on."""
+        if not self.progress.sums.scans:
+            raise none_usable("training", self.failures.found, self._rows)
+
+    def _check_judged(self, validation: Validation) -> None:
+        """Whether an epoch can be judged by a validation. Raises ScanError, NotFiniteError."""
+        if np.isnan(validation.truth).all():
+            rows = self.setting.table.of("valid")
+            raise none_usable("validation", self.failures.found, rows)
+        if not math.isfinite(validation.losses.total):
+            best = self.progress.best_epoch
+            kept = "" if best is None else f"; the weights of epoch {best} are those of RUN/model.toml"
             raise NotFiniteError(
                 f"The loss of the validation scans is not finite in epoch {self.progress.epoch + 1}.",
-                hint="Begin anew with a lower --lr; the last good weights are those of RUN/model.toml.",
+                hint=f"Begin anew with a lower --lr{kept}.",
             )
-        return validation
 
     def _checkpoint(self) -> None:
         if self.setting.ranks.first:

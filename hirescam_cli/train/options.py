@@ -104,4 +104,4 @@ def told(*records: object) -> dict[str, str | int | float | bool]:
 
 
 # The model and the masks are told by their content, the device is a circumstance, the rest may be prolonged.
-_ELSEWHERE = {"model", "init", "device", "precision", "epochs", "patience", "masks", "regions"}
+_ELSEWHERE = {"model", "init", "device", "precision", "epochs", "patience", "masks", "mask-labels", "regions"}

@@ -24,6 +24,7 @@ from hirescam_cli.train.events import Event, Listener
 from hirescam_cli.train.layout import Layout
 from hirescam_cli.train.learner import Learner, training_precision
 from hirescam_cli.train.lesions import LesionCells
+from hirescam_cli.train.mask_content import masks_sha256
 from hirescam_cli.train.options import MaskOptions, RunOptions, TrainOptions, told
 from hirescam_cli.train.publish import foldable
 from hirescam_cli.train.ranks import Ranks, device_of
@@ -80,7 +81,7 @@ def make_plan(request: Request, ranks: Ranks, listener: Listener) -> Plan:
     """Read table, model, start weights and the names of masks. Raises HirescamError for what cannot be."""
     spec = request.spec()
     table = request.table(spec)
-    _check_validation(table, request.options)
+    _check_truth(table, request.options)
     if not table.patients_known:
         text = "The table has no column of patients: each scan counts as a patient of its own."
         listener(Event("no-patients", text))
@@ -123,7 +124,8 @@ def make_plan(request: Request, ranks: Ranks, listener: Listener) -> Plan:
         device=device,
         precision=precision,
         fallbacks=fallbacks,
-        identity=_identity(request, options, spec, table, start, precision, ranks),
+        identity=_identity(request, options, spec, table, start, precision, ranks)
+        | _mask_identity(masks, table, allowed),
     )
 
 
@@ -142,8 +144,13 @@ def _check_warm_up(network: Network, options: TrainOptions, masks: MaskOptions) 
         )
 
 
-def _check_validation(table: Table, options: TrainOptions) -> None:
+def _check_truth(table: Table, options: TrainOptions) -> None:
     counts = table.counts()
+    for split, name in (("train", "training"), ("valid", "validation")):
+        if not any(counts[label][split][truth] for label in counts for truth in ("positive", "negative")):
+            raise UsageError(
+                f"No label of any {name} scan is known.", hint="Check the table.", code="table-labels"
+            )
     both = [
         label for label in counts if counts[label]["valid"]["positive"] and counts[label]["valid"]["negative"]
     ]
@@ -151,10 +158,6 @@ def _check_validation(table: Table, options: TrainOptions) -> None:
         raise UsageError(
             "--monitor auroc: no label has both a positive and a negative validation scan.",
             hint="Choose --monitor loss, or give more validation scans.",
-        )
-    if not any(counts[label]["train"][truth] for label in counts for truth in ("positive", "negative")):
-        raise UsageError(
-            "No label of any training scan is known.", hint="Check the table.", code="table-labels"
         )
 
 
@@ -230,8 +233,17 @@ def _identity(
         "precision": precision,
         "processes": ranks.size,
     }
-    if request.masks.regions is not None:
-        identity["regions"] = hashlib.sha256(Path(request.masks.regions).read_bytes()).hexdigest()
+    return identity
+
+
+def _mask_identity(masks: MaskOptions, table: Table, allowed: AllowedCells | None) -> dict[str, str]:
+    """What the masks say, by content: of the masks themselves, and of the files that name them."""
+    if allowed is None:
+        return {}
+    identity = {"masks": masks_sha256(allowed, table.of("train") + table.of("valid"))}
+    for name, file in (("regions", masks.regions), ("mask-labels", masks.mask_labels)):
+        if file is not None:
+            identity[name] = hashlib.sha256(Path(file).read_bytes()).hexdigest()
     return identity
 
 

@@ -86,10 +86,12 @@ def publish(
 def model_document(
     spec: ModelSpec, name: str, sha256: str, choice: Choice, training: Mapping[str, object]
 ) -> dict[str, object]:
-    """The model file: the given one with its own weights, labels, thresholds and story."""
+    """The model file: the given one with its own weights, thresholds and story, and with words that hold for it.
+
+    Whether the given one is for demonstration says nothing of what was trained.
+    """
     assert spec.source is not None
     given = tomllib.loads(spec.source.read_text(encoding="utf-8"))
-    given.pop("demonstration", None)
     document: dict[str, object] = {"name": name or spec.name}
     document["description"] = f"{spec.description or spec.name} Trained by hirescam train."
     document["intended_use"] = "Research; not for diagnosis."
@@ -97,7 +99,8 @@ def model_document(
     document["parameters"] = dict(spec.parameters)
     document["weights"] = {"file": WEIGHTS, "sha256": sha256}
     limits = {label: found.value for label, found in zip(spec.labels, choice.thresholds, strict=True)}
-    document["labels"] = {"names": list(spec.labels), "thresholds": limits}
+    codes = {"codes": given["labels"]["codes"]} if "codes" in given["labels"] else {}
+    document["labels"] = {"names": list(spec.labels), "thresholds": limits, **codes}
     for key in ("input", "preparation", "explanation"):
         if key in given:
             document[key] = given[key]

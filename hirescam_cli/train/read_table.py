@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hirescam_cli.errors import NoInputError, UsageError
 from hirescam_cli.train.layout import Layout
+from hirescam_cli.train.path_template import NotWholeError
 from hirescam_cli.train.table import SPLIT_WORDS, Row, Source, Split, Table
 
 _TRUTH = {"0": 0.0, "0.0": 0.0, "1": 1.0, "1.0": 1.0, "": None}
@@ -20,8 +22,9 @@ def read_table(sources: Sequence[Source], labels: Sequence[str], layout: Layout)
     """Read and check a table.
 
     Raises NoInputError for a file that is not there, UsageError for everything that is wrong in it: columns that
-    miss, cells that cannot be read, an id twice, a patient in two splits, no scans to train or validate on.
+    miss, cells that cannot be read, an id twice, a patient or a file in two splits, no scans to train or validate on.
     """
+    layout.check_labels(labels)
     patients = None if layout.patients is None else _patients(layout)
     rows: list[Row] = []
     known = True
@@ -31,6 +34,7 @@ def read_table(sources: Sequence[Source], labels: Sequence[str], layout: Layout)
         known = known and reader.knows_patients
     _check_ids(rows)
     _check_patients(rows)
+    _check_files(rows)
     table = Table(tuple(labels), tuple(rows), known)
     for split in ("train", "valid"):
         if not any(row.split == split for row in rows):
@@ -60,27 +64,51 @@ def _lines(path: Path) -> tuple[list[str], Iterator[_Line]]:
         raise UsageError(
             f"{path.name} is not UTF-8 text.", hint="Give a CSV or TSV file.", code="table"
         ) from error
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if path.suffix == ".tsv" else ",")
-    header = [name.strip() for name in next(reader, [])]
+    if "\0" in text:
+        raise _cell(path, text.count("\n", 0, text.index("\0")) + 1, None, "a NUL character", "text in UTF-8")
+    rows = _rows(path, text)
+    _, header = next(rows, ((1, 1), []))
+    header = [name.strip() for name in header]
     twice = sorted({name for name in header if name and header.count(name) > 1})
     if twice:
         raise _column(path, f"has two columns called {twice[0]!r}", header)
 
     def rest() -> Iterator[_Line]:
-        for cells in reader:
+        for (first, last), cells in rows:
             if not any(cell.strip() for cell in cells):
                 continue
             if len(cells) != len(header):
+                # Most often a quotation mark that was not closed.
+                more = "" if first == last else f" up to line {last}"
                 raise _cell(
-                    path, reader.line_num, None, f"{len(cells)} cells", f"{len(header)}, as in the header"
+                    path, first, None, f"{len(cells)} cells{more}", f"{len(header)}, as in the header"
                 )
-            yield _Line(reader.line_num, [cell.strip() for cell in cells])
+            yield _Line(last, [cell.strip() for cell in cells])
 
     return header, rest()
 
 
+def _rows(path: Path, text: str) -> Iterator[tuple[tuple[int, int], list[str]]]:
+    """Each row of cells with the numbers of its first and last line."""
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    while True:
+        first = reader.line_num + 1
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            raise UsageError(
+                f"{path.name}, line {first}: a row begins there that cannot be read: {error}.",
+                hint='A quotation mark (") without its second swallows all that follows it: close it, or take it out.',
+                code="table-cell",
+            ) from error
+        if cells is None:
+            return
+        yield (first, reader.line_num), cells
+
+
 def _patients(layout: Layout) -> dict[str, str]:
-    """Whose each scan is, by the table of patients."""
+    """Whose each scan is, by the table of patients, in which a scan may stand twice if it is the same patient's."""
     assert layout.patients is not None
     path = layout.patients
     header, lines = _lines(path)
@@ -88,7 +116,13 @@ def _patients(layout: Layout) -> dict[str, str]:
         if name not in header:
             raise _column(path, f"has no column {name!r}", header)
     scan, patient = header.index(layout.id_column), header.index(layout.patient_column)
-    return {line.cells[scan]: line.cells[patient] for line in lines}
+    found: dict[str, tuple[str, int]] = {}
+    for line in lines:
+        name, first = found.setdefault(line.cells[scan], (line.cells[patient], line.number))
+        if name != line.cells[patient]:
+            told = f"{line.cells[scan]} is {line.cells[patient]!r}'s"
+            raise _cell(path, line.number, layout.patient_column, told, f"{name!r}, as in line {first}")
+    return {scan: name for scan, (name, _) in found.items()}
 
 
 class _Reader:
@@ -125,12 +159,18 @@ class _Reader:
         if parts is None:
             raise self.cell(line, layout.id_column, scan, f"an id that matches {layout.id_pattern}")
         split = self._split(line)
-        if layout.path_template is None:
-            path = self._text(line, layout.path_column)
-        else:
-            path = layout.path_template.format(**{"split": split, **parts, "id": scan})
+        path = self._path(line, {"split": split, **parts, "id": scan})
         root = layout.scans or self.path.parent
         return Row(scan, root / path, self._patient(line, scan, parts), split, self._truth(line), line.number)
+
+    def _path(self, line: _Line, values: Mapping[str, str]) -> str:
+        template = self.layout.template
+        if template is None:
+            return self._text(line, self.layout.path_column)
+        try:
+            return template.path(values)
+        except NotWholeError as error:
+            raise self.cell(line, self.layout.id_column, values["id"], str(error)) from error
 
     def _split(self, line: _Line) -> Split:
         if self.split is not None:
@@ -224,3 +264,17 @@ def _check_patients(rows: Sequence[Row]) -> None:
         hint="Split by patient: a network that has seen a patient is not tested by another scan of the same.",
         code="table-patients",
     )
+
+
+def _check_files(rows: Sequence[Row]) -> None:
+    """Under two ids, and perhaps of two patients, a scan could stand in two splits."""
+    seen: dict[str, Row] = {}
+    for row in rows:
+        first = seen.setdefault(os.path.realpath(row.path), row)
+        if first.split != row.split:
+            both = " and ".join(f"{one.id} ({one.split}, line {one.line})" for one in (first, row))
+            raise UsageError(
+                f"{both} are the same scan, {row.path.name}.",
+                hint="Leave it in one split: a network is not tested by a scan that it has seen.",
+                code="table-scans",
+            )

@@ -13,8 +13,11 @@ from hirescam_cli.errors import HirescamError
 from hirescam_cli.train.plan import Plan
 from hirescam_cli.train.publish import METRICS, MODEL, VALIDATION, WEIGHTS
 from hirescam_cli.train.records import Progress
+from hirescam_cli.train.table import Split, Table
 
 SUMMARY, SCHEMA_VERSION = "summary.json", 1
+TRAINED: tuple[Split, ...] = ("train", "valid")
+"""The splits that a training looks at."""
 
 
 def write_summary(
@@ -26,6 +29,7 @@ def write_summary(
 ) -> dict[str, object]:
     """Write summary.json and return it. Raises OutputCreateError or OutputIOError."""
     run = plan.request.control.output
+    used = plan.table.without(progress.failed)
     best = None
     if progress.best_epoch is not None:
         best = next(figures for figures in progress.history if figures.epoch == progress.best_epoch)
@@ -44,8 +48,9 @@ def write_summary(
         "deterministic": plan.device.type == "cpu" or plan.request.options.deterministic,
         "fallbacks": list(plan.fallbacks),
         "start": {"sha256": plan.start.sha256, "unused": list(plan.start.unused)},
-        "scans": {split: len(plan.table.of(split)) for split in ("train", "valid")},
-        "labels": plan.table.counts(),
+        "scans": {split: len(used.of(split)) for split in TRAINED},
+        "scans_left_out": left_out(plan.table, progress),
+        "labels": used.counts(),
         "epochs": progress.epoch,
         "steps": progress.total_steps,
         "best_epoch": progress.best_epoch,
@@ -58,6 +63,11 @@ def write_summary(
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     write_file(run / SUMMARY, text.encode())
     return document
+
+
+def left_out(table: Table, progress: Progress) -> dict[str, int]:
+    """How many scans of each split could not be used."""
+    return {split: sum(row.id in progress.failed for row in table.of(split)) for split in TRAINED}
 
 
 def _files(run: Path) -> list[str]:

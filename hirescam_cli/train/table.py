@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -58,6 +58,10 @@ class Table:
     def of(self, split: Split) -> tuple[Row, ...]:
         """The rows of a split, in the table's order."""
         return tuple(row for row in self.rows if row.split == split)
+
+    def without(self, left_out: Collection[str]) -> Table:
+        """The same without the scans of these ids."""
+        return replace(self, rows=tuple(row for row in self.rows if row.id not in left_out))
 
     def counts(self) -> dict[str, dict[str, dict[str, int]]]:
         """Per label and split how many scans are positive, negative and unknown."""

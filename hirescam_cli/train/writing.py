@@ -12,6 +12,7 @@ from hirescam_cli.train.events import Event, Listener
 from hirescam_cli.train.plan import Plan
 from hirescam_cli.train.publish import Choice, choose, label_story, publish, write_metrics
 from hirescam_cli.train.records import EpochFigures, Progress
+from hirescam_cli.train.summary import TRAINED, left_out
 from hirescam_cli.train.trackers import Tracker
 from hirescam_cli.train.validation import Validation
 
@@ -32,7 +33,7 @@ class Writing:
         if better:
             options = self._plan.request.options
             choice = choose(validation, options.calibrate, options.thresholds)
-            story = training_story(self._plan, figures, choice)
+            story = training_story(self._plan, progress, choice)
             publish(self._run, self._plan.learner.network, self._plan.spec, validation, choice, story)
         write_metrics(self._run, progress.history, self._plan.table.labels)
         if time.monotonic() - self._drawn > _CURVES_EVERY_S:
@@ -60,9 +61,12 @@ def _event(figures: EpochFigures, *, better: bool) -> Event:
     return Event("epoch", text, facts)
 
 
-def training_story(plan: Plan, figures: EpochFigures, choice: Choice) -> Mapping[str, object]:
-    """The [training] table of the model file: on what, how, and how well; figures are of the validation scans."""
-    table, options = plan.table, plan.request.options
+def training_story(plan: Plan, progress: Progress, choice: Choice) -> Mapping[str, object]:
+    """The [training] table of the model file after its last epoch: on what, how, and how well.
+
+    Scans, patients and positives are those that could be used; figures are of the validation scans.
+    """
+    table, options, figures = plan.table.without(progress.failed), plan.request.options, progress.history[-1]
     counts = table.counts()
     labels = {}
     pairs = zip(table.labels, choice.scalings, choice.thresholds, strict=True)
@@ -75,9 +79,10 @@ def training_story(plan: Plan, figures: EpochFigures, choice: Choice) -> Mapping
         "epoch, thresholds and calibration: expect less elsewhere.",
         "version": __version__,
         "date": datetime.now(UTC).date().isoformat(),
-        "data_sha256": table.sha256,
-        "scans": {split: len(table.of(split)) for split in ("train", "valid")},
-        "patients": {split: len({row.patient for row in table.of(split)}) for split in ("train", "valid")},
+        "data_sha256": plan.table.sha256,
+        "scans": {split: len(table.of(split)) for split in TRAINED},
+        "scans_left_out": left_out(plan.table, progress),
+        "patients": {split: len({row.patient for row in table.of(split)}) for split in TRAINED},
         "patients_known": table.patients_known,
         "start_sha256": plan.start.sha256 or "none",
         "epoch": figures.epoch,

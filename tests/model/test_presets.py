@@ -71,12 +71,14 @@ def test_merlins_outputs_are_numbered_until_they_are_named(tmp_path: Path) -> No
         ('file = "there.csv"\ncolumn = "name"', r"labels\.column is 'name', expected a column of there\.csv, .* a, b"),
         ('file = "there.csv"\ncolumn = "b"', "holds 2 names, 1 of them different"),
         ('names = ["a"]\ncolumn = "b"', r"labels\.column is 'b', expected no such key without file"),
+        ('file = "open.csv"\ncolumn = "b"', r"each quotation mark closed; after line [0-9]+: field larger"),
         ("count = 0", r"labels\.count is 0, expected the number of labels"),
         ('count = 2\nnames = ["a", "b"]', "needs either names or file, or count"),
     ],
 )  # fmt: skip
 def test_labels_that_are_not_there_are_asked_for(tmp_path: Path, labels: str, message: str) -> None:
     (tmp_path / "there.csv").write_text("a,b\n1,x\n2,x\n", encoding="utf-8")
+    (tmp_path / "open.csv").write_text('a,b\n1,"x\n' + "2,y\n" * 40000, encoding="utf-8")
     with pytest.raises(ModelError, match=message) as caught:
         own(tmp_path, labels)
     assert caught.value.hint

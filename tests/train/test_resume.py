@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import random
 import shutil
 import signal
 import time
+import tomllib
+from dataclasses import replace
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pytest
 
 from hirescam_cli.errors import ModelError, OutputCreateError, OutputIOError, ScanError, UsageError
 from hirescam_cli.train import checkpoint as checkpoints
+from hirescam_cli.train.allowed import find_allowed
+from hirescam_cli.train.cells import CellGrid
 from hirescam_cli.train.checkpoint import load_checkpoint
 from hirescam_cli.train.events import Event
 from hirescam_cli.train.failures import NotFiniteError
+from hirescam_cli.train.mask_content import masks_sha256
+from hirescam_cli.train.options import MaskOptions
+from hirescam_cli.train.records import Losses
 from hirescam_cli.train.run import train
-from tests.train.world import World, hirescam
+from hirescam_cli.train.table import Row
+from hirescam_cli.train.validation import Answer, Validation
+from tests.train.world import LABELS, World, hirescam
 
 ALWAYS = ("--checkpoint-minutes", "0")
 
@@ -149,6 +161,76 @@ def test_another_run_is_not_resumed_into(
     assert [event.text for event in events if event.name == "continued-anyway"]
 
 
+def mirrored(masks: Path, folder: Path, only: str = "*") -> Path:
+    """A copy of the masks of this name, turned round along their first axis."""
+    for path in masks.glob(f"*/{only}.nii.gz"):
+        image = nibabel.load(path)
+        place = folder / path.relative_to(masks)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        nibabel.Nifti1Image(np.asarray(image.dataobj)[::-1], image.affine).to_filename(place)
+    return folder
+
+
+def test_other_masks_are_another_run_and_the_same_elsewhere_are_not(world: World, tmp_path: Path) -> None:
+    run, masks = tmp_path / "run", tmp_path / "masks"
+    shutil.copytree(world.folder / "masks", masks)
+    train(world.request(run, epochs=1, masks=masks, loss="two-sided"))
+    other = shutil.copytree(masks, tmp_path / "other")
+    mirrored(masks, other, "mass")
+    one_less = shutil.copytree(masks, tmp_path / "one less")
+    next(one_less.glob("*/mass.nii.gz")).unlink()
+    for folder in (other, one_less):
+        with pytest.raises(UsageError, match="other data or options: masks") as caught:
+            train(world.request(run, masks=folder, loss="two-sided"))
+        assert (caught.value.exit_code, caught.value.code) == (2, "options-changed")
+    masks.rename(tmp_path / "moved")
+    (tmp_path / "moved" / "somebody").mkdir()
+    shutil.copy(next(other.glob("*/mass.nii.gz")), tmp_path / "moved" / "somebody" / "mass.nii.gz")
+    for path in (tmp_path / "moved").glob("*/mass.nii.gz"):
+        shutil.copy(path, path.with_name("spleen.nii.gz"))
+    assert train(world.request(run, masks=tmp_path / "moved", loss="two-sided")).status == "finished"
+
+
+def test_other_names_of_a_label_maps_values_are_another_run(world: World, tmp_path: Path) -> None:
+    (tmp_path / "maps").mkdir()
+    for path in (world.folder / "masks").glob("*/mass.nii.gz"):
+        image = nibabel.load(path)
+        values = np.asarray(image.dataobj).astype(np.uint8) * 2
+        nibabel.Nifti1Image(values, image.affine).to_filename(
+            tmp_path / "maps" / f"{path.parent.name}.nii.gz"
+        )
+    names, others = tmp_path / "names.csv", tmp_path / "others.csv"
+    names.write_text("1,cardiomegaly\n2,mass\n")
+    others.write_text("1,mass\n2,cardiomegaly\n")
+    run, given = tmp_path / "run", {"masks": tmp_path / "maps", "loss": "papers"}
+    train(world.request(run, epochs=1, mask_labels=names, **given))
+    with pytest.raises(UsageError, match="other data or options: mask-labels"):
+        train(world.request(run, mask_labels=others, **given))
+    assert (
+        train(world.request(run, mask_labels=names.rename(tmp_path / "n.csv"), **given)).status == "finished"
+    )
+
+
+def test_both_files_of_a_detached_mask_are_its_content(tmp_path: Path) -> None:
+    header = (
+        "ObjectType = Image\nNDims = 3\nDimSize = 2 2 2\nElementType = MET_UCHAR\nElementDataFile = m.raw\n"
+    )
+    found = []
+    for folder, last in (("a", b"\0\1"), ("b", b"\1\0"), ("c", b"\0\1")):
+        place = tmp_path / folder / "x"
+        place.mkdir(parents=True)
+        (place / "mass.mhd").write_text(header)
+        (place / "m.raw").write_bytes(bytes(6) + last)
+        options = MaskOptions(masks=tmp_path / folder, loss="papers")
+        row = Row("x", tmp_path / "x.nii.gz", "p", "train", (1.0,), 2)
+        grid = CellGrid((1, 1, 1), np.eye(4))
+        cells = find_allowed(options, [row], ("mass",), {"mass": ("mass",)}, grid, True)
+        found.append((masks_sha256(cells, [row]), masks_sha256(cells, [replace(row, truth=(0.0,))])))
+    assert found[0] == found[2]
+    assert found[0][0] != found[1][0]
+    assert found[0][1] == found[1][1], "no label asks for the mask"
+
+
 @pytest.mark.slow
 def test_more_processes_are_another_run(world: World, tmp_path: Path) -> None:
     run = tmp_path / "run"
@@ -211,11 +293,11 @@ def test_a_loss_that_is_not_finite_is_said_and_nothing_of_it_is_kept(world: Worl
     assert not (run / "model.toml").exists()
 
 
-def broken(world: World, folder: Path, count: int) -> World:
-    """The world with `count` scans that cannot be read, the first of training and so on."""
+def broken(world: World, folder: Path, count: int, split: str = "train") -> World:
+    """The world with `count` scans that cannot be read, the first of a split and so on."""
     shutil.copytree(world.folder, folder)
     other = World(folder)
-    for row in [r for r in other.rows() if r["split"] == "train"][:count]:
+    for row in [r for r in other.rows() if r["split"] == split][:count]:
         path = folder / row["path"]
         path.write_bytes(path.read_bytes()[:2000])
     return other
@@ -235,7 +317,76 @@ def test_scans_that_cannot_be_read_are_left_out_up_to_a_number(world: World, tmp
     assert len(failed) == 2, "each is said once, not in each epoch"
     assert result.document is not None
     assert sorted(result.document["failed"]) == sorted(str(e.facts["id"]) for e in failed)  # type: ignore[call-overload]
+    # What is told of the training is told of the scans that it used.
+    story = tomllib.loads((tmp_path / "run" / "model.toml").read_text())["training"]
+    rows = [
+        row for row in other.rows() if row["split"] == "train" and row["id"] not in result.document["failed"]
+    ]  # type: ignore[operator]
+    for told in (story, result.document):
+        assert told["scans"] == {"train": 3, "valid": 3}
+        assert told["scans_left_out"] == {"train": 2, "valid": 0}
+    assert story["patients"] == {"train": 3, "valid": 3}
+    for label in LABELS:
+        truth = [row[label] for row in rows]
+        assert story["labels"][label]["training_positives"] == truth.count("1")
+        assert story["labels"][label]["training_negatives"] == truth.count("0")
+        counts = result.document["labels"][label]["train"]  # type: ignore[index]
+        assert counts == {"positive": truth.count("1"), "negative": truth.count("0"), "unknown": 0}
+    request = other.request(tmp_path)
+    assert story["data_sha256"] == request.table(request.spec()).sha256
     # They weigh nothing: the same as a table without them would give in its steps.
     history = load_checkpoint(tmp_path / "run")
     assert history is not None
     assert history.progress.history[0].train.scans == 3
+
+
+@pytest.mark.parametrize(("split", "name", "count"), [("train", "training", 5), ("valid", "validation", 3)])
+def test_without_any_scan_to_train_or_validate_on_it_says_why(
+    world: World, tmp_path: Path, split: str, name: str, count: int
+) -> None:
+    other, run = broken(world, tmp_path / "world", count, split), tmp_path / "run"
+    with pytest.raises(ScanError) as caught:
+        train(other.request(run, max_failures=9))
+    told = f"No {name} scan with a known label could be used. {count} of {count} failed, the first because: "
+    assert told in caught.value.message
+    assert (caught.value.exit_code, caught.value.code) == (65, f"no-{name}-scans")
+    assert not (run / "model.toml").exists()
+    summary = json.loads((run / "summary.json").read_text())
+    assert (summary["status"], len(summary["failed"])) == ("failed", count)
+    for row in world.rows():
+        shutil.copy(world.folder / row["path"], other.folder / row["path"])
+    assert train(other.request(run)).status == "finished"
+
+
+def test_validation_scans_of_unknown_labels_alone_cannot_judge_an_epoch(world: World, tmp_path: Path) -> None:
+    """The one with labels cannot be read: the others have a loss of 0 whatever the network says."""
+    other = broken(world, tmp_path / "world", 1, "valid")
+    rows = other.rows()
+    for row in [row for row in rows if row["split"] == "valid"][1:]:
+        row |= dict.fromkeys(LABELS, "")
+    with pytest.raises(
+        ScanError, match=r"No validation scan with a known label could be used\. 1 of 3 failed"
+    ):
+        train(other.request(tmp_path / "run", table=other.write_rows(rows, "few.csv"), max_failures=9))
+
+
+def test_a_validation_loss_that_is_not_finite_names_the_weights_that_are_kept(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, after = Validation.of, 1
+
+    def sick(answers: list[Answer], rows: list[Row]) -> Validation:
+        nonlocal after
+        after -= 1
+        found = real(answers, rows)
+        return found if after >= 0 else replace(found, losses=Losses(scans=3, total=math.inf))
+
+    monkeypatch.setattr(Validation, "of", staticmethod(sick))
+    with pytest.raises(NotFiniteError) as caught:
+        train(world.request(tmp_path / "run"))
+    assert "of the validation scans is not finite in epoch 2" in caught.value.message
+    assert "the weights of epoch 1 are those of RUN/model.toml" in str(caught.value.hint)
+    after = 0
+    with pytest.raises(NotFiniteError) as caught:
+        train(world.request(tmp_path / "other"))
+    assert "model.toml" not in str(caught.value.hint)

@@ -11,18 +11,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.torch
+import tomli_w
 import torch
 
 from hirescam_cli.api import explain
 from hirescam_cli.case.listing import read_case
 from hirescam_cli.case.record import Case
+from hirescam_cli.model.labels import Code
 from hirescam_cli.model.load import load_model
 from hirescam_cli.model.spec import load_spec
 from hirescam_cli.settings import Settings
+from hirescam_cli.train.calibration import Scaling
 from hirescam_cli.train.checkpoint import load_checkpoint
 from hirescam_cli.train.events import Event
+from hirescam_cli.train.publish import Choice, model_document
 from hirescam_cli.train.run import train
-from tests.train.world import LABELS, World, many_rows
+from hirescam_cli.train.thresholds import Threshold
+from tests.train.world import LABELS, World, many_rows, model_text
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +91,53 @@ def test_the_model_file_says_on_what_it_was_trained(trained: Path) -> None:
     spec = load_spec(str(trained / "model.toml"))
     assert spec.training["epoch"] in (1, 2)
     assert not spec.demonstration
+
+
+GIVEN = """name = "given"
+description = "A network."
+intended_use = "Screening."
+architecture = "axialnet"
+demonstration = true
+[parameters]
+trunk_width = 4
+head_channels = [8]
+[weights]
+file = "other.pth"
+[labels]
+file = "labels.txt"
+threshold = 0.3
+thresholds = { mass = 0.7 }
+[labels.codes]
+mass = { scheme = "SCT", value = "4147007", meaning = "Mass" }
+cardiomegaly = { scheme = "SCT", value = "8186001", meaning = "Cardiomegaly" }
+[explanation]
+target_layer = "conv.0"
+at = "input"
+placement = "stretch"
+freeze = ["layer-norm"]
+[training]
+note = "Of another training."
+"""
+
+
+def test_the_model_file_keeps_all_of_the_given_one_that_still_holds(tmp_path: Path) -> None:
+    rest = model_text()[model_text().index("[input]") :]
+    (tmp_path / "given.toml").write_text(GIVEN + rest)
+    (tmp_path / "labels.txt").write_text("\n".join(LABELS))
+    given = load_spec(str(tmp_path / "given.toml"))
+    choice = Choice((Scaling(1.0, 0.0, False),) * 3, tuple(Threshold(v, "youden") for v in (0.1, 0.2, 0.4)))
+    document = model_document(given, "run", "0" * 64, choice, {"epoch": 3})
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "model.toml").write_text(tomli_w.dumps(document))
+    spec = load_spec(str(tmp_path / "run" / "model.toml"))
+    changed = {"name": "run", "thresholds": [0.1, 0.2, 0.4], "demonstration": False}
+    assert spec.described() == given.described() | changed
+    assert spec.codes["mass"] == Code("SCT", "4147007", "Mass")
+    assert (spec.at, spec.placement, spec.freeze) == ("input", "stretch", ("layer-norm",))
+    assert spec.intended_use == "Research; not for diagnosis."
+    assert spec.description == "A network. Trained by hirescam train."
+    assert spec.training == {"epoch": 3}
+    assert spec.weights_files == (tmp_path / "run" / "weights.safetensors",)
 
 
 def test_it_explains_at_once_and_completeness_is_exact(trained: Path, world: World, tmp_path: Path) -> None:

@@ -39,6 +39,13 @@ def test_a_plain_table(tmp_path: Path) -> None:
     assert found.patients_known
 
 
+def test_the_same_with_tabs(tmp_path: Path) -> None:
+    for name in ("t.tsv", "T.TSV"):
+        (tmp_path / name).write_text(GOOD.replace(",", "\t"))
+        found = read_table([Source(tmp_path / name)], ("nodule", "mass"), Layout())
+        assert found.rows == table(tmp_path, GOOD).rows
+
+
 def test_labels_are_in_the_models_order_whatever_the_tables(tmp_path: Path) -> None:
     found = table(tmp_path, GOOD, ("mass", "nodule"))
     assert found.rows[0].truth == (0.0, 1.0)
@@ -106,6 +113,7 @@ BAD = {
     "no-column": (GOOD.replace("mass", "Mass"), "no column for 1 of the model's 2 labels, the first is 'mass'"),
     "no-id": (GOOD.replace("id,", "name,"), "no column 'id'"),
     "same-column": (GOOD.replace("mass", "nodule"), "two columns called 'nodule'"),
+    "open quote": (GOOD.replace("b,s/b", '"b,s/b'), "line 3: 1 cells up to line 4, expected 6"),
     "quoted": (GOOD.replace("s/a.nii.gz", '"s/a\n.nii"').replace("s/b.nii.gz", ""), "line 4, column 'path'"),
 }  # fmt: skip
 
@@ -133,6 +141,88 @@ def test_ids_that_do_not_match_and_patients_that_are_not_named(tmp_path: Path) -
         Layout(path_template="{study}/{id}")
     with pytest.raises(UsageError, match="is not a regular expression"):
         Layout(id_pattern="(")
+
+
+def test_a_table_of_patients_may_repeat_but_not_contradict_itself(tmp_path: Path) -> None:
+    """With the last row alone, a and c would be of two patients, and a patient's scans in two splits."""
+    path = tmp_path / "p.csv"
+    path.write_text("id,patient\na,p1\nb,p2\nc,p3\na,p1\n")
+    assert [row.patient for row in table(tmp_path, GOOD, patients=path).rows] == ["p1", "p2", "p3"]
+    path.write_text("id,patient\na,p1\nb,p2\nc,p1\nc,p3\n")
+    with pytest.raises(UsageError) as caught:
+        table(tmp_path, GOOD, patients=path)
+    told = "p.csv, line 5, column 'patient': c is 'p3''s, expected 'p1', as in line 4."
+    assert (caught.value.message, caught.value.code, caught.value.exit_code) == (told, "table-cell", 2)
+
+
+def test_labels_of_label_columns_are_the_models(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="names the label 'Mass', which the model does not have") as caught:
+        table(tmp_path, GOOD, label_columns=("Mass=nodule",))
+    assert (caught.value.hint, caught.value.exit_code) == ("Did you mean 'mass'?", 2)
+    with pytest.raises(UsageError) as caught:
+        table(tmp_path, GOOD, label_columns=("fracture=nodule",))
+    assert caught.value.hint == "Its labels: nodule, mass."
+    with pytest.raises(UsageError, match="gives 'mass' two columns"):
+        table(tmp_path, GOOD, label_columns=("mass=nodule", "mass=mass"))
+    swapped = table(tmp_path, GOOD, label_columns=("mass=nodule", "nodule=mass"))
+    assert swapped.rows[0].truth == (0.0, 1.0)
+
+
+def test_one_scan_under_two_names_is_not_in_two_splits(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "a.nii.gz").write_bytes(b"scan")
+    (tmp_path / "link.nii.gz").symlink_to(tmp_path / "s" / "a.nii.gz")
+    for path in ("s/a.nii.gz", "s/../s/./a.nii.gz", str(tmp_path / "s/a.nii.gz"), "link.nii.gz"):
+        with pytest.raises(
+            UsageError, match=r"a \(train, line 2\) and d \(valid, line 5\) are the same scan"
+        ) as caught:
+            table(tmp_path, GOOD + f"d,{path},p4,valid,0,0\n")
+        assert (caught.value.code, caught.value.exit_code) == ("table-scans", 2)
+    assert len(table(tmp_path, GOOD + "d,s/a.nii.gz,p4,train,0,0\n").rows) == 4
+
+
+def test_a_quotation_mark_without_its_second_is_said_with_its_line(tmp_path: Path) -> None:
+    rest = "".join(f"x{n},s/{n}.nii.gz,q{n},test,0,0\n" for n in range(6000))
+    with pytest.raises(UsageError) as caught:
+        table(tmp_path, GOOD.replace("b,s/b", '"b,s/b') + rest)
+    assert caught.value.message.startswith(
+        "t.csv, line 3: a row begins there that cannot be read: field larger"
+    )
+    assert (caught.value.code, caught.value.exit_code) == ("table-cell", 2)
+    assert "close it" in str(caught.value.hint)
+    with pytest.raises(UsageError, match=r"t\.csv, line 1: a row begins there"):
+        table(tmp_path, '"' + GOOD + rest)
+    with pytest.raises(UsageError, match=r"t\.csv, line 3: a NUL character, expected text"):
+        table(tmp_path, GOOD.replace("s/b", "s/\0b"))
+
+
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        ("{id", "is not a template"), ("{id}}", "is not a template"), ("{id:{split}}", "asks for {id:{split}}"),
+        ("{id!q}", "asks for {id!q}"), ("{id!r}", "asks for {id!r}"), ("{id:=6}", "asks for {id:=6}"),
+        ("{id:6.f}", "asks for {id:6.f}"), ("{id:99999999}", "asks for {id:99999999}"), ("{id:,}", "asks for"),
+        ("{id.x}", "names {id.x}, known are id, split"), ("{id[0]}", "names {id[0]}"), ("{}", "names {}"),
+    ],
+)  # fmt: skip
+def test_templates_that_cannot_be_are_refused_with_what_may_be_written(template: str, told: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Layout(path_template=template)
+    assert told in caught.value.message
+    assert "names" in told or "Write {id}, {split}; {id:06d} fills" in str(caught.value.hint)
+
+
+def test_templates_fill_up(tmp_path: Path) -> None:
+    text = "id,split,nodule,mass\ns-7,train,0,1\ns-12,valid,0,0\n"
+    given = {
+        "id_pattern": "s-(?P<n>[0-9]+)",
+        "path_template": "{{x}}/{id:>6}/{n:04d}-{n:0>3}-{n:<3s}{split}.npz",
+    }
+    paths = [row.path.relative_to(tmp_path).as_posix() for row in table(tmp_path, text, **given).rows]
+    assert paths == ["{x}/   s-7/0007-007-7  train.npz", "{x}/  s-12/0012-012-12 valid.npz"]
+    told = r"line 2, column 'id': 's-7', expected a whole number, for \{id:05d\} of --path-template"
+    with pytest.raises(UsageError, match=told):
+        table(tmp_path, text, path_template="{id:05d}.npz")
 
 
 def test_the_hash_is_of_what_trains_not_of_where_it_lies(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hirescam_cli.cli.app import app
 from hirescam_cli.errors import HirescamError, NoInputError, UnavailableError, UsageError
 from hirescam_cli.train.events import Event
 from hirescam_cli.train.run import train
-from tests.train.world import World
+from tests.train.world import LABELS, World
 
 
 def run(world: World, out: Path, *more: str) -> tuple[int, str]:
@@ -83,6 +83,16 @@ def test_a_table_that_is_refused_leaves_nothing_behind(world: World, tmp_path: P
     assert code == 2
     assert "maybe.csv, line 5, column 'mass': 'maybe', expected 0, 1 or nothing" in text
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("split", "name"), [("train", "training"), ("valid", "validation")])
+def test_a_split_whose_labels_nobody_knows_is_refused(
+    world: World, tmp_path: Path, split: str, name: str
+) -> None:
+    rows = [row | dict.fromkeys(LABELS, "") if row["split"] == split else row for row in world.rows()]
+    code, text = run(World(world.folder, table=world.write_rows(rows, "unknown.csv")), tmp_path / "run")
+    assert (code, text) == (2, f"No label of any {name} scan is known.")
+    assert not (tmp_path / "run" / "last").exists()
 
 
 def test_masks_that_fit_no_scan_are_refused_and_others_counted(world: World, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -126,6 +127,10 @@ def many_rows(world: World, valid: int) -> str:
     rng = np.random.default_rng(3)
     for n in range(valid + 4):
         row = dict(rows[n % len(rows)])
+        if n >= valid:
+            # No file may be of two splits.
+            row["path"] = f"scans/copy-{n}.nii.gz"
+            shutil.copy(world.folder / rows[n % len(rows)]["path"], world.folder / row["path"])
         row |= {"id": f"again-{n}", "patient": f"p{n}", "split": "valid" if n < valid else "train"}
         row |= {label: str(int(rng.random() < 0.5)) for label in LABELS}
         found.append(row)
