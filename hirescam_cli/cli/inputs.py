@@ -18,8 +18,6 @@ def parse_inputs(arguments: Sequence[str], stdin: Iterable[str] | None = None) -
     Raises NoInputError for an argument that does not exist, or a list of which nothing exists or that is empty;
     UsageError for a line with an empty part.
     """
-    from hirescam_cli.io.names import why_unreachable
-
     found: list[InputPath] = []
     for argument in arguments:
         if argument == "-":
@@ -37,8 +35,6 @@ def parse_inputs(arguments: Sequence[str], stdin: Iterable[str] | None = None) -
 
 
 def _listed(lines: Iterable[str]) -> list[InputPath]:
-    from hirescam_cli.io.names import why_unreachable
-
     found = []
     for number, line in enumerate(lines, 1):
         text = line.removeprefix(_BYTE_ORDER_MARK).strip()
