@@ -122,8 +122,11 @@ def data_file(head: bytes) -> str | None:
 
 def key_values(path: Path, name: str) -> dict[str, str]:
     """The keys and values of users (`key:=value`) in a header, such as 3D Slicer's segments. Raises ScanError."""
+    head = head_of(path, name)
+    if not _MAGIC.match(head):
+        raise damaged(name, "the first line is not NRRD0001 to NRRD0005")
     found = {}
-    for line in _END.split(head_of(path, name), maxsplit=1)[0].splitlines():
+    for line in _END.split(head, maxsplit=1)[0].splitlines():
         key, separator, value = line.decode("utf-8", "replace").partition(":=")
         if separator and ": " not in key:
             found[key] = value.replace("\\n", "\n").replace("\\\\", "\\")
