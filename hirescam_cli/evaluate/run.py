@@ -90,7 +90,7 @@ def evaluate(
     """Evaluate the finished cases below `out` and write everything into `folder` (default: `out`/evaluation).
 
     An evaluation of the same cases, masks, tables and options is kept. Raises UsageError, NoInputError (no mask of any
-    case), OutputCreateError or OutputIOError.
+    case, or none that can be used for a label), OutputCreateError or OutputIOError.
     """
     folder = folder or out / "evaluation"
     regions = load_regions(options.regions) if options.regions else ()
@@ -101,9 +101,21 @@ def evaluate(
         return Result(earlier, folder, True)
     this = measure_run(out, options, regions, on_done, lambda: _create(folder))
     that = None if options.compare is None else measure_run(options.compare, options, regions, on_done)
+    if not any(run.answers for run in (this, that) if run is not None):
+        raise _nothing_known(this)
     record = summarise_run(this, that, options, regions, identity)
     write_results(folder, this, record)
     return Result(record, folder, False)
+
+
+def _nothing_known(this: Measured) -> NoInputError:
+    """The error of a run of which no label's truth is known."""
+    if this.problems:
+        first = this.problems[0]
+        what = f"None of the labels' masks can be used. {first.path}: {first.text}"
+    else:
+        what = f"No mask is called as one of the labels; there are {', '.join(this.unused[:8]) or 'none'}."
+    return NoInputError(what, hint="Call each mask exactly as its label.", code="no-mask")
 
 
 def measure_run(

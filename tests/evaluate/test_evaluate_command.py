@@ -336,3 +336,16 @@ def test_a_mask_that_could_be_of_two_labels_is_of_none(
     assert found == {("a/0", "nodule <1cm")}
     (counts,) = [c for c in document["counts"] if c["known"]]
     assert (counts["label"], counts["known"], counts["true_positives"]) == ("nodule <1cm", 1, 1)
+
+
+def test_where_no_mask_can_be_used_it_is_said_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, masks = make_world(tmp_path, 1)
+    (masks / "a/0/nodule.nii.gz").write_bytes(b"nothing")
+    result = hirescam(capsys, "evaluate", out, "--masks", masks)
+    assert result.code == 66
+    assert "a/0/nodule: The mask 0/nodule.nii.gz cannot be used" in result.err
+    (masks / "a/0/nodule.nii.gz").unlink()
+    write_mask(masks / "a/0/heart.nii.gz", sphere(known().lesion_mm))
+    result = hirescam(capsys, "evaluate", out, "--masks", masks)
+    assert result.code == 66
+    assert "No mask is called as one of the labels; there are heart." in result.err

@@ -112,6 +112,19 @@ def test_a_case_finds_its_segments_beside_its_slices(tmp_path: Path) -> None:
     same_place(masks.load("Lung nodule"), inside(), affine, 1e-3)
 
 
+@pytest.mark.parametrize("called", ["1.2.826.0.1.3680043.8.498.1", "seg.dicom", "SEG", "seg.1", "seg.DCM"])
+def test_a_file_is_known_by_its_content(tmp_path: Path, called: str) -> None:
+    path, affine = write(tmp_path / "case", {"Lung nodule": inside()})
+    path.rename(path.with_name(called))
+    (tmp_path / "case/note.txt").write_text("seg.dcm")
+    found = find_masks(tmp_path, ["case"], None)
+    masks = found.of("case")
+    assert found.problems == ()
+    assert masks is not None
+    assert masks.names() == ("Lung nodule",)
+    same_place(masks.load("Lung nodule"), inside(), affine, 1e-3)
+
+
 def refusal(path: Path) -> MaskError:
     with pytest.raises(MaskError) as caught:
         load_segments(path, "Nodule", (1,))
