@@ -197,6 +197,10 @@ def own_layers(path: Path) -> dict[tuple[int, int], str] | None:
         segments = _listed(path)
     except ScanError as error:
         raise _unusable(path, error) from error
+    if not segments:
+        raise refused(
+            path, "it holds several volumes and names none", "mask-shape", "Give one file for each mask."
+        )
     return _named(
         path,
         [

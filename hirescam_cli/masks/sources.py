@@ -164,7 +164,7 @@ def source_of(path: Path, name: str, alone: bool, given: Mapping[int, str] | Non
         return Regions(path, structure_names(path))
     several = alone or path.name.lower().endswith(".seg.nrrd")
     layers = own_layers(path) if several else None
-    if layers:
+    if layers is not None:
         return LayeredMap(path, layers)
     if alone and given:
         return LabelMap(path, given)

@@ -139,6 +139,8 @@ def test_layers_and_names_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     assert "mass and heart have the same value" in refusal(path, "heart").message
     flat = itk(tmp_path / "flat.seg.nrrd", blob(), **{k: v for k, v in twice.items() if "Layer" not in k})
     assert refusal(flat, "heart").code == "mask-values"
+    nameless = layered(tmp_path / "none.seg.nrrd", [blob(), blob()], STRAIGHT)
+    assert refusal(nameless).code == "mask-shape"
     path.write_bytes(path.read_bytes()[:-12])
     assert refusal(path, "heart").code in ("mask-unreadable", "mask-values")
 
