@@ -224,6 +224,17 @@ def test_what_no_mask_can_say_is_counted_and_left_out(
     assert {r["label"]: r["n"] for r in present} == {"nodule": 4}
 
 
+def test_columns_that_are_no_label_are_told(
+    world: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "truth.csv").write_text("id,Nodule,Mass [mm],cyst\na/0,1,0,1\n")
+    out, masks = world
+    more = ("--truth", tmp_path / "truth.csv")
+    told = hirescam(capsys, "evaluate", out, "--masks", masks, "-o", tmp_path / "e", *more).out
+    assert "Columns of --truth that are no label: Mass [mm], cyst." in told
+    assert evaluated(capsys, world, tmp_path / "f", *more)["unused_columns"] == ["Mass [mm]", "cyst"]
+
+
 def test_two_runs_are_compared_pair_by_pair(
     world: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
