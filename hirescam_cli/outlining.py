@@ -55,7 +55,7 @@ class Outlines:
         if masks is None:
             return (), ()
         found: list[Outlined] = []
-        problems: list[MaskProblem] = []
+        problems = masks.doubts(*_called(case))
         scan = Grid(case.input.shape, affine_of(case.input.affine))
         for label, name in _wanted(masks, case, self.everywhere):
             try:
@@ -106,6 +106,12 @@ def _refuse_unknown(wanted: Sequence[str], collection: MaskCollection) -> None:
 
 def _wanted(masks: CaseMasks, case: Case, everywhere: Sequence[str]) -> list[tuple[str | None, str]]:
     """(label, mask) of the labels that have one, and (None, mask) of those that every picture shows."""
-    own = masks.matching([label.name for label in case.labels])
-    always = list(masks.matching(everywhere).values())
+    own = masks.assigned(*_called(case)).masks
+    always = [name for wanted in everywhere for name in masks.matching([wanted]).values()]
+    always = list(dict.fromkeys(always))
     return [*(pair for pair in own.items() if pair[1] not in always), *((None, name) for name in always)]
+
+
+def _called(case: Case) -> tuple[list[str], dict[str, str]]:
+    """The names of all labels of a case, and their slugs."""
+    return [label.name for label in case.labels], {label.name: label.slug for label in case.labels}

@@ -119,8 +119,9 @@ def ask_cases(
     wanted = {}
     for one in found:
         held = collection.of(one.folder)
-        positive = [label.name for label in one.case.labels if label.positive]
-        wanted[one.folder] = list(held.matching(positive)) if held is not None else []
+        slugs = {label.name: label.slug for label in one.case.labels}
+        marked = held.assigned(list(slugs), slugs).masks if held is not None else {}
+        wanted[one.folder] = [lab.name for lab in one.case.labels if lab.positive and lab.name in marked]
     library = ScanLibrary(inputs, ReadOptions())
     volumes = ((one.folder, _finder(library, out / one.folder)) for one in found if wanted[one.folder])
     return _ask(session, volumes, methods, options, wanted, done)

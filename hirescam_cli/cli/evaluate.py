@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hirescam_cli.evaluate.record import Evaluation
 
 _MOST_PROBLEMS = 10
+_MOST_COLUMNS = 8
 
 
 @with_options(
@@ -141,6 +142,13 @@ def _show(record: Evaluation) -> None:
     ]
     if lost:
         console.print(f"\nLeft out: {', '.join(lost)} (pairs of case and label).")
+    others = record.unused_columns
+    if others:
+        more = f" and {len(others) - _MOST_COLUMNS} more" if len(others) > _MOST_COLUMNS else ""
+        console.print(
+            f"\nColumns of --truth that are no label: {', '.join(others[:_MOST_COLUMNS])}{more}.",
+            markup=False,
+        )
 
 
 def _print_table(console: Console, title: str, header: list[str], rows: list[list[str]]) -> None:

@@ -2,7 +2,7 @@
 
 A cell is a box around its centre that reaches half-way to its neighbours; a mask is made of voxel boxes. Both have
 their own affine, so a mask's grid need not be the scan's. Where the two grids are parallel, as they mostly are, shares
-and distances are exact and separable; else voxels are cut into parts smaller than a quarter of a cell.
+and distances are exact and separable; else voxels that reach into several cells are cut into small parts.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ Bools = NDArray[np.bool_]
 Indices = NDArray[np.intp]
 
 _TOUCH = 1e-6
-_PART_OF_CELL = 0.25
+_PART_OF_CELL = 1 / 32
+_PARTS = (2, 16)
+"""Along each axis of a voxel, where there are many voxels, and where there are few."""
+_POINTS = 20_000_000
 _MOST_PARTS = 8
 _CHUNK = 2_000_000
 _CORNERS = list(np.ndindex(2, 2, 2))
@@ -135,19 +138,43 @@ class MaskOnCells:
         return np.ascontiguousarray(found.transpose([cells.index(a) for a in range(3)]))
 
     def _share_oblique(self) -> Floats:
-        steps = np.abs(self.to_cell[:3, :3]).sum(axis=0)
-        parts = np.clip(np.ceil(steps / _PART_OF_CELL), 1, _MOST_PARTS).astype(int)
+        """A voxel that lies in one cell counts whole there, any other by its parts, the finer the fewer there are."""
+        reach = np.abs(self.to_cell[:3, :3]).sum(axis=1) / 2.0
+        total = np.zeros(self.cells.shape)
+        voxels, across = np.argwhere(self.array), []
+        for first in range(0, len(voxels), _CHUNK):
+            some = voxels[first : first + _CHUNK]
+            place = affines.apply(self.to_cell, some)
+            alone = (np.abs(place - np.rint(place)) + reach <= 0.5).all(axis=1)
+            total += self._counted(place[alone])
+            across.append(some[~alone])
+        total += self._counted_in_parts(np.concatenate(across))
+        return total * abs(float(np.linalg.det(self.to_cell[:3, :3])))
+
+    def _counted_in_parts(self, voxels: Indices) -> Floats:
+        """The same of voxels [n, 3] of the mask, each cut into parts of a volume of 1 together."""
+        total = np.zeros(self.cells.shape)
+        most = int(np.clip((_POINTS / max(1, len(voxels))) ** (1 / 3), *_PARTS))
+        size = np.abs(self.to_cell[:3, :3]).sum(axis=0)
+        parts = np.clip(np.ceil(size / _PART_OF_CELL), 1, most).astype(int)
         offsets = [(np.arange(n) + 0.5) / n - 0.5 for n in parts]
         sub = np.stack(np.meshgrid(*offsets, indexing="ij"), axis=-1).reshape(-1, 3)
-        weight = abs(float(np.linalg.det(self.to_cell[:3, :3]))) / len(sub)
-        total = np.zeros(int(np.prod(self.cells.shape)))
-        voxels = np.argwhere(self.array)
-        for first in range(0, len(voxels), max(1, _CHUNK // len(sub))):
-            some = voxels[first : first + max(1, _CHUNK // len(sub))]
-            index = np.rint(affines.apply(self.to_cell, (some[:, None] + sub).reshape(-1, 3))).astype(int)
-            index = index[((index >= 0) & (index < self.cells.shape)).all(axis=1)]
-            total += np.bincount(np.ravel_multi_index(tuple(index.T), self.cells.shape), minlength=total.size)
-        return (total * weight).reshape(self.cells.shape)
+        step = max(1, _CHUNK // len(sub))
+        for first in range(0, len(voxels), step):
+            points = (voxels[first : first + step, None] + sub).reshape(-1, 3)
+            total += self._counted(affines.apply(self.to_cell, points)) / len(sub)
+        return total
+
+    def _counted(self, places: Floats) -> Floats:
+        """How many of the places [n, 3], in cells, lie in each cell [cells]."""
+        index = np.rint(places).astype(int)
+        index = index[((index >= 0) & (index < self.cells.shape)).all(axis=1)]
+        flat = np.ravel_multi_index(tuple(index.T), self.cells.shape)
+        return (
+            np.bincount(flat, minlength=int(np.prod(self.cells.shape)))
+            .reshape(self.cells.shape)
+            .astype(float)
+        )
 
     def _distances(self, some: Sequence[Indices]) -> Floats:
         """`distances_mm` of the cells at these indices along each axis."""

@@ -31,7 +31,7 @@ from hirescam_cli.evaluate.record import MaskFacts, Problem
 from hirescam_cli.evaluate.truth import Truth
 from hirescam_cli.masks.collection import CaseMasks, MaskCollection
 from hirescam_cli.masks.mask import Mask
-from hirescam_cli.masks.names import matching
+from hirescam_cli.masks.names import Assignment
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,10 @@ class Found:
 
 @dataclass(frozen=True)
 class Task:
-    """A case to evaluate. `masks`: by label; None where there is no mask of it. `organs`: for the ledger.
+    """A case to evaluate. `by_label`: the masks' names; without those of which there is none. `organs`: for the ledger.
 
-    `absent_without_mask`: labels that other cases have masks of, so that no mask means that it is not there.
+    `doubtful`: labels with a mask that is refused by its name, `problems`: why. `absent_without_mask`: labels that
+    other cases have masks of, so that no mask means that it is not there.
     """
 
     out: Path
@@ -58,6 +59,8 @@ class Task:
     truth: Mapping[str, bool]
     masks: CaseMasks | None
     by_label: Mapping[str, str]
+    doubtful: frozenset[str]
+    problems: tuple[Problem, ...]
     organs: tuple[str, ...]
     absent_without_mask: frozenset[str]
     labels: tuple[str, ...]
@@ -114,27 +117,17 @@ def finished_cases(out: Path) -> tuple[int, list[Found]]:
     return len(listed), found
 
 
-def mask_of(label: Label, names: Sequence[str]) -> str | None:
-    """The mask of a label: called as the label or its slug, else by the same words ("Pleural effusion")."""
-    for wanted in (label.name, label.slug):
-        if wanted in names:
-            return wanted
-    return matching(names, (label.name,)).get(label.name)
-
-
 def tasks_for(
     out: Path, root: Path, found: Sequence[Found], collection: MaskCollection, truth: Truth, plan: Plan,
     labels: Sequence[str],
 ) -> list[Task]:  # fmt: skip
     """A task for each case of which anything is known: by masks, or by the table of labels."""
     chosen = set(labels)
-    named: dict[str, dict[str, str]] = {}
+    given: dict[str, Assignment] = {}
     for one in found:
         masks = collection.of(one.folder)
-        names = masks.names() if masks else ()
-        pairs = {lab.name: mask_of(lab, names) for lab in one.case.labels if lab.name in chosen}
-        named[one.folder] = {label: mask for label, mask in pairs.items() if mask is not None}
-    with_masks = frozenset(label for pairs in named.values() for label in pairs)
+        given[one.folder] = masks.assigned(*_called(one.case)) if masks else Assignment({}, {})
+    with_masks = frozenset(label for one in given.values() for label in one.masks if label in chosen)
     tasks = []
     for one in found:
         masks = collection.of(one.folder)
@@ -142,6 +135,7 @@ def tasks_for(
         if masks is None and not known:
             continue
         organs = [n for n in masks.names() if any(r.takes(n) for r in plan.regions)] if masks else []
+        own = given[one.folder]
         tasks.append(
             Task(
                 out=out,
@@ -152,9 +146,11 @@ def tasks_for(
                 split=truth.split.get(one.folder),
                 truth=known,
                 masks=masks,
-                by_label=named[one.folder],
+                by_label={label: mask for label, mask in own.masks.items() if label in chosen},
+                doubtful=frozenset(own.doubtful),
+                problems=_doubts(masks, one.case, root, chosen) if masks else (),
                 organs=tuple(organs),
-                absent_without_mask=with_masks if masks is not None else frozenset(),
+                absent_without_mask=with_masks if masks and not masks.unread else frozenset(),
                 labels=tuple(labels),
                 plan=plan,
             )
@@ -162,9 +158,24 @@ def tasks_for(
     return tasks
 
 
+def _called(case: Case) -> tuple[list[str], dict[str, str]]:
+    """The names of all labels of a case, and their slugs."""
+    return [label.name for label in case.labels], {label.name: label.slug for label in case.labels}
+
+
+def _doubts(masks: CaseMasks, case: Case, root: Path, chosen: set[str]) -> tuple[Problem, ...]:
+    """The masks of a case of which it is not known whose they are."""
+    names, slugs = _called(case)
+    if chosen.isdisjoint(masks.assigned(names, slugs).doubtful):
+        return ()
+    return tuple(
+        Problem(path=_relative(p.path, root), code=p.code, text=p.text) for p in masks.doubts(names, slugs)
+    )
+
+
 def run_task(task: Task, files: Files = FROM_DISK) -> CaseResult:
     """Read a case and its masks, and measure it. What cannot be used is a problem, never silently nothing."""
-    reading = _Reading(files)
+    reading = _Reading(files, problems=list(task.problems), unusable=set(task.doubtful))
     try:
         finished = files.case(task.out / task.folder)
     except HirescamError as error:
@@ -186,7 +197,9 @@ def run_task(task: Task, files: Files = FROM_DISK) -> CaseResult:
         elif share_inside(array, affine, scan) == 0.0:
             reading.unusable.add(label)
             text = f"{name} lies nowhere in the scan: another patient's, or another frame of reference"
-            reading.problems.append(Problem(path=_relative(mask, task), code="mask-elsewhere", text=text))
+            reading.problems.append(
+                Problem(path=_relative(mask.path, task.root), code="mask-elsewhere", text=text)
+            )
         else:
             lesions[label] = Lesions(array, affine, seen, tight=True)
     answers: list[Answer] = []
@@ -206,13 +219,14 @@ def _read(task: Task, name: str, reading: _Reading) -> Mask | None:
     except MaskError as error:
         reading.problems.append(Problem(path=f"{task.name}/{name}", code=error.code, text=str(error)))
         return None
-    reading.used.append(MaskFacts(case=task.name, name=name, path=_relative(mask, task), sha256=mask.sha256))
+    reading.used.append(
+        MaskFacts(case=task.name, name=name, path=_relative(mask.path, task.root), sha256=mask.sha256)
+    )
     return mask
 
 
-def _relative(mask: Mask, task: Task) -> str:
-    path = mask.path
-    return path.relative_to(task.root).as_posix() if path.is_relative_to(task.root) else path.name
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
 
 
 def _answer(task: Task, label: Label, lesions: Lesions | None, empty: bool) -> Iterator[Answer]:

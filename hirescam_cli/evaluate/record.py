@@ -169,7 +169,10 @@ class CaseCounts(_Record, frozen=True):
 
 
 class Evaluation(_Record, frozen=True):
-    """An evaluation. `inputs_hash`: over options, cases, tables and masks; `unused_masks`: names that are no label."""
+    """An evaluation. `inputs_hash`: over options, cases, tables and masks; `unused_masks`: names that are no label.
+
+    `unused_columns`: those of the table of labels that are no label.
+    """
 
     schema_version: Literal[1]
     version: str
@@ -188,5 +191,6 @@ class Evaluation(_Record, frozen=True):
     ledger: tuple[RegionShare, ...]
     papers: tuple[PaperResult, ...]
     unused_masks: tuple[str, ...]
+    unused_columns: tuple[str, ...]
     problems: tuple[Problem, ...]
     masks: tuple[MaskFacts, ...]

@@ -59,6 +59,7 @@ class Measured:
     results: Sequence[CaseResult]
     problems: tuple[Problem, ...]
     unused: tuple[str, ...]
+    unused_columns: tuple[str, ...] = ()
 
     @property
     def answers(self) -> list[Answer]:
@@ -90,7 +91,7 @@ def evaluate(
     """Evaluate the finished cases below `out` and write everything into `folder` (default: `out`/evaluation).
 
     An evaluation of the same cases, masks, tables and options is kept. Raises UsageError, NoInputError (no mask of any
-    case), OutputCreateError or OutputIOError.
+    case, or none that can be used for a label), OutputCreateError or OutputIOError.
     """
     folder = folder or out / "evaluation"
     regions = load_regions(options.regions) if options.regions else ()
@@ -101,9 +102,21 @@ def evaluate(
         return Result(earlier, folder, True)
     this = measure_run(out, options, regions, on_done, lambda: _create(folder))
     that = None if options.compare is None else measure_run(options.compare, options, regions, on_done)
+    if not any(run.answers for run in (this, that) if run is not None):
+        raise _nothing_known(this)
     record = summarise_run(this, that, options, regions, identity)
     write_results(folder, this, record)
     return Result(record, folder, False)
+
+
+def _nothing_known(this: Measured) -> NoInputError:
+    """The error of a run of which no label's truth is known."""
+    if this.problems:
+        first = this.problems[0]
+        what = f"None of the labels' masks can be used. {first.path}: {first.text}"
+    else:
+        what = f"No mask is called as one of the labels; there are {', '.join(this.unused[:8]) or 'none'}."
+    return NoInputError(what, hint="Call each mask exactly as its label.", code="no-mask")
 
 
 def measure_run(
@@ -132,7 +145,7 @@ def measure_run(
             hint=f"Name each folder of masks as its case is named, for example {cases[0]}.",
             code="no-mask",
         )
-    truth = read_truth(options.truth, options.group, cases, labels)
+    truth = read_truth(options.truth, options.group, cases, labels, _names(finished))
     plan = Plan(methods, options.placement == "both", options.tolerance_mm, options.papers, tuple(regions))
     tasks = tasks_for(out, options.masks, finished, collection, truth, plan, labels)
     on_plan()
@@ -143,7 +156,13 @@ def measure_run(
     problems += [problem for result in results for problem in result.problems]
     used = {name for task in tasks for name in (*task.by_label.values(), *task.organs)}
     return Measured(
-        found, finished, len(matched), results, tuple(problems), _unused(collection, matched, used)
+        found,
+        finished,
+        len(matched),
+        results,
+        tuple(problems),
+        _unused(collection, matched, used),
+        truth.unused,
     )
 
 
@@ -188,6 +207,7 @@ def summarise_run(
         ledger=tuple(region_shares(this.entries, true, frame.patients, draws)),
         papers=tuple(paper_results(pairs)),
         unused_masks=this.unused,
+        unused_columns=this.unused_columns,
         problems=this.problems,
         masks=this.masks,
     )
@@ -211,7 +231,7 @@ def _frames(runs: Sequence[Measured]) -> list[Frame]:
 
 
 def _labels(finished: Sequence[Found], options: EvaluateOptions) -> list[str]:
-    known = list(dict.fromkeys(label.name for one in finished for label in one.case.labels))
+    known = _names(finished)
     wanted = options.wanted_labels
     for name in wanted or ():
         if name not in known:
@@ -219,6 +239,11 @@ def _labels(finished: Sequence[Found], options: EvaluateOptions) -> list[str]:
                 f"--labels: the cases have no label {name!r}.", hint=f"They have {', '.join(known[:8])}."
             )
     return [name for name in known if wanted is None or name in wanted]
+
+
+def _names(finished: Sequence[Found]) -> list[str]:
+    """All labels of the cases."""
+    return list(dict.fromkeys(label.name for one in finished for label in one.case.labels))
 
 
 def _methods(finished: Sequence[Found], options: EvaluateOptions) -> tuple[str, ...]:

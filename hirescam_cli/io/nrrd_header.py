@@ -67,6 +67,7 @@ _TO_RAS = {
     "lps": (-1.0, -1.0, 1.0),
 }
 _SPATIAL_KINDS = {"domain", "space", "???", "none"}
+_LAYERS = {"list", "???", "none"}
 _OTHER_KINDS = {
     "time", "list", "point", "vector", "covariant-vector", "normal", "stub", "scalar", "complex", "2-vector",
     "3-color", "rgb-color", "hsv-color", "xyz-color", "4-color", "rgba-color", "3-vector", "3-gradient",
@@ -94,15 +95,41 @@ _SPELLINGS = {spelling: field for field in _FIELDS for spelling in (field, field
 
 def parse(path: Path, name: str, options: ReadOptions) -> TextHeader:
     """Check the header at the beginning of a NRRD file. Raises ScanError."""
-    head = head_of(path, name)
-    fields, end = _fields(head, name)
+    fields, end = _fields(head_of(path, name), name)
     shape = three(sizes(fields.get("sizes", ""), "sizes", name), name)
     if fields.get("dimension") != "3":
         raise damaged(name, "dimension and sizes disagree")
-    check_shape(shape, name, options.max_voxels, options.least_axis)
     kinds = [kind for kind in fields.get("kinds", "").lower().split() if kind not in _SPATIAL_KINDS]
     if kinds:
         raise unusable_type(name, f"an axis is of the kind {shown(kinds[0], _OTHER_KINDS)}")
+    return _header(path, name, options, fields, end, shape)
+
+
+def parse_layers(path: Path, name: str, options: ReadOptions) -> tuple[TextHeader, int] | None:
+    """The header of a file of several volumes on one grid, its first axis a list of them, as 3D Slicer writes segments
+    that overlap; and how many there are. None where a file is not so.
+
+    The header's first axis is that of the voxels times the volumes: `sizes` "2 5 6 7" gives the shape (10, 6, 7).
+    Raises ScanError.
+    """
+    fields, end = _fields(head_of(path, name), name)
+    kinds = fields.get("kinds", "").lower().split()
+    directions = fields.get("space directions", "").split(maxsplit=1)
+    if fields.get("dimension") != "4" or len(kinds) != 4 or not directions or directions[0].lower() != "none":
+        return None
+    if kinds[0] not in _LAYERS or not _SPATIAL_KINDS.issuperset(kinds[1:]):
+        return None
+    count, *rest = sizes(fields.get("sizes", ""), "sizes", name)
+    i, j, k = three(rest, name)
+    fields["space directions"] = directions[1]
+    return _header(path, name, options, fields, end, (count * i, j, k)), count
+
+
+def _header(
+    path: Path, name: str, options: ReadOptions, fields: dict[str, str], end: int, shape: tuple[int, int, int]
+) -> TextHeader:
+    """All but the axes, checked."""
+    check_shape(shape, name, options.max_voxels, options.least_axis)
     dtype = _dtype(fields, name)
     called = fields.get("encoding", "").strip().lower()
     encoding = _ENCODINGS.get(called)
@@ -129,8 +156,11 @@ def data_file(head: bytes) -> str | None:
 
 def key_values(path: Path, name: str) -> dict[str, str]:
     """The keys and values of users (`key:=value`) in a header, such as 3D Slicer's segments. Raises ScanError."""
+    head = head_of(path, name)
+    if not _MAGIC.match(head):
+        raise damaged(name, "the first line is not NRRD0001 to NRRD0005")
     found = {}
-    for line in _END.split(head_of(path, name), maxsplit=1)[0].splitlines():
+    for line in _END.split(head, maxsplit=1)[0].splitlines():
         key, separator, value = line.decode("utf-8", "replace").partition(":=")
         if separator and ": " not in key:
             found[key] = value.replace("\\n", "\n").replace("\\\\", "\\")

@@ -30,8 +30,8 @@ DAMAGE = (
 
 
 def kind_of(path: Path) -> str | None:
-    """SEG or RTSTRUCT by the file's content, None for anything else."""
-    if path.suffix.lower() not in (".dcm", ".ima", "") or not is_dicom(path):
+    """SEG or RTSTRUCT by the file's content, whatever it is called; None for anything else."""
+    if not is_dicom(path):
         return None
     try:
         with quiet():

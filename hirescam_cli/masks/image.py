@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 import nibabel
 import numpy as np
@@ -42,7 +44,7 @@ _CODES = {
     ),
 }
 _LABEL = re.compile(r'<Label\s[^>]*\bKey="(\d+)"[^>]*>\s*(?:<!\[CDATA\[(.*?)\]\]>|([^<]*?))\s*</Label>', re.S)
-_SEGMENT = re.compile(r"(Segment\d+)_LabelValue")
+_SEGMENT = re.compile(r"Segment(\d+)_(?:LabelValue|Layer|Name|ID)")
 _HIGHEST = 65535
 
 
@@ -54,6 +56,13 @@ class LabelImage:
     present: frozenset[int]
     affine_ras: Affine
     sha256: str
+
+
+@dataclass(frozen=True, eq=False)
+class LayeredImage:
+    """`layers`: label maps on one grid, which may overlap, each with the values that it holds."""
+
+    layers: tuple[LabelImage, ...]
 
 
 def kind_of(path: Path) -> str | None:
@@ -77,14 +86,49 @@ def _read_image(path: Path, _changed: int, _size: int) -> LabelImage:
     try:
         stored = _stored(path)
     except ScanError as error:
-        code, hint = _CODES.get(error.code, ("mask-unreadable", error.hint or "Get an intact copy."))
-        message = f"The mask {shown(path)} cannot be used. {error.message}"
-        raise MaskError(message, hint=hint, code=code) from error
+        raise _unusable(path, error) from error
+    values = _checked(stored, path)
+    return LabelImage(values, _present(values), stored.affine_ras, stored.sha256)
+
+
+def read_layers(path: Path) -> LayeredImage:
+    """The label maps in a NRRD file of several. Raises MaskError as `read_image`."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise _unreadable(path, f"{error.strerror}") from error
+    return _read_layers(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=1)
+def _read_layers(path: Path, _changed: int, _size: int) -> LayeredImage:
+    try:
+        found = nrrd_header.parse_layers(path, path.name, _OPTIONS)
+        if found is None:
+            raise ScanError(f"{path.name} is not a list of volumes.", code="not-3d")
+        header, count = found
+        stored = text_image.read_stored(header, path.name)
+    except ScanError as error:
+        raise _unusable(path, error) from error
+    values = _checked(stored, path)
+    i, j, k = values.shape
+    layers = [np.asfortranarray(layer) for layer in values.reshape((count, i // count, j, k), order="F")]
+    return LayeredImage(
+        tuple(LabelImage(layer, _present(layer), stored.affine_ras, stored.sha256) for layer in layers)
+    )
+
+
+def _unusable(path: Path, error: ScanError) -> MaskError:
+    code, hint = _CODES.get(error.code, ("mask-unreadable", error.hint or "Get an intact copy."))
+    return MaskError(f"The mask {shown(path)} cannot be used. {error.message}", hint=hint, code=code)
+
+
+def _checked(stored: Stored, path: Path) -> Labels:
+    """The values of an image that has a place, as whole numbers."""
     unplaced = next((warning for warning in stored.warnings if warning.code in _UNPLACED), None)
     if unplaced is not None:
         raise refused(path, unplaced.text.rstrip("."), "mask-no-affine", "Save it with its affine.")
-    values = _whole(stored.values, path)
-    return LabelImage(values, _present(values), stored.affine_ras, stored.sha256)
+    return _whole(stored.values, path)
 
 
 def _stored(path: Path) -> Stored:
@@ -143,17 +187,75 @@ def own_names(path: Path) -> dict[int, str]:
     return _table(path) if kind == "nifti" else {}
 
 
+def own_layers(path: Path) -> dict[tuple[int, int], str] | None:
+    """What a NRRD file of several label maps calls its segments, by layer and value; None for any other file.
+
+    3D Slicer writes one where segments overlap. Files of before 2020 give a segment no value: each has the layer of its
+    number, and in it the value 1. Raises MaskError.
+    """
+    if kind_of(path) != "nrrd":
+        return None
+    try:
+        if nrrd_header.parse_layers(path, path.name, _OPTIONS) is None:
+            return None
+        segments = _listed(path)
+    except ScanError as error:
+        raise _unusable(path, error) from error
+    if not segments:
+        raise refused(
+            path, "it holds several volumes and names none", "mask-shape", "Give one file for each mask."
+        )
+    return _named(
+        path,
+        [
+            ((_number(segment, "Layer", number), _number(segment, "LabelValue", 1)), _name(segment, number))
+            for number, segment in segments.items()
+        ],
+    )
+
+
 def _segments(path: Path) -> dict[int, str]:
     try:
-        fields = nrrd_header.key_values(path, path.name)
+        segments = _listed(path)
     except ScanError as error:
         raise _unreadable(path, error.message) from error
-    found = {}
-    for key, value in fields.items():
+    pairs = [
+        (int(segment["LabelValue"]), _name(segment, number))
+        for number, segment in segments.items()
+        if segment.get("LabelValue", "").strip().isdecimal()
+    ]
+    return _named(path, pairs)
+
+
+def _listed(path: Path) -> dict[int, dict[str, str]]:
+    """What a NRRD header says of 3D Slicer's segments, by their number. Raises ScanError."""
+    segments: dict[int, dict[str, str]] = {}
+    for key, value in nrrd_header.key_values(path, path.name).items():
         match = _SEGMENT.fullmatch(key)
-        if match is not None and value.strip().isdecimal():
-            segment = match.group(1)
-            found[int(value)] = fields.get(f"{segment}_Name") or fields.get(f"{segment}_ID") or segment
+        if match is not None:
+            segments.setdefault(int(match[1]), {})[key.rpartition("_")[2]] = value
+    return segments
+
+
+def _number(segment: dict[str, str], key: str, default: int) -> int:
+    text = segment.get(key, "").strip()
+    return int(text) if text.isdecimal() else default
+
+
+def _name(segment: dict[str, str], number: int) -> str:
+    return segment.get("Name") or segment.get("ID") or f"Segment{number}"
+
+
+_Where = TypeVar("_Where")
+
+
+def _named(path: Path, pairs: Iterable[tuple[_Where, str]]) -> dict[_Where, str]:
+    """Names by where the segments are. Raises MaskError where two of other names are in one place."""
+    found: dict[_Where, str] = {}
+    for where, name in pairs:
+        if found.setdefault(where, name) != name:
+            what = f"its segments {found[where]} and {name} have the same value"
+            raise _values(path, what, "each segment a value of its own")
     return found
 
 

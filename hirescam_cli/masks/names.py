@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from unicodedata import category, normalize
 
 from hirescam_cli.errors import UsageError
 
@@ -14,15 +17,104 @@ _NAME_LAST = re.compile(r'\s*(\d+)\s+(?:[\d.]+\s+){6}"([^"]*)"\s*')
 _HINT = 'Give a CSV of "value,name" lines, a JSON object, or a colour table of 3D Slicer or ITK-SNAP.'
 
 
+@dataclass(frozen=True)
+class Assignment:
+    """Whose masks are whose. `masks`: by label the mask that is its own.
+
+    `doubtful`: by label the masks that could be its own, or another's, and are therefore nobody's.
+    """
+
+    masks: Mapping[str, str]
+    doubtful: Mapping[str, tuple[str, ...]]
+
+
+@lru_cache(maxsize=4096)
+def folded(name: str) -> str:
+    """A name without regard to capitals and to how its letters are encoded (Unicode NFC)."""
+    return normalize("NFC", normalize("NFC", name).casefold())
+
+
+@lru_cache(maxsize=4096)
+def spelled(name: str) -> str:
+    """A folded name with blanks, dashes and underscores alike; every other sign counts ("<1 cm" is not ">1 cm")."""
+    apart = "".join("_" if c.isspace() or category(c) in ("Pd", "Pc") else c for c in folded(name))
+    return re.sub("_+", "_", apart).strip("_")
+
+
+@lru_cache(maxsize=4096)
 def slug(name: str) -> str:
-    """A name for comparison: lower case, words joined by one underscore ("Lung nodule" and "lung_nodule" agree)."""
-    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    """A name's words: lower case, letters and digits of any script, one underscore between them.
+
+    "Lung nodule", "lung_nodule" and "(Lung) nodule" agree. Empty for a name of signs alone.
+    """
+    whole = normalize("NFKC", normalize("NFKC", name).casefold())
+    apart = "".join(c if category(c)[0] in "LNM" else "_" for c in whole)
+    return re.sub("_+", "_", apart).strip("_")
+
+
+def signs_agree(one: str, other: str) -> bool:
+    """Whether the mathematical signs of two names (<, >, +, ...) are the same, or one has none."""
+    first, second = (
+        "".join(c for c in normalize("NFC", name) if category(c) == "Sm") for name in (one, other)
+    )
+    return not first or not second or first == second
+
+
+def assign(names: Iterable[str], labels: Iterable[str], slugs: Mapping[str, str] | None = None) -> Assignment:
+    """Give each label its mask: the one of exactly its name, else of its name in another spelling, else of its slug in
+    `slugs` (what a case calls its files), else of the same words.
+
+    A mask that one label has is not considered for another. What fits two labels equally well, or two masks that fit
+    one label, are given to nobody.
+    """
+    labels, free = tuple(dict.fromkeys(labels)), list(dict.fromkeys(names))
+    own: dict[str, str] = {}
+    doubtful: dict[str, tuple[str, ...]] = {}
+    for of_label, of_mask, agree in _steps(slugs or {}):
+        claims: dict[str, list[str]] = {}
+        for label in labels:
+            claims.setdefault(of_label(label), []).append(label)
+        by_label: dict[str, list[str]] = {}
+        by_mask: dict[str, list[str]] = {}
+        for name in free:
+            key = of_mask(name)
+            by_mask[name] = [label for label in claims.get(key, ()) if key and agree(label, name)]
+            for label in by_mask[name]:
+                by_label.setdefault(label, []).append(name)
+        for label in labels:
+            fitting = by_label.get(label, [])
+            if not fitting or label in own or label in doubtful:
+                continue
+            if len(fitting) == 1 and len(by_mask[fitting[0]]) == 1:
+                own[label] = fitting[0]
+            else:
+                doubtful[label] = tuple(fitting)
+        taken = {*own.values(), *(name for fitting in doubtful.values() for name in fitting)}
+        free = [name for name in free if name not in taken]
+    return Assignment(own, doubtful)
+
+
+_Key = Callable[[str], str]
+
+
+def _steps(slugs: Mapping[str, str]) -> list[tuple[_Key, _Key, Callable[[str, str], bool]]]:
+    """How names are compared, the strictest way first: keys of a label and of a mask, and what else has to agree."""
+
+    def always(_label: str, _mask: str) -> bool:
+        return True
+
+    return [
+        (str, str, always),
+        (folded, folded, always),
+        (spelled, spelled, always),
+        (lambda label: slugs.get(label, "").casefold(), folded, always),
+        (slug, slug, signs_agree),
+    ]
 
 
 def matching(names: Iterable[str], wanted: Iterable[str]) -> dict[str, str]:
-    """For each of `wanted` (labels, organs) that one of the masks' `names` means, that name."""
-    by_slug = {slug(name): name for name in names}
-    return {text: by_slug[slug(text)] for text in wanted if slug(text) in by_slug}
+    """For each of `wanted` (all labels, or organs) that one of the masks' `names` means, that name; see `assign`."""
+    return dict(assign(names, wanted).masks)
 
 
 def read_names(path: Path) -> dict[int, str]:

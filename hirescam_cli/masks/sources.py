@@ -11,7 +11,7 @@ import numpy as np
 
 from hirescam_cli.masks import dicom_objects
 from hirescam_cli.masks.image import kind_of as image_kind
-from hirescam_cli.masks.image import own_names, read_image
+from hirescam_cli.masks.image import own_layers, own_names, read_image, read_layers
 from hirescam_cli.masks.mask import Inside, Mask, checked, refused
 from hirescam_cli.masks.segmentation import load_segments, segment_names
 from hirescam_cli.masks.structures import load_structures, structure_names
@@ -81,6 +81,37 @@ class LabelMap:
 
 
 @dataclass(frozen=True)
+class LayeredMap:
+    """An image of several label maps that may overlap: what each value above 0 of each layer means."""
+
+    path: Path
+    table: Mapping[tuple[int, int], str]
+
+    def names(self) -> tuple[str, ...]:
+        """All names; values of one name are one mask."""
+        return tuple(dict.fromkeys(self.table.values()))
+
+    def load(self, name: str) -> Mask:
+        """One mask. Raises MaskError, "mask-values" where a value has no name or a layer is not there."""
+        layers = read_layers(self.path).layers
+        for layer, image in enumerate(layers):
+            nameless = image.present - {value for at, value in self.table if at == layer} - {0}
+            if nameless:
+                what = f"it holds the value {min(nameless)} in layer {layer}, which has no name"
+                raise refused(self.path, what, "mask-values", "Save the segments again.")
+        wanted = [where for where, meaning in self.table.items() if meaning == name]
+        beyond = next((layer for layer, _ in wanted if layer >= len(layers)), None)
+        if beyond is not None:
+            what = f"{name} should be in layer {beyond}, and it has {len(layers)}"
+            raise refused(self.path, what, "mask-values", "Save the segments again.")
+        first = layers[0]
+        inside = np.zeros(first.values_ijk.shape, dtype=np.bool_)
+        for layer, value in wanted:
+            inside |= layers[layer].values_ijk == value
+        return checked(name, inside, first.affine_ras, self.path, first.sha256)
+
+
+@dataclass(frozen=True)
 class Segments:
     """A DICOM SEG object: labels by segment number. Segments of one label are one mask."""
 
@@ -123,16 +154,21 @@ def source_of(path: Path, name: str, alone: bool, given: Mapping[int, str] | Non
     """How a file is read. `alone`: it is its case's only image; `given`: the names of --mask-labels.
 
     An image that is alone is a label map where values have names, those of --mask-labels before its own; a
-    `.seg.nrrd` is one always; any other image is a binary mask called `name`. Raises MaskError.
+    `.seg.nrrd` is one always, with overlapping segments in several layers, which only its own names tell apart; any
+    other image is a binary mask called `name`. Raises MaskError.
     """
     kind = None if image_kind(path) else dicom_objects.kind_of(path)
     if kind == dicom_objects.SEG:
         return Segments(path, segment_names(path))
     if kind == dicom_objects.RTSTRUCT:
         return Regions(path, structure_names(path))
+    several = alone or path.name.lower().endswith(".seg.nrrd")
+    layers = own_layers(path) if several else None
+    if layers is not None:
+        return LayeredMap(path, layers)
     if alone and given:
         return LabelMap(path, given)
-    own = own_names(path) if alone or path.name.lower().endswith(".seg.nrrd") else {}
+    own = own_names(path) if several else {}
     return LabelMap(path, own) if own else BinaryImage(path, name)
 
 

@@ -25,8 +25,11 @@ from hirescam_cli.masks.planes import PlaneError, grid_of_contours
 from hirescam_cli.masks.series import grid_of_series
 
 Contour = NDArray[np.float64]
+Point = tuple[float, ...]
 
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
+_DECIMALS = 4
+"""Of mm: contours whose points agree so far are one."""
 OFF_SLICE = 0.1
 """A contour this share of the slice distance off a slice does not lie on it."""
 
@@ -82,7 +85,7 @@ def _names(dataset: pydicom.Dataset, path: Path) -> dict[int, str]:
 
 def _closed(dataset: pydicom.Dataset, number: int, path: Path, name: str) -> tuple[Contour, ...]:
     """A region's contours, each once: two equal ones would cancel each other by the even-odd rule."""
-    found: dict[bytes, Contour] = {}
+    found: dict[tuple[Point, ...], Contour] = {}
     for region in dataset.get("ROIContourSequence") or ():
         if int(region.ReferencedROINumber) != number:
             continue
@@ -96,8 +99,19 @@ def _closed(dataset: pydicom.Dataset, number: int, path: Path, name: str) -> tup
                 raise ValueError("contour data")
             points = affines.apply(affines.LPS_TO_RAS, np.reshape(data, (-1, 3)))
             if len(points) >= 3:
-                found[points.tobytes()] = points
+                found.setdefault(_ring(points), points)
     return tuple(found.values())
+
+
+def _ring(contour: Contour) -> tuple[Point, ...]:
+    """The points of a closed contour, the same wherever it begins, whichever way it runs, closed by itself or not."""
+    rounded = [tuple(point) for point in (np.round(contour, _DECIMALS) + 0.0).tolist()]
+    points = [point for n, point in enumerate(rounded) if point != rounded[n - 1]] or rounded[:1]
+    least = min(points)
+    starts = [n for n, point in enumerate(points) if point == least]
+    forwards = [points[n:] + points[:n] for n in starts]
+    backwards = [[way[0], *way[:0:-1]] for way in forwards]
+    return tuple(min(forwards + backwards))
 
 
 def _referenced_series(dataset: pydicom.Dataset) -> str | None:

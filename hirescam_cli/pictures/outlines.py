@@ -12,7 +12,7 @@ from hirescam_cli.geometry import Grid, reorient
 from hirescam_cli.geometry import affine as affines
 from hirescam_cli.geometry.affine import Points
 from hirescam_cli.masks.mask import Inside, Mask
-from hirescam_cli.masks.names import slug
+from hirescam_cli.masks.names import assign
 from hirescam_cli.pictures.canvas import Canvas
 from hirescam_cli.pictures.planes import PLANES, Frame, PlaneName, sample
 
@@ -28,11 +28,13 @@ COLOURS = ("#37f06b", "#ff6ad5", "#ffffff", "#f5f749")
 
 def outlines_of(view: CaseView, label: str) -> list[tuple[Mask, str]]:
     """The masks outlined on a label's pictures, its own first, each with its colour."""
-    own = [
-        o.mask
-        for o in view.masks
-        if o.label == label or (o.label is None and slug(o.mask.name) == slug(label))
-    ]
+    labels = view.case.labels
+    meant = assign(
+        [o.mask.name for o in view.masks],
+        [one.name for one in labels],
+        {one.name: one.slug for one in labels},
+    ).masks.get(label)
+    own = [o.mask for o in view.masks if o.label == label or (o.label is None and o.mask.name == meant)]
     others = [o.mask for o in view.masks if o.label is None and o.mask not in own]
     coloured = [(mask, COLOURS[1 + n % (len(COLOURS) - 1)]) for n, mask in enumerate(others)]
     return [*((mask, COLOURS[0]) for mask in own), *coloured]

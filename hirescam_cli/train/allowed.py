@@ -7,14 +7,17 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from unicodedata import category, normalize
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hirescam_cli.case.names import label_slugs
 from hirescam_cli.geometry import Affine
 from hirescam_cli.geometry.grid import Shape3
 from hirescam_cli.masks.collection import CaseMasks, MaskCollection, MaskProblem, find_masks
 from hirescam_cli.masks.mask import Mask
+from hirescam_cli.masks.names import signs_agree
 from hirescam_cli.train.augmentation import Change, Number
 from hirescam_cli.train.cells import CellGrid, allowed_cells, shares
 from hirescam_cli.train.options import MaskOptions
@@ -25,7 +28,7 @@ _ENDINGS = (".nii.gz", ".nii", ".npz", ".nrrd", ".mha", ".mhd", ".zip")
 
 @dataclass(frozen=True, eq=False)
 class Allowed:
-    """`cells` [L, i, j, k]: those that a label's masks touch; `marked` [L]: whether it has masks at all."""
+    """`cells` [L, i, j, k]: those that a label's masks touch; `marked` [L]: whether it has masks that are not empty."""
 
     cells: NDArray[np.bool_]
     marked: NDArray[np.bool_]
@@ -35,6 +38,7 @@ class Allowed:
 class AllowedCells:
     """Finds them for scans. `patterns`: per label the names of masks, with * and ?, that allow evidence together.
 
+    `own`: whether each label of `patterns` has only the mask of its own name instead (see `masks.names.assign`).
     `symmetric`: whether mirroring the input mirrors the cells, so that one look at the masks serves every change.
     """
 
@@ -44,15 +48,22 @@ class AllowedCells:
     grid: CellGrid
     how: str
     symmetric: bool
+    own: bool = False
     _kept: dict[str, tuple[NDArray[np.uint8], NDArray[np.bool_]]] = field(default_factory=dict)
+    _assigned: dict[tuple[str, ...], Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def problems(self) -> tuple[MaskProblem, ...]:
-        """Masks that were found and cannot be used."""
-        return self.collection.problems
+        """Masks that were found and cannot be used, or not be told apart."""
+        if not self.own:
+            return self.collection.problems
+        doubts = [
+            doubt for masks in self.collection.by_case.values() for doubt in masks.doubts(*self._called)
+        ]
+        return (*self.collection.problems, *doubts)
 
     def marks(self, row: Row, place: int) -> bool:
-        """Whether a scan has a mask for the label at `place`."""
+        """Whether a scan has a mask, if only an empty one, for the label at `place`."""
         masks = self.collection.of(case_name(row))
         return masks is not None and bool(self._names(masks, self.labels[place]))
 
@@ -69,7 +80,7 @@ class AllowedCells:
         return Allowed(change.of(cells), marked)
 
     def shares(self, row: Row, grid: CellGrid, input_ras: Affine) -> dict[int, NDArray[np.float64]]:
-        """By place of a label that is there and has masks: the share of each cell of a grid in any of them.
+        """By place of a label that is there and has masks that are not empty: the share of each cell of a grid in any.
 
         Raises MaskError.
         """
@@ -89,20 +100,38 @@ class AllowedCells:
     def _each(
         self, row: Row, look: Callable[[Mask], NDArray[Number]]
     ) -> Iterator[tuple[int, NDArray[Number]]]:
-        """What `look` makes of each mask of each label that is there, with the label's place; once for each mask."""
+        """What `look` makes of each mask of each label that is there, with the label's place; once for each mask.
+
+        Empty masks are passed over: a label that is there and drawn nowhere is one without masks.
+        """
         masks = self.collection.of(case_name(row))
-        seen: dict[str, NDArray[Number]] = {}
+        seen: dict[str, NDArray[Number] | None] = {}
         for place, label in enumerate(self.labels):
             if masks is None or row.truth[place] != 1.0:
                 continue
             for name in self._names(masks, label):
                 if name not in seen:
-                    seen[name] = look(masks.load(name))
-                yield place, seen[name]
+                    mask = masks.load(name)
+                    seen[name] = look(mask) if mask.array_ijk.any() else None
+                found = seen[name]
+                if found is not None:
+                    yield place, found
 
     def _names(self, masks: CaseMasks, label: str) -> list[str]:
-        patterns = [_words(pattern) for pattern in self.patterns.get(label, ())]
-        return [name for name in masks.names() if any(fnmatch.fnmatchcase(_words(name), p) for p in patterns)]
+        if not self.own:
+            return [
+                name for name in masks.names() if any(_fits(name, p) for p in self.patterns.get(label, ()))
+            ]
+        key = (*masks.sources, "", *masks.refused)
+        if key not in self._assigned:
+            self._assigned[key] = masks.assigned(*self._called).masks
+        found = self._assigned[key].get(label)
+        return [found] if found is not None and label in self.patterns else []
+
+    @property
+    def _called(self) -> tuple[tuple[str, ...], dict[str, str]]:
+        """The labels and what a case calls their files."""
+        return self.labels, label_slugs(self.labels)
 
 
 def case_name(row: Row) -> str:
@@ -118,9 +147,19 @@ def own_masks(labels: Sequence[str]) -> dict[str, tuple[str, ...]]:
     return {label: (re.sub(r"[*?\[]", "_", label),) for label in labels}
 
 
+def _fits(name: str, pattern: str) -> bool:
+    """Whether a mask is meant by a pattern; blanks and capitals make no difference, other signs only where both have
+    mathematical ones (<, >, +)."""
+    words = _words(pattern)
+    same = bool(words) and fnmatch.fnmatchcase(_words(name), words)
+    return same and signs_agree(name, pattern)
+
+
 def _words(name: str) -> str:
-    """A name or pattern in which spaces, signs and capitals make no difference."""
-    return re.sub(r"[^a-z0-9*?\[\]]+", "_", name.lower()).strip("_")
+    """A name or pattern in which spaces, signs and capitals make no difference; letters of any script count."""
+    whole = normalize("NFKC", normalize("NFKC", name).casefold())
+    apart = "".join(c if category(c)[0] in "LNM" or c in "*?[]" else "_" for c in whole)
+    return re.sub("_+", "_", apart).strip("_")
 
 
 def find_allowed(
@@ -134,4 +173,5 @@ def find_allowed(
     """Look for the masks of some scans. Raises NoInputError, UsageError."""
     assert options.masks is not None
     collection = find_masks(options.masks, [case_name(row) for row in rows], options.mask_labels)
-    return AllowedCells(collection, labels, patterns, grid, options.cells, symmetric)
+    own = options.regions is None
+    return AllowedCells(collection, labels, patterns, grid, options.cells, symmetric, own)

@@ -224,6 +224,17 @@ def test_what_no_mask_can_say_is_counted_and_left_out(
     assert {r["label"]: r["n"] for r in present} == {"nodule": 4}
 
 
+def test_columns_that_are_no_label_are_told(
+    world: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "truth.csv").write_text("id,Nodule,Mass [mm],cyst\na/0,1,0,1\n")
+    out, masks = world
+    more = ("--truth", tmp_path / "truth.csv")
+    told = hirescam(capsys, "evaluate", out, "--masks", masks, "-o", tmp_path / "e", *more).out
+    assert "Columns of --truth that are no label: Mass [mm], cyst." in told
+    assert evaluated(capsys, world, tmp_path / "f", *more)["unused_columns"] == ["Mass [mm]", "cyst"]
+
+
 def test_two_runs_are_compared_pair_by_pair(
     world: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -265,3 +276,87 @@ def test_both_placements_and_groups(
     smaller = figure(document, "nodule", "hirescam", "chance", "receptive-field")["mean"]
     assert stretch != smaller
     assert {d["what"] for d in document["differences"]} == {"methods", "placements"}
+
+
+def refused_world(folder: Path) -> tuple[Path, Path]:
+    """Two cases; the network finds the mass in both, and the first has a mask of it."""
+    out, masks = folder / "out", folder / "masks"
+    for n in range(2):
+        write_case(out, f"a/{n}", positive=("nodule", "mass"), noise=n)
+        write_mask(masks / f"a/{n}/nodule.nii.gz", sphere(known().lesion_mm))
+    write_mask(masks / "a/0/mass.nii.gz", sphere(known().lesion_mm))
+    return out, masks
+
+
+def masses(tmp_path: Path, capsys: pytest.CaptureFixture[str], masks: Path) -> tuple[dict, dict]:
+    """What is counted of masses, and all of the evaluation, where it ends with 8."""
+    document = evaluated(capsys, (tmp_path / "out", masks), tmp_path / "e", code=8)
+    (counts,) = [c for c in document["counts"] if c["label"] == "mass"]
+    assert {row["case"] for row in rows(tmp_path / "e" / "cases.csv") if row["label"] == "mass"} == {"a/0"}
+    return counts, document
+
+
+def test_two_masks_of_one_name_are_no_sign_that_nothing_is_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, masks = refused_world(tmp_path)
+    for name in ("mass", "MASS"):
+        write_mask(masks / f"a/1/{name}.nii.gz", sphere(known().lesion_mm))
+    counts, document = masses(tmp_path, capsys, masks)
+    assert (counts["known"], counts["true_positives"], counts["false_positives"]) == (1, 1, 0)
+    assert [problem["code"] for problem in document["problems"]] == ["mask-twice"]
+
+
+def test_a_file_that_does_not_say_what_it_holds_leaves_open_what_is_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, masks = refused_world(tmp_path)
+    (masks / "a/1/other.seg.nrrd").write_bytes(b"nothing of the kind")
+    counts, document = masses(tmp_path, capsys, masks)
+    assert (counts["known"], counts["true_positives"], counts["false_positives"]) == (1, 1, 0)
+    (nodule,) = [c for c in document["counts"] if c["label"] == "nodule"]
+    assert (nodule["known"], nodule["true_positives"]) == (2, 2)
+    # What a table of labels says is known all the same.
+    (tmp_path / "truth.csv").write_text("id,mass\na/1,0\n")
+    out = tmp_path / "out"
+    told = evaluated(capsys, (out, masks), tmp_path / "f", "--truth", tmp_path / "truth.csv", code=8)
+    (counts,) = [c for c in told["counts"] if c["label"] == "mass"]
+    assert (counts["known"], counts["true_positives"], counts["false_positives"]) == (2, 1, 1)
+
+
+def test_a_mask_that_could_be_of_two_labels_is_of_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, masks = tmp_path / "out", tmp_path / "masks"
+    for n in range(2):
+        write_case(out, f"a/{n}", noise=n)
+        path = out / f"a/{n}/summary.json"
+        text = path.read_text().replace('"name": "nodule"', '"name": "nodule <1cm"')
+        text = text.replace('"name":"nodule"', '"name":"nodule <1cm"')
+        path.write_text(
+            text.replace('"name":"mass"', '"name":"nodule >1cm"').replace(
+                '"name": "mass"', '"name": "nodule >1cm"'
+            )
+        )
+        write_mask(masks / f"a/{n}/nodule {'' if n else '<'}1cm.nii.gz", sphere(known().lesion_mm))
+    document = evaluated(capsys, (out, masks), tmp_path / "e", code=8)
+    assert [(p["code"], p["path"]) for p in document["problems"]] == [
+        ("mask-ambiguous", "a/1/nodule 1cm.nii.gz")
+    ]
+    found = {(row["case"], row["label"]) for row in rows(tmp_path / "e" / "cases.csv")}
+    assert found == {("a/0", "nodule <1cm")}
+    (counts,) = [c for c in document["counts"] if c["known"]]
+    assert (counts["label"], counts["known"], counts["true_positives"]) == ("nodule <1cm", 1, 1)
+
+
+def test_where_no_mask_can_be_used_it_is_said_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, masks = make_world(tmp_path, 1)
+    (masks / "a/0/nodule.nii.gz").write_bytes(b"nothing")
+    result = hirescam(capsys, "evaluate", out, "--masks", masks)
+    assert result.code == 66
+    assert "a/0/nodule: The mask 0/nodule.nii.gz cannot be used" in result.err
+    (masks / "a/0/nodule.nii.gz").unlink()
+    write_mask(masks / "a/0/heart.nii.gz", sphere(known().lesion_mm))
+    result = hirescam(capsys, "evaluate", out, "--masks", masks)
+    assert result.code == 66
+    assert "No mask is called as one of the labels; there are heart." in result.err

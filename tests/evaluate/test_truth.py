@@ -29,6 +29,45 @@ def test_rows_are_found_by_path_and_by_the_last_part(tmp_path: Path) -> None:
     assert found.split == {"a/one": "valid"}
 
 
+def test_columns_are_called_as_masks_are(tmp_path: Path) -> None:
+    labels = ("pleural_effusion", "nodule <1cm", "nodule >1cm", "結節", "腫瘤", "mass")
+    text = "id,Pleural effusion,nodule >1cm,結節,Mass,age,patient,\nthree,1,1,0,0,70,p,\n"
+    found = read_truth(table(tmp_path, text), None, CASES, labels)
+    assert found.present == {
+        "three": {"pleural_effusion": True, "nodule >1cm": True, "結節": False, "mass": False}
+    }
+    assert found.unused == ("age",)
+    # Labels that are not asked are labels all the same.
+    some = read_truth(table(tmp_path, text), None, CASES, labels[:1], labels)
+    assert some.present == {"three": {"pleural_effusion": True}}
+    assert some.unused == ("age",)
+    other = "id,mass,Mass,age\nthree,1,0,7\n"
+    exact = read_truth(table(tmp_path, other), f"{tmp_path / 'truth.csv'}:age", CASES, LABELS)
+    assert exact.present == {"three": {"mass": True}}
+    assert exact.unused == ("Mass",)
+
+
+@pytest.mark.parametrize(
+    ("head", "what"),
+    [
+        ("id,mass,mass", "two columns 'mass'"),
+        ("id,mass,id", "two columns 'id'"),
+        ("id,nodule 1cm,mass", "'nodule 1cm' could be of nodule <1cm and nodule >1cm"),
+        ("id,mass;,(mass)", "could be of mass"),
+    ],
+)
+def test_columns_that_could_be_two_things(tmp_path: Path, head: str, what: str) -> None:
+    for labels in (("nodule <1cm", "nodule >1cm", "mass"), ("mass",)):
+        with pytest.raises(UsageError, match=what):
+            read_truth(
+                table(tmp_path, f"{head}\nthree,1,0\n"),
+                None,
+                CASES,
+                labels,
+                ("nodule <1cm", "nodule >1cm", "mass"),
+            )
+
+
 def test_without_tables_each_case_is_its_own_patient() -> None:
     found = read_truth(None, None, CASES, LABELS)
     assert found.patient == {case: case for case in CASES}

@@ -134,3 +134,48 @@ def test_another_patients_mask_lies_elsewhere(grid: np.ndarray) -> None:
     with pytest.raises(MaskError, match=r"case/m\.nii\.gz.*outside of the scan"):
         check_overlap(mask(far, inside), scan)
     assert not overlaps(mask(far, np.zeros((7, 6, 5), np.bool_)), scan)
+
+
+def test_masks_that_differ_in_signs_are_two(tmp_path: Path) -> None:
+    nifti(tmp_path / "a/nodule <1cm.nii.gz", blob())
+    nifti(tmp_path / "a/nodule >1cm.nii.gz", two_labels() * 0)
+    every = found(tmp_path, "a")
+    assert every.problems == ()
+    masks = every.of("a")
+    assert masks is not None
+    labels = ["nodule <1cm", "nodule >1cm", "nodule"]
+    assert masks.matching(labels) == {label: label for label in labels[:2]}
+    assert masks.load("nodule <1cm").array_ijk.any()
+    assert not masks.load("nodule >1cm").array_ijk.any()
+
+
+def test_a_mask_that_could_be_of_two_labels_is_named(tmp_path: Path) -> None:
+    nifti(tmp_path / "a/nodule 1cm.nii.gz", blob())
+    masks = found(tmp_path, "a").of("a")
+    assert masks is not None
+    labels = ["nodule <1cm", "nodule >1cm"]
+    assert masks.matching(labels) == {}
+    (doubt,) = masks.doubts(labels)
+    assert (doubt.code, doubt.path.name) == ("mask-ambiguous", "nodule 1cm.nii.gz")
+    assert "nodule 1cm could be of nodule <1cm and nodule >1cm" in doubt.text
+    assert masks.doubts(["nodule 1cm", "nodule >1cm"]) == []
+
+
+def test_what_is_refused_is_known_to_be_there(tmp_path: Path) -> None:
+    nifti(tmp_path / "a/nodule.nii.gz", blob())
+    nifti(tmp_path / "a/NODULE.nii.gz", blob())
+    nifti(tmp_path / "a/mass.nii.gz", blob())
+    masks = found(tmp_path, "a").of("a")
+    assert masks is not None
+    assert set(masks.refused) == {"nodule", "NODULE"}
+    given = masks.assigned(["Nodule", "mass", "cyst"])
+    assert given.masks == {"mass": "mass"}
+    assert set(given.doubtful) == {"Nodule"}
+    assert masks.doubts(["Nodule", "mass", "cyst"]) == []
+    assert not masks.unread
+    (tmp_path / "a/other.seg.nrrd").write_bytes(b"nothing")
+    damaged = found(tmp_path, "a")
+    masks = damaged.of("a")
+    assert masks is not None
+    assert masks.unread
+    assert ("mask-unreadable", "other.seg.nrrd") in problems(damaged)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from pathlib import Path
 
@@ -85,6 +86,63 @@ def test_slicers_segments(tmp_path: Path) -> None:
     assert own_names(path) == {4: "Pleural effusion", 1: "Segment_1"}
     same_place(load(path, "Pleural effusion"), two_labels() == 4, GRIDS["oblique"])
     same_place(load(path, "Segment_1"), two_labels() == 1, GRIDS["oblique"])
+
+
+def layered(path: Path, layers: list[NDArray[np.uint8]], grid: NDArray[np.float64], **meta: str) -> Path:
+    """A 4-D NRRD as 3D Slicer writes it where segments overlap: the first axis lists the layers."""
+    lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ grid
+
+    def vector(column: NDArray[np.float64]) -> str:
+        return "(" + ",".join(f"{value:.10g}" for value in column[:3]) + ")"
+
+    lines = [
+        "NRRD0004", "type: unsigned char", "dimension: 4", "space: left-posterior-superior",
+        f"sizes: {len(layers)} {' '.join(map(str, layers[0].shape))}",
+        f"space directions: none {vector(lps[:, 0])} {vector(lps[:, 1])} {vector(lps[:, 2])}",
+        "kinds: list domain domain domain", "encoding: gzip", f"space origin: {vector(lps[:, 3])}",
+        *(f"{key}:={value}" for key, value in meta.items()),
+    ]  # fmt: skip
+    voxels = gzip.compress(np.stack(layers).tobytes("F"))
+    path.write_bytes("\n".join(lines).encode() + b"\n\n" + voxels)
+    return path
+
+
+@pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
+def test_slicers_segments_that_overlap(tmp_path: Path, grid: NDArray[np.float64]) -> None:
+    meta = {"Segment0_LabelValue": "1", "Segment0_Layer": "1", "Segment0_Name": "mass", "Segment0_ID": "a"}
+    meta |= {"Segment1_LabelValue": "1", "Segment1_Layer": "0", "Segment1_Name": "heart"}
+    meta |= {"Segment2_LabelValue": "4", "Segment2_Layer": "0", "Segment2_ID": "cyst"}
+    mass = np.roll(blob(), 1, axis=0)
+    path = layered(tmp_path / "ct.seg.nrrd", [two_labels(), mass], grid, **meta)
+    assert ((mass > 0) & (two_labels() == 1)).any()
+    for given in (None, {1: "something else"}):
+        assert source_of(path, "ct", True, given).names() == ("mass", "heart", "cyst")
+        same_place(load(path, "mass", True, given), mass > 0, grid)
+        same_place(load(path, "heart", True, given), two_labels() == 1, grid)
+        same_place(load(path, "cyst", True, given), two_labels() == 4, grid)
+    old = {"Segment0_Name": "heart", "Segment0_ID": "a", "Segment1_Name": "mass"}
+    path = layered(tmp_path / "old.seg.nrrd", [blob(), mass], grid, **old)
+    same_place(load(path, "mass"), mass > 0, grid)
+    same_place(load(path, "heart"), blob() > 0, grid)
+
+
+def test_layers_and_names_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    one = {"Segment0_LabelValue": "1", "Segment0_Layer": "0", "Segment0_Name": "mass"}
+    path = layered(tmp_path / "less.seg.nrrd", [blob(), blob()], STRAIGHT, **one)
+    assert "the value 1 in layer 1, which has no name" in refusal(path, "mass").message
+    more = one | {"Segment1_LabelValue": "1", "Segment1_Layer": "2", "Segment1_Name": "heart"}
+    path = layered(tmp_path / "more.seg.nrrd", [blob(), blob() * 0], STRAIGHT, **more)
+    assert "heart should be in layer 2, and it has 2" in refusal(path, "heart").message
+    same_place(load(path, "mass"), blob() > 0, STRAIGHT)
+    twice = one | {"Segment1_LabelValue": "1", "Segment1_Layer": "0", "Segment1_Name": "heart"}
+    path = layered(tmp_path / "twice.seg.nrrd", [blob(), blob() * 0], STRAIGHT, **twice)
+    assert "mass and heart have the same value" in refusal(path, "heart").message
+    flat = itk(tmp_path / "flat.seg.nrrd", blob(), **{k: v for k, v in twice.items() if "Layer" not in k})
+    assert refusal(flat, "heart").code == "mask-values"
+    nameless = layered(tmp_path / "none.seg.nrrd", [blob(), blob()], STRAIGHT)
+    assert refusal(nameless).code == "mask-shape"
+    path.write_bytes(path.read_bytes()[:-12])
+    assert refusal(path, "heart").code in ("mask-unreadable", "mask-values")
 
 
 def test_totalsegmentators_table(tmp_path: Path) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 
 from hirescam_cli.errors import UsageError
-from hirescam_cli.masks.names import matching, read_names, slug
+from hirescam_cli.masks.names import assign, matching, read_names, slug
 
 FORMS = {
     "csv": "1,nodule\n2,pleural effusion\n",
@@ -71,3 +72,55 @@ def test_names_agree_by_their_words() -> None:
     assert slug("Lung  nodule (left)") == "lung_nodule_left"
     found = matching(["Lung nodule", "aorta"], ["lung_nodule", "AORTA", "mass"])
     assert found == {"lung_nodule": "Lung nodule", "AORTA": "aorta"}
+
+
+JAPANESE = ("結節", "腫瘤", "心拡大")
+SIZES = ("nodule <1cm", "nodule >1cm")
+SIZE_SLUGS = {"nodule <1cm": "nodule__1cm", "nodule >1cm": "nodule__1cm_1"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "masks", "doubtful"),
+    [
+        (JAPANESE, ["結節"], {"結節": "結節"}, {}),
+        (JAPANESE, ["腫瘤", "結節"], {"結節": "結節", "腫瘤": "腫瘤"}, {}),
+        (JAPANESE, ["__"], {}, {}),
+        (SIZES, ["nodule >1cm"], {"nodule >1cm": "nodule >1cm"}, {}),
+        (SIZES, ["Nodule_>1cm", "NODULE <1cm"], {SIZES[0]: "NODULE <1cm", SIZES[1]: "Nodule_>1cm"}, {}),
+        (SIZES, ["nodule 1cm"], {}, dict.fromkeys(SIZES, ("nodule 1cm",))),
+        (SIZES, ["nodule 1cm", "nodule >1cm"], {SIZES[1]: "nodule >1cm"}, {SIZES[0]: ("nodule 1cm",)}),
+        (SIZES[:1], ["nodule >1cm"], {}, {}),
+        (SIZES[:1], ["nodule 1cm"], {SIZES[0]: "nodule 1cm"}, {}),
+        (("lung/nodule",), ["lung, nodule", "lung nodule"], {}, {"lung/nodule": ("lung, nodule", "lung nodule")}),
+        (("lung nodule", "Lung (nodule)"), ["lung_nodule"], {"lung nodule": "lung_nodule"}, {}),
+        (("Nodule", "nodule"), ["NODULE"], {}, dict.fromkeys(("Nodule", "nodule"), ("NODULE",))),
+        (("Nodule", "nodule"), ["nodule"], {"nodule": "nodule"}, {}),
+        (("+", "-"), ["_", "<"], {}, {}),
+        (("épanchement",), [normalize("NFD", "Épanchement")], {"épanchement": normalize("NFD", "Épanchement")}, {}),
+    ],
+)  # fmt: skip
+def test_a_mask_is_of_the_label_that_is_called_so(
+    labels: tuple[str, ...], names: list[str], masks: dict[str, str], doubtful: dict[str, tuple[str, ...]]
+) -> None:
+    for order in (names, names[::-1]):
+        found = assign(order, labels)
+        assert found.masks == masks
+        assert {label: set(fitting) for label, fitting in found.doubtful.items()} == {
+            label: set(fitting) for label, fitting in doubtful.items()
+        }
+
+
+def test_the_slug_of_a_case_counts_before_words() -> None:
+    assert assign(["nodule__1cm"], SIZES, SIZE_SLUGS).masks == {SIZES[0]: "nodule__1cm"}
+    assert assign(["Nodule__1cm_1"], SIZES, SIZE_SLUGS).masks == {SIZES[1]: "Nodule__1cm_1"}
+    assert assign(["nodule 1cm"], SIZES, SIZE_SLUGS).masks == {}
+    assert assign(["__"], JAPANESE, {"結節": "__", "腫瘤": "___1"}).masks == {"結節": "__"}
+    # A mask that is called exactly as one label is never another's by its slug.
+    assert assign(["a_b"], ["a b", "a_b"], {"a b": "a_b", "a_b": "a_b_1"}).masks == {"a_b": "a_b"}
+
+
+def test_words_of_every_script() -> None:
+    assert slug("右肺-結節 (5mm)") == "右肺_結節_5mm"
+    assert slug("Épanchement Pleural") == "épanchement_pleural"
+    assert slug("कि") != slug("की")
+    assert slug("+++") == ""

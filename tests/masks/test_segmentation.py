@@ -112,6 +112,73 @@ def test_a_case_finds_its_segments_beside_its_slices(tmp_path: Path) -> None:
     same_place(masks.load("Lung nodule"), inside(), affine, 1e-3)
 
 
+@pytest.mark.parametrize("called", ["1.2.826.0.1.3680043.8.498.1", "seg.dicom", "SEG", "seg.1", "seg.DCM"])
+def test_a_file_is_known_by_its_content(tmp_path: Path, called: str) -> None:
+    path, affine = write(tmp_path / "case", {"Lung nodule": inside()})
+    path.rename(path.with_name(called))
+    (tmp_path / "case/note.txt").write_text("seg.dcm")
+    found = find_masks(tmp_path, ["case"], None)
+    masks = found.of("case")
+    assert found.problems == ()
+    assert masks is not None
+    assert masks.names() == ("Lung nodule",)
+    same_place(masks.load("Lung nodule"), inside(), affine, 1e-3)
+
+
+def without(path: Path, to: Path, *keywords: str, **changed: float) -> Path:
+    """A copy whose frames do not say some of how far they are apart, or say something else."""
+    dataset = pydicom.dcmread(path)
+    (measures,) = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+    for keyword in keywords:
+        delattr(measures, keyword)
+    for keyword, value in changed.items():
+        setattr(measures, keyword, value)
+    to.parent.mkdir(parents=True, exist_ok=True)
+    dataset.save_as(to)
+    return to
+
+
+def drawn(*slices: int) -> NDArray[np.bool_]:
+    values = np.zeros(SHAPE, dtype=np.bool_)
+    for k in slices:
+        values[3:9, 5 + k, k] = True
+    return values
+
+
+@pytest.mark.parametrize("orientation", [AXIAL, FEET_FIRST, TURNED], ids=["axial", "feet-first", "oblique"])
+@pytest.mark.parametrize("slices", [(4,), (2, 3, 4), (2, 4, 6), (1, 2, 9), (2, 5, 9), (3, 6)])
+def test_slices_are_as_far_apart_as_their_series_or_as_thick_as_they_say(
+    tmp_path: Path, slices: tuple[int, ...], orientation: tuple[float, ...]
+) -> None:
+    values = drawn(*slices)
+    path, affine = write(tmp_path, {"Nodule": values}, orientation)
+    beside = without(path, tmp_path / "beside.dcm", "SpacingBetweenSlices", SliceThickness=0.5)
+    away = without(path, tmp_path / "away/seg.dcm", "SpacingBetweenSlices")
+    for one in (path, beside, away):
+        mask = load_segments(one, "Nodule", (1,))
+        same_place(mask, values, affine, 1e-3)
+        assert mask.grid.spacing_mm[0] == pytest.approx(2.5, abs=1e-4)
+
+
+def test_slices_of_unknown_thickness(tmp_path: Path) -> None:
+    tags = ("SpacingBetweenSlices", "SliceThickness")
+    path, affine = write(tmp_path, {"Nodule": drawn(4)})
+    with pytest.raises(MaskError, match="one plane of unknown thickness") as caught:
+        load_segments(without(path, tmp_path / "one/seg.dcm", *tags), "Nodule", (1,))
+    assert caught.value.code == "mask-frames"
+    path, affine = write(tmp_path, {"Nodule": drawn(2, 4, 8)})
+    # Planes are as far apart as the nearest two, as those of contours.
+    apart = load_segments(without(path, tmp_path / "more/seg.dcm", *tags), "Nodule", (1,))
+    assert apart.grid.spacing_mm[0] == pytest.approx(5.0)
+    same_place(apart, drawn(2, 4, 8), affine, 1e-3)
+    # Thick slices with a gap between them that is no slice.
+    gaps = without(path, tmp_path / "gaps/seg.dcm", tags[0], SliceThickness=4.0)
+    assert load_segments(gaps, "Nodule", (1,)).grid.spacing_mm[0] == pytest.approx(5.0)
+    thin = without(path, tmp_path / "thin/seg.dcm", tags[0], SliceThickness=1.0)
+    assert load_segments(thin, "Nodule", (1,)).grid.spacing_mm[0] == pytest.approx(1.0)
+    same_place(load_segments(thin, "Nodule", (1,)), drawn(2, 4, 8), affine, 1e-3)
+
+
 def refusal(path: Path) -> MaskError:
     with pytest.raises(MaskError) as caught:
         load_segments(path, "Nodule", (1,))

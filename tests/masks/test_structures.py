@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +126,41 @@ def test_contours_given_twice_do_not_cancel_each_other(tmp_path: Path) -> None:
     contours = [placed(OUTER, k, affine) for k in (0, 0, 1)]
     mask = load_structures(write(tmp_path / "rs.dcm", {"GTV": contours}), "GTV", (3,))
     assert mask.array_ijk.sum() == 2 * 10 * 14
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        lambda points: np.roll(points, 1, axis=0),
+        lambda points: points[::-1],
+        lambda points: np.vstack([points, points[:1]]),
+        lambda points: np.vstack([points[2:], points[:3]])[::-1],
+        lambda points: np.repeat(points, 2, axis=0),
+        lambda points: points + 2e-6,
+    ],
+    ids=["other-start", "reversed", "closed", "closed-and-reversed", "points-twice", "rounded"],
+)
+def test_a_contour_is_the_same_wherever_it_begins_and_whichever_way_it_runs(
+    tmp_path: Path, again: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+) -> None:
+    notch = np.asarray([(2.5, 3.5), (12.5, 3.5), (12.5, 17.5), (7.5, 17.5), (7.5, 10.5), (2.5, 10.5)])
+    contours = [placed(notch, k, np.eye(4)) for k in (0, 1)]
+    path = write(tmp_path / "rs.dcm", {"GTV": [*contours, *(again(points) for points in contours)]})
+    assert load_structures(path, "GTV", (3,)).array_ijk.sum() == 2 * (10 * 7 + 5 * 7)
+
+
+def test_contours_of_the_same_points_in_another_order_are_two(tmp_path: Path) -> None:
+    """A keyhole begins at a point that it passes twice; a bow tie over the same corners is another contour."""
+    keyhole = np.asarray([*OUTER, OUTER[0], *HOLE, HOLE[0]])
+    once = [placed(keyhole, k, np.eye(4)) for k in (0, 1)]
+    both = [*once, *(np.roll(points, 5, axis=0) for points in once)]
+    for name, contours in (("one", once), ("two", both)):
+        mask = load_structures(write(tmp_path / f"{name}.dcm", {"GTV": contours}), "GTV", (3,))
+        assert mask.array_ijk.sum() == 2 * (10 * 14 - 4 * 5)
+    bow = [placed([OUTER[n] for n in (0, 2, 1, 3)], k, np.eye(4)) for k in (0, 1)]
+    boxes = [placed(OUTER, k, np.eye(4)) for k in (0, 1)]
+    crossed = load_structures(write(tmp_path / "bow.dcm", {"GTV": [*boxes, *bow]}), "GTV", (3,))
+    assert 0 < crossed.array_ijk.sum() < 2 * 10 * 14
 
 
 def test_one_plane_needs_its_thickness(tmp_path: Path) -> None:

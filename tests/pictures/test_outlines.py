@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.path import Path as Polygon
 from numpy.typing import NDArray
 
+from hirescam_cli.case.record import Case
 from hirescam_cli.case.view import Outlined
 from hirescam_cli.geometry import Grid, reorient
 from hirescam_cli.geometry import affine as affines
 from hirescam_cli.masks.mask import Mask
+from hirescam_cli.outlining import OutlineOptions, find_outlines
 from hirescam_cli.pictures.compare import comparison_scenes, render_comparison
 from hirescam_cli.pictures.figure import lay_out, render_label
 from hirescam_cli.pictures.gif import LADDER, encode_gif, render_frames
@@ -28,7 +32,7 @@ from hirescam_cli.pictures.outlines import (
     trace,
 )
 from hirescam_cli.pictures.scene import make_scene
-from tests.masks.mask_world import GRIDS, OBLIQUE, blob
+from tests.masks.mask_world import GRIDS, OBLIQUE, blob, nifti
 
 
 def filled(lines: list[NDArray[np.float64]], shape: tuple[int, int]) -> NDArray[np.bool_]:
@@ -168,6 +172,47 @@ def test_the_label_own_mask_comes_first_and_those_of_other_labels_stay_away(know
     everywhere = replace(known.view, masks=(Outlined(organ), Outlined(own)))
     assert [mask.name for mask, _ in outlines_of(everywhere, "nodule")] == ["nodule", "lung"]
     assert [mask.name for mask, _ in outlines_of(everywhere, "effusion")] == ["lung", "nodule"]
+
+
+def renamed(case: Case, *names: str) -> Case:
+    """A case whose labels are called so."""
+    labels = [msgspec.structs.replace(one, name=name) for one, name in zip(case.labels, names, strict=True)]
+    return msgspec.structs.replace(case, labels=tuple(labels))
+
+
+def test_a_mask_on_every_picture_is_only_that_label_s_own_which_is_called_so(known) -> None:
+    affine = known.view.volume.affine_ras
+    case = renamed(known.view.case, "結節", "腫瘤", *(f"{n}" for n in range(len(known.view.case.labels) - 2)))
+    view = replace(known.view, case=case, masks=(Outlined(mask_of(lesion(known), affine, "結節")),))
+    assert [colour for _, colour in outlines_of(view, "結節")] == [COLOURS[0]]
+    assert [colour for _, colour in outlines_of(view, "腫瘤")] == [COLOURS[1]]
+
+
+def test_which_masks_of_a_case_are_outlined(known, tmp_path: Path) -> None:
+    case = renamed(
+        known.view.case, "nodule <1cm", "nodule >1cm", *map(str, range(len(known.view.case.labels) - 2))
+    )
+    case = msgspec.structs.replace(case, case="ct")
+
+    def outlined(
+        *names: str, everywhere: tuple[str, ...] = ()
+    ) -> tuple[list[tuple[str | None, str]], list[str]]:
+        shutil.rmtree(tmp_path / "ct", ignore_errors=True)
+        for name in names:
+            nifti(
+                tmp_path / f"ct/{name}.nii.gz", lesion(known).astype(np.uint8), known.view.volume.affine_ras
+            )
+        outlines = find_outlines(OutlineOptions(tmp_path, None, everywhere or None), ["ct"])
+        assert outlines is not None
+        found, problems = outlines.of(case)
+        return [(one.label, one.mask.name) for one in found], [problem.code for problem in problems]
+
+    assert outlined("nodule >1cm", "heart") == ([("nodule >1cm", "nodule >1cm")], [])
+    assert outlined("nodule 1cm", "heart") == ([], ["mask-ambiguous"])
+    assert outlined("nodule >1cm", "heart", everywhere=("Heart",)) == (
+        [("nodule >1cm", "nodule >1cm"), (None, "heart")],
+        [],
+    )
 
 
 def test_a_mosaic_has_the_line_too(known) -> None:

@@ -13,7 +13,10 @@ import torch
 from torch import nn
 
 from hirescam_cli.errors import ScanError, UsageError
+from hirescam_cli.masks.collection import CaseMasks, MaskCollection
+from hirescam_cli.masks.sources import BinaryImage, MaskSource
 from hirescam_cli.model.spec import load_spec
+from hirescam_cli.train.allowed import AllowedCells, case_name, own_masks
 from hirescam_cli.train.augmentation import Augmentation, Change
 from hirescam_cli.train.checkpoint import load_checkpoint
 from hirescam_cli.train.events import Event
@@ -33,6 +36,7 @@ from hirescam_cli.train.setting import Setting
 from hirescam_cli.train.signals import StopRequest
 from hirescam_cli.train.start import new_network
 from hirescam_cli.train.steps import Drawn, Steps
+from tests.masks.mask_world import nifti
 from tests.train.test_resume import broken, digest
 from tests.train.world import World, hirescam
 
@@ -101,6 +105,63 @@ def test_a_label_that_is_there_without_a_mask_or_unknown_is_not_known(plan: Plan
         found = LesionCells(cells, lesions.slab).of(one, Change(), affine, shape)
         assert not found.known[label].any()
         assert not found.cells[label].any()
+
+
+def test_an_empty_mask_of_a_label_that_is_there_says_nothing(plan: Plan, tmp_path: Path) -> None:
+    """As a missing file: the label may have evidence anywhere; beside a mask that is not empty it changes nothing."""
+    lesions = lesion_cells(plan)
+    place = next(n for n, row in enumerate(plan.table.of("train")) if 1.0 in row.truth)
+    row = plan.table.of("train")[place]
+    _, affine, shape = scan_of(plan, place)
+    label = row.truth.index(1.0)
+    name = lesions.allowed.labels[label]
+    drawn = lesions.allowed.collection.of(case_name(row))
+    assert drawn is not None
+    empty = BinaryImage(nifti(tmp_path / "empty.nii.gz", np.zeros((4, 4, 4), np.uint8)), "empty")
+
+    def cells(sources: dict[str, MaskSource]) -> AllowedCells:
+        collection = MaskCollection({case_name(row): CaseMasks(sources)})
+        return replace(
+            lesions.allowed, collection=collection, patterns={name: (name, "empty")}, own=False, _kept={}
+        )
+
+    alone = cells({name: empty})
+    assert not alone.of(row, Change(), affine, shape).marked[label]
+    assert not alone.of(row, Change(), affine, shape).cells[label].any()
+    assert not LesionCells(alone, lesions.slab).of(row, Change(), affine, shape).known[label].any()
+    both = cells({name: drawn.sources[drawn.matching([name])[name]], "empty": empty})
+    expected = lesions.allowed.of(row, Change(), affine, shape)
+    found = both.of(row, Change(), affine, shape)
+    assert found.marked[label]
+    np.testing.assert_array_equal(found.cells[label], expected.cells[label])
+
+
+def test_a_label_has_the_mask_of_exactly_its_name(plan: Plan, tmp_path: Path) -> None:
+    """Labels that differ in signs, or have no ASCII letter, do not share a mask; patterns of regions see them too."""
+    row = plan.table.of("train")[0]
+    source = BinaryImage(nifti(tmp_path / "m.nii.gz", np.ones((2, 2, 2), np.uint8)), "m")
+    cells = replace(lesion_cells(plan).allowed, _kept={}, _assigned={})
+
+    def marked(
+        labels: tuple[str, ...], *masks: str, regions: dict[str, tuple[str, ...]] | None = None
+    ) -> list:
+        collection = MaskCollection({case_name(row): CaseMasks(dict.fromkeys(masks, source))})
+        patterns = own_masks(labels) if regions is None else regions
+        one = replace(
+            cells, collection=collection, labels=labels, patterns=patterns, own=regions is None, _assigned={}
+        )
+        assert [doubt.code for doubt in one.problems] == ["mask-ambiguous"] * ("nodule 1cm" in masks)
+        return [one.marks(row, place) for place in range(len(labels))]
+
+    assert marked(("結節", "腫瘤"), "結節") == [True, False]
+    assert marked(("nodule <1cm", "nodule >1cm"), "nodule >1cm") == [False, True]
+    assert marked(("nodule <1cm", "nodule >1cm"), "nodule 1cm") == [False, False]
+    assert marked(("a", "b"), "結節", regions={"a": ("結*",), "b": ("腫瘤",)}) == [True, False]
+    assert marked(("a", "b"), "nodule >1cm", regions={"a": ("Nodule <*",), "b": ("nodule_>1cm",)}) == [
+        False,
+        True,
+    ]
+    assert marked(("a", "b"), "結節", regions={"a": ("*",), "b": ("<>",)}) == [True, False]
 
 
 @pytest.mark.parametrize("change", [Change(flip=2), Change(flip=0), Change(flip=1, turns=1), Change(turns=3)])
