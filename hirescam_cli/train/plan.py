@@ -30,6 +30,7 @@ from hirescam_cli.train.publish import foldable
 from hirescam_cli.train.ranks import Ranks, device_of
 from hirescam_cli.train.read_table import read_table
 from hirescam_cli.train.regions import read_regions
+from hirescam_cli.train.same_content import check_content
 from hirescam_cli.train.samples import Samples
 from hirescam_cli.train.scans import Scans
 from hirescam_cli.train.start import Start, load_start, new_network
@@ -82,6 +83,7 @@ def make_plan(request: Request, ranks: Ranks, listener: Listener) -> Plan:
     spec = request.spec()
     table = request.table(spec)
     _check_truth(table, request.options)
+    check_content(table.rows)
     if not table.patients_known:
         text = "The table has no column of patients: each scan counts as a patient of its own."
         listener(Event("no-patients", text))
@@ -265,6 +267,7 @@ def dry_run(request: Request, say: Listener) -> dict[str, object]:
     """
     spec = request.spec()
     table = request.table(spec)
+    check_content(table.rows)
     scans = Scans(spec.preparation, request.read)
     problems: list[dict[str, object]] = []
     for n, row in enumerate(table.rows, 1):

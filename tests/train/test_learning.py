@@ -23,6 +23,7 @@ def test_eight_phantoms_are_learnt_by_heart(world: World, tmp_path: Path) -> Non
     for row in rows:
         row["split"] = "train"
     again = dict(rows[0]) | {"id": "again", "patient": "again", "split": "valid"}
+    again["path"] = world.other_bytes(again["path"], "scans/again.nii.gz")
     table = world.write_rows([*rows, again], "by-heart.csv")
     (world.folder / "wider.toml").write_text(model_text(groups=4, width=8))
     run = tmp_path / "run"

@@ -10,6 +10,7 @@ import pytest
 from hirescam_cli.errors import NoInputError, UsageError
 from hirescam_cli.train.layout import Layout
 from hirescam_cli.train.read_table import read_table
+from hirescam_cli.train.same_content import check_content
 from hirescam_cli.train.table import Source, Table, truth_of
 
 GOOD = """id,path,patient,split,nodule,mass
@@ -223,6 +224,27 @@ def test_templates_fill_up(tmp_path: Path) -> None:
     told = r"line 2, column 'id': 's-7', expected a whole number, for \{id:05d\} of --path-template"
     with pytest.raises(UsageError, match=told):
         table(tmp_path, text, path_template="{id:05d}.npz")
+
+
+def test_copies_of_one_scan_are_not_in_two_splits(tmp_path: Path) -> None:
+    """Files are the same by all their bytes: a and b differ in one, c is shorter."""
+    (tmp_path / "s").mkdir()
+    scan = bytes(300_000) + b"scan"
+    other = b"x" + scan[1:]
+    for name, content in (("a", scan), ("b", other), ("c", scan[1:])):
+        (tmp_path / "s" / f"{name}.nii.gz").write_bytes(content)
+    check_content(table(tmp_path, GOOD).rows)
+    for name, content in (("copy", scan), ("alike", other[::-1]), ("b2", other)):
+        (tmp_path / name).write_bytes(content)
+    row = "d,{},p4,{},0,0\n"
+    check_content(table(tmp_path, GOOD + row.format("alike", "valid")).rows)
+    check_content(table(tmp_path, GOOD + row.format("copy", "train")).rows)
+    check_content(table(tmp_path, GOOD + row.format("gone", "valid") + "e,s,p5,test,0,0\n").rows)
+    for name, which in (("copy", "a \\(train, line 2\\)"), ("b2", "b \\(train, line 3\\)")):
+        told = rf"{which} and d \(test, line 5\) are the same scan: ..nii.gz and {name} hold the same bytes"
+        with pytest.raises(UsageError, match=told) as caught:
+            check_content(table(tmp_path, GOOD + row.format(name, "test")).rows)
+        assert (caught.value.code, caught.value.exit_code) == ("table-scans", 2)
 
 
 def test_the_hash_is_of_what_trains_not_of_where_it_lies(tmp_path: Path) -> None:

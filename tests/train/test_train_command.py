@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -92,6 +93,21 @@ def test_a_split_whose_labels_nobody_knows_is_refused(
     rows = [row | dict.fromkeys(LABELS, "") if row["split"] == split else row for row in world.rows()]
     code, text = run(World(world.folder, table=world.write_rows(rows, "unknown.csv")), tmp_path / "run")
     assert (code, text) == (2, f"No label of any {name} scan is known.")
+    assert not (tmp_path / "run" / "last").exists()
+
+
+def test_a_copy_of_a_training_scan_among_the_validation_scans_is_refused(
+    world: World, tmp_path: Path
+) -> None:
+    rows = world.rows()
+    rows[-1]["path"] = str(shutil.copy(world.folder / rows[0]["path"], tmp_path / "copy.nii.gz"))
+    other = World(world.folder, table=world.write_rows(rows, "copied.csv"))
+    for more in ((), ("--dry-run",)):
+        code, text = run(other, tmp_path / "run", *more)
+        assert code == 2
+        assert text.startswith(
+            f"{rows[0]['id']} (train, line 2) and {rows[-1]['id']} (valid, line 9) are the same"
+        )
     assert not (tmp_path / "run" / "last").exists()
 
 
