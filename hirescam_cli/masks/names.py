@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +15,9 @@ from hirescam_cli.errors import UsageError
 
 _NAME_LAST = re.compile(r'\s*(\d+)\s+(?:[\d.]+\s+){6}"([^"]*)"\s*')
 _HINT = 'Give a CSV of "value,name" lines, a JSON object, or a colour table of 3D Slicer or ITK-SNAP.'
+
+
+_Key = Callable[[str], str]
 
 
 @dataclass(frozen=True)
@@ -70,31 +73,33 @@ def assign(names: Iterable[str], labels: Iterable[str], slugs: Mapping[str, str]
     labels, free = tuple(dict.fromkeys(labels)), list(dict.fromkeys(names))
     own: dict[str, str] = {}
     doubtful: dict[str, tuple[str, ...]] = {}
-    for of_label, of_mask, agree in _steps(slugs or {}):
-        claims: dict[str, list[str]] = {}
+    for step in _steps(slugs or {}):
+        meant = _meant(free, labels, *step)
         for label in labels:
-            claims.setdefault(of_label(label), []).append(label)
-        by_label: dict[str, list[str]] = {}
-        by_mask: dict[str, list[str]] = {}
-        for name in free:
-            key = of_mask(name)
-            by_mask[name] = [label for label in claims.get(key, ()) if key and agree(label, name)]
-            for label in by_mask[name]:
-                by_label.setdefault(label, []).append(name)
-        for label in labels:
-            fitting = by_label.get(label, [])
-            if not fitting or label in own or label in doubtful:
-                continue
-            if len(fitting) == 1 and len(by_mask[fitting[0]]) == 1:
-                own[label] = fitting[0]
-            else:
-                doubtful[label] = tuple(fitting)
+            fitting = [name for name in free if label in meant[name]]
+            if fitting and label not in own and label not in doubtful:
+                if len(fitting) == 1 and len(meant[fitting[0]]) == 1:
+                    own[label] = fitting[0]
+                else:
+                    doubtful[label] = tuple(fitting)
         taken = {*own.values(), *(name for fitting in doubtful.values() for name in fitting)}
         free = [name for name in free if name not in taken]
     return Assignment(own, doubtful)
 
 
-_Key = Callable[[str], str]
+def _meant(
+    names: Sequence[str],
+    labels: Sequence[str],
+    of_label: _Key,
+    of_mask: _Key,
+    agree: Callable[[str, str], bool],
+) -> dict[str, set[str]]:
+    """By mask all labels that it fits in one way of comparing."""
+    by_key: dict[str, list[str]] = {}
+    for label in labels:
+        by_key.setdefault(of_label(label), []).append(label)
+    by_key.pop("", None)
+    return {name: {label for label in by_key.get(of_mask(name), ()) if agree(label, name)} for name in names}
 
 
 def _steps(slugs: Mapping[str, str]) -> list[tuple[_Key, _Key, Callable[[str, str], bool]]]:

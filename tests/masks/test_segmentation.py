@@ -24,7 +24,7 @@ from hirescam_cli.masks.collection import find_masks
 from hirescam_cli.masks.segmentation import load_segments, segment_names
 from tests.io.dicom_factory import make_series
 from tests.io.dicom_scans import series_of
-from tests.masks.mask_world import rotation, same_place
+from tests.masks.mask_world import nifti, rotation, same_place
 
 SHAPE = (16, 24, 12)
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -205,6 +205,19 @@ def test_damage_and_uneven_frames_are_refused(tmp_path: Path) -> None:
     dataset.save_as(path)
     with pytest.raises(MaskError, match="no number or label"):
         segment_names(path)
+
+
+def test_segments_without_a_number_leave_open_which_masks_there_are(tmp_path: Path) -> None:
+    path, _ = write(tmp_path / "case", {"Mass": inside()})
+    dataset = pydicom.dcmread(path)
+    del dataset.SegmentSequence[0].SegmentNumber
+    dataset.save_as(path)
+    nifti(tmp_path / "case/nodule.nii.gz", inside().astype(np.uint8))
+    found = find_masks(tmp_path, ["case"], None)
+    masks = found.of("case")
+    assert [problem.code for problem in found.problems] == ["mask-unreadable"]
+    assert masks is not None
+    assert (masks.names(), masks.unread) == (("nodule",), True)
 
 
 def test_without_highdicom_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
