@@ -116,8 +116,8 @@ def _case(model: LoadedModel, scan: Volume | None, device: torch.device) -> _Cas
         found = prepare(scan, model.spec.preparation)
         positions = engine.feed.positions(found.array_ijk)
         return _Case(positions, found.padding_groups(engine.feed.slab), found.grid.shape, "the scan")
-    positions = trial.made_up(engine, model.spec.preparation.shape)
-    shape = model.spec.preparation.shape or trial.USUAL_SHAPE
+    shape = trial.shape_of(model.spec.preparation)
+    positions = trial.made_up(engine, shape)
     whole = shape[0] // engine.feed.slab
     part = "" if len(positions) == whole else f" ({len(positions)} of {whole} positions)"
     return _Case(positions, np.zeros(len(positions), dtype=np.bool_), shape, f"a made-up body{part}")
@@ -219,7 +219,7 @@ def _gradients(engine: Engine, gradients: Straightness | None, figures: dict[str
 def _cells(
     model: LoadedModel, engine: Engine, case: _Case, explanation: Explanation, figures: dict[str, object]
 ) -> Check:
-    declared = model.network.cells(engine.target_layer, case.shape)
+    declared = model.network.place(engine.target_layer, case.shape, model.at)
     measured = measure_cells(engine, declared, case.shape)
     figures.update(
         declared={"stride": list(declared.stride), "offset": list(declared.offset)},

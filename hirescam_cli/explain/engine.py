@@ -25,6 +25,7 @@ from hirescam_cli.explain.own_copy import CPU_PIECE, halve, own_copy, take_in_pi
 from hirescam_cli.explain.parts import Parts, only
 from hirescam_cli.explain.passes import captured, deterministic
 from hirescam_cli.explain.replayed import Baseline
+from hirescam_cli.explain.shared import shared
 from hirescam_cli.explain.shortage import memory_needed
 from hirescam_cli.explain.tail import BiasTerm, bias_terms
 from hirescam_cli.geometry.types import Voxels
@@ -120,18 +121,15 @@ class Engine:
     def explain(self, positions: Voxels, padding: NDArray[np.bool_], methods: Sequence[str]) -> Explanation:
         """Explain one scan.
 
-        `positions`: [n, slices, j, k] (see `Feed.positions`); `padding` [n]: positions that are nothing but padding,
-        which are identical and, where positions are independent, computed once; `methods`: names of the registry.
+        `positions`: [n, slices, j, k] (see `Feed.positions`); `padding` [n]: positions that are nothing but padding;
+        where positions are independent, those of them that are identical are computed once; `methods`: names of the
+        registry.
         """
         wanted = [METHODS.find(method) for method in methods]
         unique = np.arange(len(positions))
         place = unique.copy()
         if self.contract.by_slices:
-            first_padding = np.flatnonzero(padding)[:1]
-            unique = np.concatenate([np.flatnonzero(~padding), first_padding])
-            place[unique] = np.arange(len(unique))
-            if first_padding.size:
-                place[padding] = len(unique) - 1
+            unique, place = shared(positions, padding)
         with deterministic(), memory_needed(self.device, "the maps of this scan"):
             follows = any(isinstance(method, PathMethod) for method in wanted)
             blank = self._blank(positions.shape) if follows else None

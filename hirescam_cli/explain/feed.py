@@ -35,6 +35,11 @@ class Feed:
         earlier = tuple(step for step in preparation.early if step.pointwise or isinstance(step, Normalise))
         return Feed(preparation.deferred, preparation.channels, preparation.slab, inputs, earlier)
 
+    @property
+    def count(self) -> int:
+        """How many channels the network takes."""
+        return self.tensor(torch.zeros(1, self.slab, 1, 1)).shape[self.inputs.index("c")]
+
     def from_hu(self, hu: Voxels) -> Voxels:
         """Voxels [i, j, k] in HU as the steps before those on the device would leave them."""
         i, j, k = hu.shape

@@ -18,6 +18,7 @@ from hirescam_cli.explain.replay import Replay
 from hirescam_cli.explain.straight import Straightness, straightness
 from hirescam_cli.geometry.grid import Shape3
 from hirescam_cli.geometry.types import Voxels
+from hirescam_cli.prepare.preparation import Preparation
 
 # What a network is tried on where the preparation does not fix the size of the input.
 USUAL_SHAPE = (96, 192, 192)
@@ -31,14 +32,19 @@ class Found(NamedTuple):
     target: tuple[int, ...]
 
 
+def shape_of(preparation: Preparation) -> Shape3:
+    """The size of input that a network is tried on: what the preparation fixes of it, and the usual elsewhere."""
+    return preparation.likely_shape(USUAL_SHAPE)
+
+
 def _groups(engine: Engine, shape: Shape3) -> int:
     groups = shape[0] // engine.feed.slab
     return min(_GROUPS, groups) if engine.contract.by_slices else groups
 
 
-def made_up(engine: Engine, shape: Shape3 | None) -> Voxels:
+def made_up(engine: Engine, shape: Shape3) -> Voxels:
     """Positions of a made-up body of `shape`; a few of them where positions are independent."""
-    i, j, k = shape or USUAL_SHAPE
+    i, j, k = shape
     hu = sample(_groups(engine, (i, j, k)), engine.feed.slab, (j, k))
     return engine.feed.positions(engine.feed.from_hu(hu.reshape(-1, j, k)))
 
@@ -55,12 +61,12 @@ class _Asked(nn.Module):
         return self._run(self.inner, values)
 
 
-def dry_run(engine: Engine, shape: Shape3 | None, labels: int) -> Found | None:
+def dry_run(engine: Engine, shape: Shape3, labels: int) -> Found | None:
     """Run a network on tensors without values, which costs nothing. Raises ModelError for what does not fit.
 
     None for a network that needs values to run.
     """
-    i, j, k = shape or USUAL_SHAPE
+    i, j, k = shape
     groups = _groups(engine, (i, j, k))
     positions = np.zeros((groups, engine.feed.slab, j, k), dtype=np.int16)
     asked = _Asked(engine)
@@ -79,7 +85,7 @@ def dry_run(engine: Engine, shape: Shape3 | None, labels: int) -> Found | None:
     return _checked(engine, answer, kept, labels)
 
 
-def run(engine: Engine, shape: Shape3 | None, labels: int) -> tuple[Found, Straightness | None]:
+def run(engine: Engine, shape: Shape3, labels: int) -> tuple[Found, Straightness | None]:
     """Run a network on a made-up body, and where maps need gradients compare those with finite differences.
 
     Raises ModelError for what does not fit.

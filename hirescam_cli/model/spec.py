@@ -12,11 +12,11 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 from hirescam_cli.errors import ModelError
 from hirescam_cli.model.labels import Code, read_codes, read_labels
-from hirescam_cli.placement import PLACEMENTS, Placement
+from hirescam_cli.placement import PLACEMENTS, At, Placement
 from hirescam_cli.registries import ARCHITECTURES
 from hirescam_cli.resources import config_names, config_path, resource_root
 from hirescam_cli.toml_table import Faults, Table
@@ -24,7 +24,6 @@ from hirescam_cli.toml_table import Faults, Table
 if TYPE_CHECKING:
     from hirescam_cli.prepare import Preparation
 
-At = Literal["output", "input"]
 NORMALISERS = ("softmax", "layer-norm", "group-norm", "instance-norm", "rms-norm", "l2-norm")
 
 _TOP_KEYS = (

@@ -17,6 +17,7 @@ from hirescam_cli.explain.feed import Feed
 from hirescam_cli.explain.shortage import memory_needed
 from hirescam_cli.explain.straight import refuse_cut
 from hirescam_cli.label_choice import LabelChoice
+from hirescam_cli.model.cells import refuse_misplaced
 from hirescam_cli.model.load import LoadedModel, load_model
 from hirescam_cli.model.spec import ModelSpec
 from hirescam_cli.pipeline.records import RunFacts, Session
@@ -36,10 +37,13 @@ def open_session(settings: Settings, spec: ModelSpec) -> Session:
     model = load_model(spec, settings.weights)
     layer = settings.target_layer or model.target_layer
     if spec.preparation.shape is not None:
-        model.network.cells(layer, spec.preparation.shape)
+        model.network.place(layer, spec.preparation.shape, model.at)
     with memory_needed(device, f"the model {spec.name}"):
         engines, drift, precision_fallbacks = _engines_for(settings, model, layer, device, precision)
         _try_out(engines[0], settings, spec)
+        refuse_misplaced(
+            model.network, engines[0].feed.count, layer, trial.shape_of(spec.preparation), model.at
+        )
     engine: Explainer = engines[0] if len(engines) == 1 else Ensemble(engines)
     facts = RunFacts(
         spec=spec,
@@ -66,11 +70,17 @@ def open_session(settings: Settings, spec: ModelSpec) -> Session:
 def _try_out(engine: Engine, settings: Settings, spec: ModelSpec) -> None:
     """Refuse, before any scan is read, a network that does not fit its description or cannot be explained so."""
     engine.check(settings.methods)
-    shape, labels = spec.preparation.shape, len(spec.labels)
-    known = trial.dry_run(engine, shape, labels)
-    if known is not None and engine.closed_form:
-        return
-    _, gradients = trial.run(engine, shape, labels)
+    shape, labels = trial.shape_of(spec.preparation), len(spec.labels)
+    try:
+        known = trial.dry_run(engine, shape, labels)
+        if known is not None and engine.closed_form:
+            return
+        _, gradients = trial.run(engine, shape, labels)
+    except ModelError as error:
+        if spec.preparation.shape is None and error.code == "model-input":
+            # What the network does not take is a size that no scan may ever have.
+            return
+        raise
     if gradients is not None:
         refuse_cut(gradients, engine.target_layer)
 
@@ -105,7 +115,7 @@ def _engines_for(
     if engines[0].precision == "fp32":
         return engines, None, engines[0].fallbacks
     references = build("fp32")
-    shape = preparation.shape or trial.USUAL_SHAPE
+    shape = trial.shape_of(preparation)
     try:
         drifts = [measure(engine, exact, shape) for engine, exact in zip(engines, references, strict=True)]
     except NotImplementedError as error:
