@@ -35,7 +35,6 @@ from hirescam_cli.registries import METHODS
 CPU_CHUNK = 8
 GPU_CHUNK = 64
 _GPU_BYTES_A_GROUP = 128 << 20
-_AIR_HU = -1000
 _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -154,11 +153,11 @@ class Engine:
 
     def _blank(self, shape: Sequence[int]) -> Baseline:
         """What a volume of air gives: one position of it where positions are independent. Computed once a shape."""
-        count, slices, *plane = shape
+        count, slices, j, k = shape
         count = 1 if self.contract.by_slices else count
-        key = (count, slices, *plane)
+        key = (count, slices, j, k)
         if key not in self._blanks:
-            air = self.feed.from_hu(np.full((count * slices, *plane), _AIR_HU, dtype=np.int16))
+            air = self.feed.air((count * slices, j, k), alike=self.contract.by_slices)
             answer, activation = self.seen(self.values(self.feed.positions(air), np.arange(count)))
             self._blanks[key] = Baseline(activation, answer.mean(dim=0).clone())
         return self._blanks[key]

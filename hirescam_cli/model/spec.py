@@ -210,7 +210,7 @@ def _spec(path: Path, file: Table, sha256: str) -> ModelSpec:
         labels=labels,
         thresholds=thresholds,
         preparation=preparation,
-        target_layer=explanation.text("target_layer") if "target_layer" in explanation else None,
+        target_layer=_target_layer(explanation),
         at=cast(At | None, at),
         placement=cast(Placement | None, placement),
         freeze=freeze,
@@ -227,6 +227,18 @@ def _spec(path: Path, file: Table, sha256: str) -> ModelSpec:
             ARCHITECTURES.check(architecture)
     faults.refuse()
     return spec
+
+
+def _target_layer(explanation: Table) -> str | None:
+    if "target_layer" not in explanation:
+        return None
+    layer = explanation.text("target_layer", "the name of a layer")
+    if explanation.values["target_layer"] == "":
+        expected = (
+            "the name of a layer (`hirescam model show` lists them); without the line it is the usual one"
+        )
+        explanation.refuse(explanation.fail("target_layer", layer, expected, 'target_layer = "layer4"'))
+    return layer
 
 
 def _freeze(explanation: Table) -> tuple[str, ...]:

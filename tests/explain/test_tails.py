@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from tests.explain.tails import (
     residuals,
     scan,
 )
+from tests.prepare.test_steps import Smooth
 
 ALL = ("hirescam", "gradcam", "xgradcam", "layercam", "layer-ig", "ablation-cam")
 
@@ -92,6 +94,16 @@ def test_integrated_gradients_account_for_the_logit_less_that_of_air(head: Any) 
     np.testing.assert_allclose(found.own_biases["layer-ig"], of_air, rtol=1e-5, atol=1e-6)
     sums = found.cams["layer-ig"].astype(float).sum(axis=(1, 2, 3))
     np.testing.assert_allclose(sums, logits - of_air, rtol=5e-3, atol=2e-3)
+
+
+def test_integrated_gradients_start_from_what_a_foreign_step_makes_of_air() -> None:
+    described = network(linear())
+    feed = dataclasses.replace(FEED, earlier=(Smooth(),))
+    scan_0_to_1 = (scan().astype(np.float32) + 1000) / 2000
+    found = Engine(described, feed).explain(scan_0_to_1, np.zeros(SHAPE[0], dtype=bool), ("layer-ig",))
+    with torch.no_grad():
+        of_air = described.module(torch.zeros(1, 1, *SHAPE))[0].double().numpy()
+    np.testing.assert_allclose(found.own_biases["layer-ig"], of_air, rtol=1e-5, atol=1e-6)
 
 
 def test_captum_gives_the_same_integrated_gradients_and_products() -> None:
