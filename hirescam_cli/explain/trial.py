@@ -23,6 +23,8 @@ from hirescam_cli.prepare.preparation import Preparation
 # What a network is tried on where the preparation does not fix the size of the input.
 USUAL_SHAPE = (96, 192, 192)
 _GROUPS = 2
+# Of the standard deviation of all values.
+_NOISE = 0.05
 
 
 class Found(NamedTuple):
@@ -47,6 +49,16 @@ def made_up(engine: Engine, shape: Shape3) -> Voxels:
     i, j, k = shape
     hu = sample(_groups(engine, (i, j, k)), engine.feed.slab, (j, k))
     return engine.feed.positions(engine.feed.from_hu(hu.reshape(-1, j, k)))
+
+
+def without_ties(values: Tensor) -> Tensor:
+    """Network values, uneven where they were of one value: behind a maximum over equal values there is no derivative.
+
+    By as much as noise is in a scan; in air too, and where a window cuts values off.
+    """
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(values.shape, generator=generator).to(values.device)
+    return values + _NOISE * values.std() * noise
 
 
 class _Asked(nn.Module):
@@ -91,7 +103,7 @@ def run(engine: Engine, shape: Shape3, labels: int) -> tuple[Found, Straightness
     Raises ModelError for what does not fit.
     """
     positions = made_up(engine, shape)
-    values = engine.values(positions, np.arange(len(positions)))
+    values = without_ties(engine.values(positions, np.arange(len(positions))))
     replay = Replay(engine.network, engine.target_layer, engine.at)
     with deterministic(), captured(engine.layer, engine.at, leaf=False) as kept, replay.recording():
         try:

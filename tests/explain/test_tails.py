@@ -14,7 +14,7 @@ from hirescam_cli.errors import ModelError
 from hirescam_cli.explain import trial
 from hirescam_cli.explain.engine import Engine
 from hirescam_cli.explain.ensemble import Ensemble
-from hirescam_cli.explain.straight import refuse_cut
+from hirescam_cli.explain.straight import refuse_cut, straightness
 from tests.explain.tails import (
     CHANNELS,
     FEED,
@@ -256,6 +256,37 @@ def test_a_shortcut_that_leaves_autograd_is_refused() -> None:
         refuse_cut(gradients, "trunk")
     assert caught.value.code == "gradient-cut"
     assert "shortcut" in (caught.value.hint or "")
+
+
+def test_where_a_maximum_has_no_derivative_nothing_is_said_to_lack() -> None:
+    """Behind a maximum over equal values each side has its own derivative, and autograd a third."""
+    found = straightness(lambda at: at.amax(dim=2), torch.ones(1, LABELS, 8))
+    assert found.steady
+    assert found.error > 0.1
+    assert found.unexplained <= 0
+    refuse_cut(found, "trunk")
+
+
+def test_beside_a_kink_a_cut_is_still_seen() -> None:
+    activation = torch.rand(1, LABELS, 8, generator=torch.Generator().manual_seed(1)) + 1
+    found = straightness(lambda at: at.amax(dim=2) + 3 * at.detach().sum(dim=2), activation)
+    assert found.cut
+
+
+def test_hardly_two_voxels_of_the_trial_are_alike() -> None:
+    values = torch.zeros(1, 1, *SHAPE)
+    values[..., 3:] = 1.0
+    found = trial.without_ties(values)
+    assert len(found.unique()) >= values.numel() - 3
+    assert float((found - values).abs().max()) < 0.3
+    assert torch.equal(found, trial.without_ties(values))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_maximum_pools_behind_the_target_are_no_cut(seed: int) -> None:
+    described = network(pooled(nn.BatchNorm3d(CHANNELS), nn.ReLU(), nn.MaxPool3d(2)), seed)
+    _, gradients = tried(described)
+    refuse_cut(gradients, "trunk")
 
 
 def test_what_does_not_fit_is_found_without_a_scan() -> None:
