@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from hirescam_cli.errors import ModelError, ScanError
+from hirescam_cli.explain import trial
 from hirescam_cli.explain.feed import Feed, canonical
 from hirescam_cli.geometry import Grid, reorient
 from hirescam_cli.geometry import affine as affines
@@ -335,6 +336,28 @@ def test_the_made_up_body_goes_through_the_steps_of_other_packages() -> None:
     hu[2] = 1000
     found = foreign(Halves(), Smooth()).from_hu(hu)[:, 0, 0]
     np.testing.assert_allclose(found, [1 / 2, 2 / 3, 2 / 3, 2 / 3], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("steps", "known", "likely"),
+    [
+        ((), None, (96, 192, 192)),
+        ((PadAndCrop((4, 5, 6)), WHOLE, Normalise(volume="z-score")), (4, 5, 6), (4, 5, 6)),
+        ((Resize((0, 16, 18)), WHOLE), None, (96, 16, 18)),
+        ((PadAndCrop((4, 5, 6)), Resize((0, 8, 0))), (4, 8, 6), (4, 8, 6)),
+        ((PadAndCrop((4, 5, 6)), Resample((1.0, 2.0, 2.0))), None, (4, 5, 6)),
+        ((Resize((0, 8, 0)), Resample((1.0, 2.0, 2.0)), Resize((7, 0, 0))), None, (7, 8, 192)),
+        ((CropForeground(-500.0), Resize((3, 4, 5))), (3, 4, 5), (3, 4, 5)),
+        ((Resize((3, 4, 5)), CropForeground(-500.0)), None, (3, 4, 5)),
+    ],
+)
+def test_what_is_known_of_the_size_of_the_input(
+    steps: tuple[Step, ...], known: tuple[int, int, int] | None, likely: tuple[int, int, int]
+) -> None:
+    preparation = Preparation("RAS", "one", steps)
+    assert preparation.shape == known
+    assert preparation.likely_shape((96, 192, 192)) == likely
+    assert trial.shape_of(preparation) == likely
 
 
 def test_windows_become_channels() -> None:
