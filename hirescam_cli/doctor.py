@@ -73,7 +73,11 @@ def diagnose(
     device: str = "auto",
     target_layer: str | None = None,
 ) -> Diagnosis:
-    """Look at a model in every respect that its maps depend on. A check that fails ends what depends on it."""
+    """Look at a model in every respect that its maps depend on. A check that fails ends what depends on it.
+
+    Raises UnavailableError for a device that is not there.
+    """
+    where, _ = resolve_device(device)
     checks: list[Check] = []
     figures: dict[str, object] = {}
     name = Path(name_or_file).stem
@@ -87,7 +91,6 @@ def diagnose(
         parameters = sum(tensor.numel() for tensor in model.network.module.parameters())
         members = f", {len(model.members)} members" if len(model.members) > 1 else ""
         checks.append(Check("weights", "ok", f"all names and shapes fit, {parameters:,} parameters{members}"))
-        where, _ = resolve_device(device)
         if target_layer is not None:
             spec = replace(spec, target_layer=target_layer)
             model = replace(model, spec=spec)
@@ -127,7 +130,7 @@ def _network(
     model: LoadedModel, engine: Engine, case: _Case, checks: list[Check], figures: dict[str, object]
 ) -> None:
     spec = model.spec
-    found, gradients = trial.run(engine, case.shape, len(spec.labels))
+    found, gradients = trial.run(engine, case.shape, len(spec.labels), replays=False)
     checks.append(
         Check("input", "ok", f"{' x '.join(map(str, case.shape))} voxels, axes {spec.preparation.axes}")
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -97,10 +99,13 @@ def dry_run(engine: Engine, shape: Shape3, labels: int) -> Found | None:
     return _checked(engine, answer, kept, labels)
 
 
-def run(engine: Engine, shape: Shape3, labels: int) -> tuple[Found, Straightness | None]:
+def run(
+    engine: Engine, shape: Shape3, labels: int, *, replays: bool = True
+) -> tuple[Found, Straightness | None]:
     """Run a network on a made-up body, and where maps need gradients compare those with finite differences.
 
-    Raises ModelError for what does not fit.
+    `replays`: whether what follows the target must be able to run again by itself. Raises ModelError for what does not
+    fit.
     """
     positions = made_up(engine, shape)
     values = without_ties(engine.values(positions, np.arange(len(positions))))
@@ -122,9 +127,31 @@ def run(engine: Engine, shape: Shape3, labels: int) -> tuple[Found, Straightness
         with replay.instead(at):
             return again().float()
 
+    def whole_passes(at: Tensor) -> Tensor:
+        with _instead(engine, at):
+            return again().float()
+
     with deterministic():
-        replay.check(again, activation, answer.float().clone(), again)
+        try:
+            replay.check(again, activation, answer.float().clone(), again)
+        except ModelError:
+            if replays:
+                raise
+            return found, straightness(whole_passes, activation)
         return found, straightness(answers, activation)
+
+
+@contextmanager
+def _instead(engine: Engine, activation: Tensor) -> Iterator[None]:
+    """While this lasts, the target has `activation`, whatever comes before it."""
+    if engine.at == "output":
+        handle = engine.layer.register_forward_hook(lambda *_: activation.clone())
+    else:
+        handle = engine.layer.register_forward_pre_hook(lambda _, inputs: (activation.clone(), *inputs[1:]))
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _checked(engine: Engine, answer: object, kept: list[Tensor], labels: int) -> Found:

@@ -14,7 +14,7 @@ from hirescam_cli.explain.drift import REFUSAL_LOGITS, Drift, measure
 from hirescam_cli.explain.engine import Engine
 from hirescam_cli.explain.ensemble import Ensemble, Explainer
 from hirescam_cli.explain.feed import Feed
-from hirescam_cli.explain.method import PathMethod
+from hirescam_cli.explain.method import AblationMethod, PathMethod
 from hirescam_cli.explain.shortage import memory_needed
 from hirescam_cli.explain.straight import refuse_cut
 from hirescam_cli.label_choice import LabelChoice
@@ -72,13 +72,15 @@ def _try_out(engine: Engine, settings: Settings, spec: ModelSpec) -> None:
     """Refuse, before any scan is read, a network that does not fit its description or cannot be explained so."""
     engine.check(settings.methods)
     shape, labels = trial.shape_of(spec.preparation), len(spec.labels)
-    if any(isinstance(METHODS.find(name), PathMethod) for name in settings.methods):
+    methods = [METHODS.find(name) for name in settings.methods]
+    if any(isinstance(method, PathMethod) for method in methods):
         engine.feed.air(shape, alike=engine.contract.by_slices)
+    replays = any(isinstance(method, PathMethod | AblationMethod) for method in methods)
     try:
         known = trial.dry_run(engine, shape, labels)
         if known is not None and engine.closed_form:
             return
-        _, gradients = trial.run(engine, shape, labels)
+        _, gradients = trial.run(engine, shape, labels, replays=replays)
     except ModelError as error:
         if spec.preparation.shape is None and error.code == "model-input":
             # What the network does not take is a size that no scan may ever have.

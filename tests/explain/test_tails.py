@@ -14,6 +14,7 @@ from hirescam_cli.errors import ModelError
 from hirescam_cli.explain import trial
 from hirescam_cli.explain.engine import Engine
 from hirescam_cli.explain.ensemble import Ensemble
+from hirescam_cli.explain.replay import Replay
 from hirescam_cli.explain.straight import refuse_cut, straightness
 from tests.explain.tails import (
     CHANNELS,
@@ -287,6 +288,44 @@ def test_maximum_pools_behind_the_target_are_no_cut(seed: int) -> None:
     described = network(pooled(nn.BatchNorm3d(CHANNELS), nn.ReLU(), nn.MaxPool3d(2)), seed)
     _, gradients = tried(described)
     refuse_cut(gradients, "trunk")
+
+
+class Counting(nn.Module):
+    """A head that answers otherwise each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rest, self.calls = pooled(), 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        found: Tensor = self.rest(x) + self.calls
+        return found
+
+
+def test_replays_are_asked_for_only_where_methods_need_them() -> None:
+    engine = Engine(network(Counting()), FEED)
+    with pytest.raises(ModelError, match="cannot be run again by itself") as caught:
+        trial.run(engine, SHAPE, LABELS)
+    assert "hirescam" in str(caught.value.hint)
+    _, gradients = trial.run(engine, SHAPE, LABELS, replays=False)
+    refuse_cut(gradients, "trunk")
+
+
+@pytest.mark.parametrize("at", ["output", "input"])
+def test_without_replays_a_cut_is_found_all_the_same(at: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any) -> None:
+        raise ModelError("no replay", code="method-unavailable", hint="none")
+
+    layer = {"target_layer": "trunk" if at == "output" else "head.0", "at": at}
+    for head, cut in ((pooled(Shortcut()), True), (pooled(nn.ReLU()), False)):
+        engine = Engine(network(head), FEED, **layer)
+        _, by_replay = trial.run(engine, SHAPE, LABELS)
+        with monkeypatch.context() as patched:
+            patched.setattr(Replay, "check", refused)
+            _, found = trial.run(engine, SHAPE, LABELS, replays=False)
+        assert found.cut is by_replay.cut is cut
+        assert found.error == pytest.approx(by_replay.error, abs=1e-3)
 
 
 def test_what_does_not_fit_is_found_without_a_scan() -> None:
