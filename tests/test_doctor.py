@@ -171,6 +171,7 @@ def test_what_cannot_be_run_fails_with_a_remedy(tmp_path: Path) -> None:
         {"shape": (8, 10, 14)},
         {"target_layer": "head.relu", "head": "twice"},
         {"target_layer": "nowhere"},
+        {"target_layer": ""},
     ):
         found = examined(tmp_path, **{"head": "linear", **options})  # type: ignore[arg-type]
         last = found.checks[-1]

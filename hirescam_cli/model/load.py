@@ -39,7 +39,7 @@ class LoadedModel:
     @property
     def target_layer(self) -> str:
         """What is explained unless a run says otherwise."""
-        return self.spec.target_layer or self.network.target_layer
+        return self.network.target_layer if self.spec.target_layer is None else self.spec.target_layer
 
     @property
     def at(self) -> At:

@@ -36,7 +36,7 @@ def open_session(settings: Settings, spec: ModelSpec) -> Session:
     device, fallbacks = resolve_device(settings.device)
     precision = resolve_precision(settings.precision, device)
     model = load_model(spec, settings.weights)
-    layer = settings.target_layer or model.target_layer
+    layer = model.target_layer if settings.target_layer is None else settings.target_layer
     if spec.preparation.shape is not None:
         model.network.place(layer, spec.preparation.shape, model.at)
     with memory_needed(device, f"the model {spec.name}"):
