@@ -209,7 +209,7 @@ def _gradients(engine: Engine, gradients: Straightness | None, figures: dict[str
         refuse_cut(gradients, engine.target_layer)
     except HirescamError as error:
         return Check("gradients", "failed", error.message, error.hint)
-    if not gradients.steady:
+    if not gradients.sound:
         return Check(
             "gradients",
             "warning",

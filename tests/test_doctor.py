@@ -245,6 +245,20 @@ def test_explain_draws_nothing_where_the_layers_contradict_the_architecture(
         open_session(settings, spec)
 
 
+def test_a_size_that_depends_on_the_scan_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    examined(tmp_path, "linear")
+    fixed = (tmp_path / "tails.toml").read_text(encoding="utf-8")
+    pad = f'step = "pad_crop"\nshape = {list(tails.SHAPE)}\nvalue = -1000\n'
+    resample = 'step = "resample"\nspacing_mm = [1.0, 1.0, 1.0]\n'
+    settings = Settings(methods=("hirescam",), formats=("nifti",))
+    for steps in (resample, f"{pad}[[preparation]]\n{resample}"):
+        assert pad in fixed
+        (tmp_path / "free.toml").write_text(fixed.replace(pad, steps), encoding="utf-8")
+        spec = load_spec(str(tmp_path / "free.toml"))
+        assert spec.preparation.shape is None
+        assert open_session(settings, spec).facts.target_layer == "trunk"
+
+
 def _findings(placement: str | None, by: str) -> RefereeFindings:
     verdict = Verdict(placement=placement, method="hirescam", difference=None, reason="why")  # type: ignore[arg-type]
     return RefereeFindings(

@@ -38,6 +38,11 @@ class Straightness:
         """Whether autograd lacks a part."""
         return self.steady and self.unexplained > _CUT
 
+    @property
+    def sound(self) -> bool:
+        """Whether it surely does not."""
+        return self.steady and self.error <= _CUT
+
 
 def straightness(answers: Answers, activation: Tensor) -> Straightness:
     """Compare both derivatives of a few logits along a random multiple of the activation."""

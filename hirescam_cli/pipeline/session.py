@@ -74,7 +74,8 @@ def _try_out(engine: Engine, settings: Settings, spec: ModelSpec) -> None:
     shape, labels = trial.shape_of(spec.preparation), len(spec.labels)
     methods = [METHODS.find(name) for name in settings.methods]
     if any(isinstance(method, PathMethod) for method in methods):
-        engine.feed.air(shape, alike=engine.contract.by_slices)
+        alike = engine.contract.by_slices
+        engine.feed.air((engine.feed.slab if alike else shape[0], *shape[1:]), alike=alike)
     replays = any(isinstance(method, PathMethod | AblationMethod) for method in methods)
     try:
         known = trial.dry_run(engine, shape, labels)

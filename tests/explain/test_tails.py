@@ -265,6 +265,7 @@ def test_where_a_maximum_has_no_derivative_nothing_is_said_to_lack() -> None:
     assert found.steady
     assert found.error > 0.1
     assert found.unexplained <= 0
+    assert not found.sound
     refuse_cut(found, "trunk")
 
 
