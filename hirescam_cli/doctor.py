@@ -73,7 +73,11 @@ def diagnose(
     device: str = "auto",
     target_layer: str | None = None,
 ) -> Diagnosis:
-    """Look at a model in every respect that its maps depend on. A check that fails ends what depends on it."""
+    """Look at a model in every respect that its maps depend on. A check that fails ends what depends on it.
+
+    Raises UnavailableError for a device that is not there.
+    """
+    where, _ = resolve_device(device)
     checks: list[Check] = []
     figures: dict[str, object] = {}
     name = Path(name_or_file).stem
@@ -87,7 +91,6 @@ def diagnose(
         parameters = sum(tensor.numel() for tensor in model.network.module.parameters())
         members = f", {len(model.members)} members" if len(model.members) > 1 else ""
         checks.append(Check("weights", "ok", f"all names and shapes fit, {parameters:,} parameters{members}"))
-        where, _ = resolve_device(device)
         if target_layer is not None:
             spec = replace(spec, target_layer=target_layer)
             model = replace(model, spec=spec)
@@ -116,8 +119,8 @@ def _case(model: LoadedModel, scan: Volume | None, device: torch.device) -> _Cas
         found = prepare(scan, model.spec.preparation)
         positions = engine.feed.positions(found.array_ijk)
         return _Case(positions, found.padding_groups(engine.feed.slab), found.grid.shape, "the scan")
-    positions = trial.made_up(engine, model.spec.preparation.shape)
-    shape = model.spec.preparation.shape or trial.USUAL_SHAPE
+    shape = trial.shape_of(model.spec.preparation)
+    positions = trial.made_up(engine, shape)
     whole = shape[0] // engine.feed.slab
     part = "" if len(positions) == whole else f" ({len(positions)} of {whole} positions)"
     return _Case(positions, np.zeros(len(positions), dtype=np.bool_), shape, f"a made-up body{part}")
@@ -127,7 +130,7 @@ def _network(
     model: LoadedModel, engine: Engine, case: _Case, checks: list[Check], figures: dict[str, object]
 ) -> None:
     spec = model.spec
-    found, gradients = trial.run(engine, case.shape, len(spec.labels))
+    found, gradients = trial.run(engine, case.shape, len(spec.labels), replays=False)
     checks.append(
         Check("input", "ok", f"{' x '.join(map(str, case.shape))} voxels, axes {spec.preparation.axes}")
     )
@@ -206,7 +209,7 @@ def _gradients(engine: Engine, gradients: Straightness | None, figures: dict[str
         refuse_cut(gradients, engine.target_layer)
     except HirescamError as error:
         return Check("gradients", "failed", error.message, error.hint)
-    if not gradients.steady:
+    if not gradients.sound:
         return Check(
             "gradients",
             "warning",
@@ -219,7 +222,7 @@ def _gradients(engine: Engine, gradients: Straightness | None, figures: dict[str
 def _cells(
     model: LoadedModel, engine: Engine, case: _Case, explanation: Explanation, figures: dict[str, object]
 ) -> Check:
-    declared = model.network.cells(engine.target_layer, case.shape)
+    declared = model.network.place(engine.target_layer, case.shape, model.at)
     measured = measure_cells(engine, declared, case.shape)
     figures.update(
         declared={"stride": list(declared.stride), "offset": list(declared.offset)},

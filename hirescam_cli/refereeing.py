@@ -33,7 +33,6 @@ from hirescam_cli.placement import Placement
 from hirescam_cli.prepare import prepare
 from hirescam_cli.volume import Volume
 
-AIR_HU = -1000
 FILE = "referee.json"
 
 Failed = tuple[str, HirescamError]
@@ -57,7 +56,7 @@ class NetworkSubject:
     @property
     def air(self) -> float:
         """What -1000 HU becomes before the steps that run on the device."""
-        return float(self.engine.feed.from_hu(np.full((1, 1, 1), AIR_HU, dtype=np.int16)).flat[0])
+        return float(self.engine.feed.air((1, 1, 1), alike=True).flat[0])
 
     def explain(self, voxels: Voxels, methods: Sequence[str]) -> Explanation:
         """Logits, scores and maps of voxels [i, j, k]; slice groups of one value are computed once."""

@@ -12,10 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from hirescam_cli.doctor import Check, Diagnosis, diagnose
+from hirescam_cli.errors import ModelError
 from hirescam_cli.evaluate.findings import RefereeFindings, Verdict
 from hirescam_cli.model.contract import Architecture, Cells, Network
+from hirescam_cli.model.spec import load_spec
+from hirescam_cli.pipeline.session import open_session
 from hirescam_cli.refereeing import placement_check
 from hirescam_cli.registries import ARCHITECTURES
+from hirescam_cli.settings import Settings
 from tests.cli.command import hirescam
 from tests.explain import tails
 
@@ -167,6 +171,7 @@ def test_what_cannot_be_run_fails_with_a_remedy(tmp_path: Path) -> None:
         {"shape": (8, 10, 14)},
         {"target_layer": "head.relu", "head": "twice"},
         {"target_layer": "nowhere"},
+        {"target_layer": ""},
     ):
         found = examined(tmp_path, **{"head": "linear", **options})  # type: ignore[arg-type]
         last = found.checks[-1]
@@ -214,6 +219,44 @@ def test_layers_and_a_description_that_works_where_it_is_saved(
         hirescam(capsys, "model", "show", "demo", "--toml").out, encoding="utf-8"
     )
     assert hirescam(capsys, "model", "verify", str(tmp_path / "own.toml")).code == 0
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="the device is there")
+@pytest.mark.parametrize("device", ["mps", "cuda:99"])
+def test_a_device_asked_for_by_name_and_absent_is_no_fault_of_the_model(
+    device: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused = hirescam(capsys, "model", "doctor", "demo", "--device", device)
+    assert refused.code == 69
+    assert f"The device {device} is not there" in refused.err
+
+
+@pytest.mark.parametrize(("offset", "refused"), [("0.0", False), ("1.0", True)])
+def test_explain_draws_nothing_where_the_layers_contradict_the_architecture(
+    offset: str, refused: bool, tmp_path: Path
+) -> None:
+    examined(tmp_path, "linear", parameters=f"offset = {offset}")
+    spec = load_spec(str(tmp_path / "tails.toml"))
+    settings = Settings(methods=("hirescam",), formats=("nifti",))
+    if not refused:
+        assert open_session(settings, spec).facts.target_layer == "trunk"
+        return
+    with pytest.raises(ModelError, match=r"offset \(1, 0, 0\) voxels; followed .* offset \(0, 0, 0\)"):
+        open_session(settings, spec)
+
+
+def test_a_size_that_depends_on_the_scan_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    examined(tmp_path, "linear")
+    fixed = (tmp_path / "tails.toml").read_text(encoding="utf-8")
+    pad = f'step = "pad_crop"\nshape = {list(tails.SHAPE)}\nvalue = -1000\n'
+    resample = 'step = "resample"\nspacing_mm = [1.0, 1.0, 1.0]\n'
+    settings = Settings(methods=("hirescam",), formats=("nifti",))
+    for steps in (resample, f"{pad}[[preparation]]\n{resample}"):
+        assert pad in fixed
+        (tmp_path / "free.toml").write_text(fixed.replace(pad, steps), encoding="utf-8")
+        spec = load_spec(str(tmp_path / "free.toml"))
+        assert spec.preparation.shape is None
+        assert open_session(settings, spec).facts.target_layer == "trunk"
 
 
 def _findings(placement: str | None, by: str) -> RefereeFindings:

@@ -95,13 +95,13 @@ def _show_layers(spec: ModelSpec, as_json: bool) -> None:
     from dataclasses import asdict
 
     from hirescam_cli.cli.console import print_json, stdout, table
-    from hirescam_cli.explain.trial import USUAL_SHAPE
+    from hirescam_cli.explain.trial import shape_of
     from hirescam_cli.model.layers import layers_of
     from hirescam_cli.registries import ARCHITECTURES
 
     network = ARCHITECTURES.find(spec.architecture).build(spec.parameters, len(spec.labels))
     usual = spec.target_layer or network.target_layer
-    found = layers_of(network, spec.preparation.shape or USUAL_SHAPE)
+    found = layers_of(network, shape_of(spec.preparation))
     if as_json:
         print_json({"target_layer": usual, "layers": [asdict(layer) for layer in found]})
         return

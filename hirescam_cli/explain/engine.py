@@ -25,6 +25,7 @@ from hirescam_cli.explain.own_copy import CPU_PIECE, halve, own_copy, take_in_pi
 from hirescam_cli.explain.parts import Parts, only
 from hirescam_cli.explain.passes import captured, deterministic
 from hirescam_cli.explain.replayed import Baseline
+from hirescam_cli.explain.shared import shared
 from hirescam_cli.explain.shortage import memory_needed
 from hirescam_cli.explain.tail import BiasTerm, bias_terms
 from hirescam_cli.geometry.types import Voxels
@@ -34,7 +35,6 @@ from hirescam_cli.registries import METHODS
 CPU_CHUNK = 8
 GPU_CHUNK = 64
 _GPU_BYTES_A_GROUP = 128 << 20
-_AIR_HU = -1000
 _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -120,18 +120,15 @@ class Engine:
     def explain(self, positions: Voxels, padding: NDArray[np.bool_], methods: Sequence[str]) -> Explanation:
         """Explain one scan.
 
-        `positions`: [n, slices, j, k] (see `Feed.positions`); `padding` [n]: positions that are nothing but padding,
-        which are identical and, where positions are independent, computed once; `methods`: names of the registry.
+        `positions`: [n, slices, j, k] (see `Feed.positions`); `padding` [n]: positions that are nothing but padding;
+        where positions are independent, those of them that are identical are computed once; `methods`: names of the
+        registry.
         """
         wanted = [METHODS.find(method) for method in methods]
         unique = np.arange(len(positions))
         place = unique.copy()
         if self.contract.by_slices:
-            first_padding = np.flatnonzero(padding)[:1]
-            unique = np.concatenate([np.flatnonzero(~padding), first_padding])
-            place[unique] = np.arange(len(unique))
-            if first_padding.size:
-                place[padding] = len(unique) - 1
+            unique, place = shared(positions, padding)
         with deterministic(), memory_needed(self.device, "the maps of this scan"):
             follows = any(isinstance(method, PathMethod) for method in wanted)
             blank = self._blank(positions.shape) if follows else None
@@ -156,11 +153,11 @@ class Engine:
 
     def _blank(self, shape: Sequence[int]) -> Baseline:
         """What a volume of air gives: one position of it where positions are independent. Computed once a shape."""
-        count, slices, *plane = shape
+        count, slices, j, k = shape
         count = 1 if self.contract.by_slices else count
-        key = (count, slices, *plane)
+        key = (count, slices, j, k)
         if key not in self._blanks:
-            air = self.feed.from_hu(np.full((count * slices, *plane), _AIR_HU, dtype=np.int16))
+            air = self.feed.air((count * slices, j, k), alike=self.contract.by_slices)
             answer, activation = self.seen(self.values(self.feed.positions(air), np.arange(count)))
             self._blanks[key] = Baseline(activation, answer.mean(dim=0).clone())
         return self._blanks[key]

@@ -19,20 +19,29 @@ _STEPS = (2e-3, 1e-3)
 # By how much of the largest derivative two steps may differ for the finite difference to be trusted, and by how much
 # autograd may differ from it.
 _STEADY, _CUT = 0.02, 0.1
+# Kinks of both kinds hide part of each other, so they explain more than is seen of them.
+_SIDES = 2.0
 
 
 @dataclass(frozen=True)
 class Straightness:
     """`error`: largest difference between autograd and the finite difference, as a share of the largest derivative;
-    `steady`: whether the finite difference itself can be trusted."""
+    `steady`: whether the finite difference itself can be trusted; `unexplained`: what of the error is left where both
+    sides of a kink have their own derivative, between which autograd may choose."""
 
     error: float
     steady: bool
+    unexplained: float
 
     @property
     def cut(self) -> bool:
         """Whether autograd lacks a part."""
-        return self.steady and self.error > _CUT
+        return self.steady and self.unexplained > _CUT
+
+    @property
+    def sound(self) -> bool:
+        """Whether it surely does not."""
+        return self.steady and self.error <= _CUT
 
 
 def straightness(answers: Answers, activation: Tensor) -> Straightness:
@@ -50,20 +59,31 @@ def straightness(answers: Answers, activation: Tensor) -> Straightness:
         by_autograd = torch.zeros(high - low, dtype=torch.float64, device=leaf.device)
     else:
         by_autograd = (gradient.double() * direction.double()).flatten(1).sum(dim=1)
-    coarse, fine = (_difference(answers, leaf.detach(), direction, step)[low:high] for step in _STEPS)
+    middle = answer.detach().double().mean(dim=0)
+    (coarse, _), (fine, bend) = (
+        _difference(answers, leaf.detach(), middle, direction, step, slice(low, high)) for step in _STEPS
+    )
     largest = float(torch.maximum(fine.abs().max(), by_autograd.abs().max()))
     if largest == 0.0:
-        return Straightness(0.0, True)
+        return Straightness(0.0, True, 0.0)
     return Straightness(
         float((by_autograd - fine).abs().max()) / largest,
         float((coarse - fine).abs().max()) <= _STEADY * largest,
+        float(((by_autograd - fine).abs() - _SIDES * bend).max()) / largest,
     )
 
 
-def _difference(answers: Answers, at: Tensor, direction: Tensor, step: float) -> Tensor:
+def _difference(
+    answers: Answers, at: Tensor, middle: Tensor, direction: Tensor, step: float, some: slice
+) -> tuple[Tensor, Tensor]:
+    """The derivative of `some` logits along a direction, and by how much it differs from either side's.
+
+    `middle`: the logits themselves. At a kink, such as a maximum over equal values, both sides have their own.
+    """
     with torch.no_grad():
         above, below = (answers(at + sign * step * direction).double().mean(dim=0) for sign in (1.0, -1.0))
-    return (above - below) / (2 * step)
+    derivative, bend = (above - below) / (2 * step), (above + below - 2 * middle).abs() / (2 * step)
+    return derivative[some], bend[some]
 
 
 def refuse_cut(found: Straightness, layer: str) -> None:

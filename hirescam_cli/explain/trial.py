@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -18,10 +20,13 @@ from hirescam_cli.explain.replay import Replay
 from hirescam_cli.explain.straight import Straightness, straightness
 from hirescam_cli.geometry.grid import Shape3
 from hirescam_cli.geometry.types import Voxels
+from hirescam_cli.prepare.preparation import Preparation
 
 # What a network is tried on where the preparation does not fix the size of the input.
 USUAL_SHAPE = (96, 192, 192)
 _GROUPS = 2
+# Of the standard deviation of all values.
+_NOISE = 0.05
 
 
 class Found(NamedTuple):
@@ -31,16 +36,31 @@ class Found(NamedTuple):
     target: tuple[int, ...]
 
 
+def shape_of(preparation: Preparation) -> Shape3:
+    """The size of input that a network is tried on: what the preparation fixes of it, and the usual elsewhere."""
+    return preparation.likely_shape(USUAL_SHAPE)
+
+
 def _groups(engine: Engine, shape: Shape3) -> int:
     groups = shape[0] // engine.feed.slab
     return min(_GROUPS, groups) if engine.contract.by_slices else groups
 
 
-def made_up(engine: Engine, shape: Shape3 | None) -> Voxels:
+def made_up(engine: Engine, shape: Shape3) -> Voxels:
     """Positions of a made-up body of `shape`; a few of them where positions are independent."""
-    i, j, k = shape or USUAL_SHAPE
+    i, j, k = shape
     hu = sample(_groups(engine, (i, j, k)), engine.feed.slab, (j, k))
     return engine.feed.positions(engine.feed.from_hu(hu.reshape(-1, j, k)))
+
+
+def without_ties(values: Tensor) -> Tensor:
+    """Network values, uneven where they were of one value: behind a maximum over equal values there is no derivative.
+
+    By as much as noise is in a scan; in air too, and where a window cuts values off.
+    """
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(values.shape, generator=generator).to(values.device)
+    return values + _NOISE * values.std() * noise
 
 
 class _Asked(nn.Module):
@@ -55,12 +75,12 @@ class _Asked(nn.Module):
         return self._run(self.inner, values)
 
 
-def dry_run(engine: Engine, shape: Shape3 | None, labels: int) -> Found | None:
+def dry_run(engine: Engine, shape: Shape3, labels: int) -> Found | None:
     """Run a network on tensors without values, which costs nothing. Raises ModelError for what does not fit.
 
     None for a network that needs values to run.
     """
-    i, j, k = shape or USUAL_SHAPE
+    i, j, k = shape
     groups = _groups(engine, (i, j, k))
     positions = np.zeros((groups, engine.feed.slab, j, k), dtype=np.int16)
     asked = _Asked(engine)
@@ -79,13 +99,16 @@ def dry_run(engine: Engine, shape: Shape3 | None, labels: int) -> Found | None:
     return _checked(engine, answer, kept, labels)
 
 
-def run(engine: Engine, shape: Shape3 | None, labels: int) -> tuple[Found, Straightness | None]:
+def run(
+    engine: Engine, shape: Shape3, labels: int, *, replays: bool = True
+) -> tuple[Found, Straightness | None]:
     """Run a network on a made-up body, and where maps need gradients compare those with finite differences.
 
-    Raises ModelError for what does not fit.
+    `replays`: whether what follows the target must be able to run again by itself. Raises ModelError for what does not
+    fit.
     """
     positions = made_up(engine, shape)
-    values = engine.values(positions, np.arange(len(positions)))
+    values = without_ties(engine.values(positions, np.arange(len(positions))))
     replay = Replay(engine.network, engine.target_layer, engine.at)
     with deterministic(), captured(engine.layer, engine.at, leaf=False) as kept, replay.recording():
         try:
@@ -104,9 +127,31 @@ def run(engine: Engine, shape: Shape3 | None, labels: int) -> tuple[Found, Strai
         with replay.instead(at):
             return again().float()
 
+    def whole_passes(at: Tensor) -> Tensor:
+        with _instead(engine, at):
+            return again().float()
+
     with deterministic():
-        replay.check(again, activation, answer.float().clone(), again)
+        try:
+            replay.check(again, activation, answer.float().clone(), again)
+        except ModelError:
+            if replays:
+                raise
+            return found, straightness(whole_passes, activation)
         return found, straightness(answers, activation)
+
+
+@contextmanager
+def _instead(engine: Engine, activation: Tensor) -> Iterator[None]:
+    """While this lasts, the target has `activation`, whatever comes before it."""
+    if engine.at == "output":
+        handle = engine.layer.register_forward_hook(lambda *_: activation.clone())
+    else:
+        handle = engine.layer.register_forward_pre_hook(lambda _, inputs: (activation.clone(), *inputs[1:]))
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _checked(engine: Engine, answer: object, kept: list[Tensor], labels: int) -> Found:

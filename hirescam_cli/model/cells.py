@@ -8,6 +8,7 @@ place is worse than none.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from torch.overrides import TorchFunctionMode
 
 from hirescam_cli.errors import ModelError
 from hirescam_cli.geometry.grid import Shape3
-from hirescam_cli.model.contract import Cells
+from hirescam_cli.model.contract import Cells, Network
+from hirescam_cli.placement import At
 
 _WINDOWS: dict[str, dict[str, int | None]] = {
     "conv3d": {"kernel_size": None, "stride": 3, "padding": 4, "dilation": 5},
@@ -39,8 +41,13 @@ _STILL = frozenset((
 # fmt: on
 """What leaves voxels where they are."""
 
+_NOT_FOLLOWED = (ModelError, RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError)
+"""What following a network comes to where its code needs more than shapes."""
 
-def follow(module: nn.Module, channels: int, layer: str, shape: Shape3, at: str = "output") -> Cells:
+_TOLERANCE = 0.05
+
+
+def follow(module: nn.Module, channels: int, layer: str, shape: Shape3, at: At = "output") -> Cells:
     """Where the cells of `layer`, of its "output" or its "input", lie on an input [1, channels, *shape] of `module`.
 
     Raises ModelError for a layer that there is not, that is not run once, or whose place is not known, and for an input
@@ -79,6 +86,41 @@ def follow(module: nn.Module, channels: int, layer: str, shape: Shape3, at: str 
             code="target-layer",
         )
     return seen[0]
+
+
+def refuse_misplaced(network: Network, channels: int, layer: str, shape: Shape3, at: At) -> None:
+    """Raise ModelError where a layer's cells can be followed and lie elsewhere than the architecture declares.
+
+    `channels`: of the network's input. Networks that take their axes in another order are not followed.
+    """
+    if network.inputs != "ncijk":
+        return
+    try:
+        declared = network.place(layer, shape, at)
+        found = follow(_shell(network.module), channels, layer, shape, at)
+    except _NOT_FOLLOWED:
+        return
+    said = [*declared.stride, *declared.offset]
+    if all(abs(a - b) <= _TOLERANCE for a, b in zip(said, [*found.stride, *found.offset], strict=True)):
+        return
+    raise ModelError(
+        f"The architecture says that the cells of the {at} of {layer!r} have stride {_shown(declared.stride)} "
+        f"and offset {_shown(declared.offset)} voxels; followed through its layers they have stride "
+        f"{_shown(found.stride)} and offset {_shown(found.offset)}. Maps would lie in the wrong place.",
+        hint="Correct `cells` of the architecture; `hirescam model doctor` measures where they lie.",
+        code="target-layer",
+    )
+
+
+def _shown(numbers: Sequence[float]) -> str:
+    return f"({', '.join(f'{number:g}' for number in numbers)})"
+
+
+def _shell(module: nn.Module) -> nn.Module:
+    """A copy without values: nothing that a pass over shapes leaves in a module is left in the network."""
+    empty = {id(p): nn.Parameter(torch.empty_like(p, device="meta"), False) for p in module.parameters()}
+    buffers = {id(value): torch.empty_like(value, device="meta") for value in module.buffers()}
+    return copy.deepcopy(module, {**empty, **buffers})
 
 
 def _run(module: nn.Module, places: _Places, channels: int, shape: Shape3) -> None:

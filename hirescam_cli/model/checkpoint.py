@@ -111,16 +111,23 @@ def _pytorch(path: Path, data: bytes) -> dict[str, Tensor]:
         raise _refuse(path, "it is not a PyTorch file") from error
     except _DAMAGED as error:
         raise _refuse(path, "it is truncated or not a PyTorch file") from error
-    for key in ("params", "state_dict", "model_state_dict"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
+    content = _named_tensors(content)
     if not isinstance(content, Mapping) or not content:
         raise _refuse(path, f"it holds a {type(content).__name__}, not named tensors")
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise _refuse(path, f"its entry {name!r} is a {type(value).__name__}, not a tensor")
     return dict(content)
+
+
+def _named_tensors(content: object) -> object:
+    """The entry that holds the weights, where a file holds more: "params" may as well be a training's options."""
+    if not isinstance(content, Mapping):
+        return content
+    inner = [content[key] for key in ("params", "state_dict", "model_state_dict") if key in content]
+    tables = [one for one in inner if isinstance(one, Mapping)]
+    with_tensors = (one for one in tables if any(isinstance(value, Tensor) for value in one.values()))
+    return next(with_tensors, tables[0] if tables else content)
 
 
 def without_prefix(tensors: Mapping[str, Tensor], wanted: Container[str]) -> dict[str, Tensor]:

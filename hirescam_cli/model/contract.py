@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from inspect import signature
+from typing import TYPE_CHECKING, Literal, Protocol, cast
 
+from hirescam_cli.errors import ModelError
 from hirescam_cli.geometry import Affine
 from hirescam_cli.geometry import affine as affines
 from hirescam_cli.geometry.grid import Shape3
-from hirescam_cli.placement import Placement
+from hirescam_cli.placement import At, Placement
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -38,6 +40,14 @@ def stretched(cells: Shape3, shape: Shape3) -> Affine:
     return affines.scaling(stride, [(step - 1.0) / 2.0 for step in stride])
 
 
+class Placing(Protocol):
+    """Where the cells of a layer's output or input lie for an input of `shape` voxels."""
+
+    def __call__(self, layer: str, shape: Shape3, at: At = ..., /) -> Cells:
+        """Raises ModelError for what has no place."""
+        ...
+
+
 def _call(module: nn.Module, values: Tensor) -> Tensor:
     found: Tensor = module(values)
     return found
@@ -49,8 +59,9 @@ class Network:
 
     `module`: any `nn.Module`. `inputs`: the axes of the tensor that it takes. `target_layer`: the module that is
     explained unless another is asked for; `at`: its "output" or its (first) "input". `activation(layer)`: the axes of
-    a target. `cells(layer, shape)`: where a target's cells lie for an input of `shape` voxels; it raises ModelError for
-    a layer that has no place and for an input that does not fit.
+    a target. `cells(layer, shape, at)`: where the cells of a layer's output or input lie for an input of `shape`
+    voxels; it raises ModelError for what has no place and for an input that does not fit. One that takes `layer` and
+    `shape` alone speaks of that end which `at` of the network names, and of no other.
 
     `answer`: "logits" [1, L], before sigmoid or softmax, or "slice_scores" [S, L], whose mean is the logit. Where
     `inputs` begins with i and the answer is slice scores, positions along i are independent of each other and run in
@@ -67,14 +78,27 @@ class Network:
     inputs: str
     target_layer: str
     activation: Callable[[str], str]
-    cells: Callable[[str, Shape3], Cells]
-    at: Literal["output", "input"] = "output"
+    cells: Callable[[str, Shape3], Cells] | Placing
+    at: At = "output"
     answer: Literal["logits", "slice_scores"] = "logits"
     run: Callable[[nn.Module, Tensor], Tensor] = _call
     linear_head: str | None = None
     trunk: tuple[str, ...] = ()
     norms_follow: bool = False
     published_below: tuple[str, ...] = ()
+
+    def place(self, layer: str, shape: Shape3, at: At | None = None) -> Cells:
+        """Where the cells at that end of a layer (None: the network's own) lie, as declared. Raises ModelError."""
+        end = at or self.at
+        if len(signature(self.cells).parameters) != 2:
+            return cast(Placing, self.cells)(layer, shape, end)
+        if end == self.at:
+            return self.cells(layer, shape)
+        raise ModelError(
+            f"The architecture says where the {self.at} of a layer lies, not where the {end} of {layer!r} does.",
+            hint=f'Leave `at = "{end}"` out of [explanation], or let `cells` of the architecture take `at`.',
+            code="target-layer",
+        )
 
     @property
     def by_slices(self) -> bool:

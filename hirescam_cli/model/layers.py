@@ -31,6 +31,6 @@ def layers_of(network: Network, shape: Shape3) -> tuple[Layer, ...]:
 
 def _place(network: Network, name: str, shape: Shape3) -> Cells | None:
     try:
-        return network.cells(name, shape)
+        return network.place(name, shape, network.at if name == network.target_layer else "output")
     except ModelError:
         return None

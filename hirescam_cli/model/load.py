@@ -13,7 +13,7 @@ from hirescam_cli.geometry.grid import Shape3
 from hirescam_cli.model.checkpoint import fit, read_weights
 from hirescam_cli.model.contract import Architecture, Network, stretched
 from hirescam_cli.model.spec import ModelSpec
-from hirescam_cli.placement import PLACEMENTS, Placement
+from hirescam_cli.placement import PLACEMENTS, At, Placement
 from hirescam_cli.registries import ARCHITECTURES
 
 
@@ -39,7 +39,12 @@ class LoadedModel:
     @property
     def target_layer(self) -> str:
         """What is explained unless a run says otherwise."""
-        return self.spec.target_layer or self.network.target_layer
+        return self.network.target_layer if self.spec.target_layer is None else self.spec.target_layer
+
+    @property
+    def at(self) -> At:
+        """Which end of it."""
+        return self.spec.at or self.network.at
 
     def cell_affine(self, layer: str, placement: str, cells: Shape3, shape: Shape3) -> Affine:
         """Affine from a cell of a map at `layer`, which has so many `cells`, to a voxel of an input of `shape`.
@@ -47,7 +52,7 @@ class LoadedModel:
         "stretch" spreads the cells evenly over the input; "receptive-field" puts each at the centre of its
         receptive field. Raises ModelError for a layer that has no place.
         """
-        found = self.network.cells(layer, shape)
+        found = self.network.place(layer, shape, self.at)
         return stretched(cells, shape) if placement == "stretch" else found.affine()
 
     def map_affines(self, layer: str, cells: Shape3, shape: Shape3, input_ras: Affine) -> dict[str, Affine]:
@@ -106,4 +111,4 @@ def _check_input(spec: ModelSpec, network: Network) -> None:
     """Refuse a preparation that cannot feed the network, as far as can be told without running it."""
     preparation = spec.preparation
     if preparation.shape is not None:
-        network.cells(spec.target_layer or network.target_layer, preparation.shape)
+        network.place(spec.target_layer or network.target_layer, preparation.shape, spec.at)

@@ -7,16 +7,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import itertools
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
+
+import tomli_w
 
 from hirescam_cli.errors import ModelError
 from hirescam_cli.model.labels import Code, read_codes, read_labels
-from hirescam_cli.placement import PLACEMENTS, Placement
+from hirescam_cli.placement import PLACEMENTS, At, Placement
 from hirescam_cli.registries import ARCHITECTURES
 from hirescam_cli.resources import config_names, config_path, resource_root
 from hirescam_cli.toml_table import Faults, Table
@@ -24,8 +27,9 @@ from hirescam_cli.toml_table import Faults, Table
 if TYPE_CHECKING:
     from hirescam_cli.prepare import Preparation
 
-At = Literal["output", "input"]
 NORMALISERS = ("softmax", "layer-norm", "group-norm", "instance-norm", "rms-norm", "l2-norm")
+
+_NUMBERS = re.compile(r"\[\n((?: +[-+.\w]+,\n)+) *\]")
 
 _TOP_KEYS = (
     "name", "description", "intended_use", "architecture", "demonstration", "parameters", "weights", "labels",
@@ -116,25 +120,47 @@ def load_spec(name_or_file: str) -> ModelSpec:
 
 
 def standalone(spec: ModelSpec) -> str:
-    """The text of a description that works wherever it is saved: labels written out, weights by their whole path."""
+    """The text of a description that works wherever it is saved: labels written out, weights by their whole path.
+
+    One that names no file stays as it is; of another the comments above the first key are kept.
+    """
     assert spec.source is not None
-    lines, table = [], ""
-    for line in spec.source.read_text(encoding="utf-8").splitlines():
-        if line.startswith("["):
-            table = line.strip("[] ")
-        key = line.partition("=")[0].strip()
-        if (table, key) == ("labels", "file"):
-            lines += [
-                "names = [",
-                *(f"  {json.dumps(name, ensure_ascii=False)}," for name in spec.labels),
-                "]",
-            ]
-        elif (table, key) == ("weights", "file"):
-            paths = [json.dumps(str(path.absolute()), ensure_ascii=False) for path in spec.weights_files]
-            lines.append(f"file = {paths[0] if len(paths) == 1 else '[' + ', '.join(paths) + ']'}")
-        else:
-            lines.append(line)
-    return "\n".join(lines) + "\n"
+    text = spec.source.read_text(encoding="utf-8")
+    found = tomllib.loads(text)
+    document = {**found, "labels": _written_out(found["labels"], spec.labels)}
+    if spec.weights_files:
+        paths = [str(path.absolute()) for path in spec.weights_files]
+        one = isinstance(found["weights"]["file"], str)
+        document["weights"] = {**found["weights"], "file": paths[0] if one else paths}
+    return text if document == found else _comments(text) + _toml(document)
+
+
+def _written_out(labels: Mapping[str, object], names: Sequence[str]) -> dict[str, object]:
+    """[labels] with the names themselves in place of a file that holds them."""
+    if "file" not in labels:
+        return dict(labels)
+    return {
+        "names" if key == "file" else key: list(names) if key == "file" else value
+        for key, value in labels.items()
+        if key != "column"
+    }
+
+
+def _comments(text: str) -> str:
+    """What stands before the first key."""
+    lines = itertools.takewhile(
+        lambda line: not line.strip() or line.lstrip().startswith("#"), text.splitlines()
+    )
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _toml(document: Mapping[str, object]) -> str:
+    """As TOML, lists of numbers on one line each."""
+    # No string that tomli_w writes goes over a line.
+    return _NUMBERS.sub(
+        lambda found: f"[{', '.join(number.strip(' ,') for number in found[1].splitlines())}]",
+        tomli_w.dumps(document),
+    )
 
 
 def _read(name_or_file: str) -> tuple[Path, Table, str]:
@@ -211,7 +237,7 @@ def _spec(path: Path, file: Table, sha256: str) -> ModelSpec:
         labels=labels,
         thresholds=thresholds,
         preparation=preparation,
-        target_layer=explanation.text("target_layer") if "target_layer" in explanation else None,
+        target_layer=_target_layer(explanation),
         at=cast(At | None, at),
         placement=cast(Placement | None, placement),
         freeze=freeze,
@@ -228,6 +254,18 @@ def _spec(path: Path, file: Table, sha256: str) -> ModelSpec:
             ARCHITECTURES.check(architecture)
     faults.refuse()
     return spec
+
+
+def _target_layer(explanation: Table) -> str | None:
+    if "target_layer" not in explanation:
+        return None
+    layer = explanation.text("target_layer", "the name of a layer")
+    if explanation.values["target_layer"] == "":
+        expected = (
+            "the name of a layer (`hirescam model show --layers` lists them); without the line it is the usual one"
+        )
+        explanation.refuse(explanation.fail("target_layer", layer, expected, 'target_layer = "layer4"'))
+    return layer
 
 
 def _freeze(explanation: Table) -> tuple[str, ...]:

@@ -14,9 +14,11 @@ from hirescam_cli.explain.drift import REFUSAL_LOGITS, Drift, measure
 from hirescam_cli.explain.engine import Engine
 from hirescam_cli.explain.ensemble import Ensemble, Explainer
 from hirescam_cli.explain.feed import Feed
+from hirescam_cli.explain.method import AblationMethod, PathMethod
 from hirescam_cli.explain.shortage import memory_needed
 from hirescam_cli.explain.straight import refuse_cut
 from hirescam_cli.label_choice import LabelChoice
+from hirescam_cli.model.cells import refuse_misplaced
 from hirescam_cli.model.load import LoadedModel, load_model
 from hirescam_cli.model.spec import ModelSpec
 from hirescam_cli.options import Value
@@ -35,12 +37,15 @@ def open_session(settings: Settings, spec: ModelSpec) -> Session:
     device, fallbacks = resolve_device(settings.device)
     precision = resolve_precision(settings.precision, device)
     model = load_model(spec, settings.weights)
-    layer = settings.target_layer or model.target_layer
+    layer = model.target_layer if settings.target_layer is None else settings.target_layer
     if spec.preparation.shape is not None:
-        model.network.cells(layer, spec.preparation.shape)
+        model.network.place(layer, spec.preparation.shape, model.at)
     with memory_needed(device, f"the model {spec.name}"):
         engines, drift, precision_fallbacks = _engines_for(settings, model, layer, device, precision)
         _try_out(engines[0], settings, spec)
+        refuse_misplaced(
+            model.network, engines[0].feed.count, layer, trial.shape_of(spec.preparation), model.at
+        )
     engine: Explainer = engines[0] if len(engines) == 1 else Ensemble(engines)
     options = options_told(settings, model)
     facts = RunFacts(
@@ -81,11 +86,22 @@ def options_told(settings: Settings, model: LoadedModel) -> dict[str, Value]:
 def _try_out(engine: Engine, settings: Settings, spec: ModelSpec) -> None:
     """Refuse, before any scan is read, a network that does not fit its description or cannot be explained so."""
     engine.check(settings.methods)
-    shape, labels = spec.preparation.shape, len(spec.labels)
-    known = trial.dry_run(engine, shape, labels)
-    if known is not None and engine.closed_form:
-        return
-    _, gradients = trial.run(engine, shape, labels)
+    shape, labels = trial.shape_of(spec.preparation), len(spec.labels)
+    methods = [METHODS.find(name) for name in settings.methods]
+    if any(isinstance(method, PathMethod) for method in methods):
+        alike = engine.contract.by_slices
+        engine.feed.air((engine.feed.slab if alike else shape[0], *shape[1:]), alike=alike)
+    replays = any(isinstance(method, PathMethod | AblationMethod) for method in methods)
+    try:
+        known = trial.dry_run(engine, shape, labels)
+        if known is not None and engine.closed_form:
+            return
+        _, gradients = trial.run(engine, shape, labels, replays=replays)
+    except ModelError as error:
+        if spec.preparation.shape is None and error.code == "model-input":
+            # What the network does not take is a size that no scan may ever have.
+            return
+        raise
     if gradients is not None:
         refuse_cut(gradients, engine.target_layer)
 
@@ -120,7 +136,7 @@ def _engines_for(
     if engines[0].precision == "fp32":
         return engines, None, engines[0].fallbacks
     references = build("fp32")
-    shape = preparation.shape or trial.USUAL_SHAPE
+    shape = trial.shape_of(preparation)
     try:
         drifts = [measure(engine, exact, shape) for engine, exact in zip(engines, references, strict=True)]
     except NotImplementedError as error:

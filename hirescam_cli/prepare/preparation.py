@@ -63,12 +63,25 @@ class Preparation:
     @property
     def shape(self) -> Shape3 | None:
         """Voxels of the network's input along its axes; None where that depends on the scan."""
-        for step in reversed(self.steps):
-            if isinstance(step, PadAndCrop) or (isinstance(step, Resize) and step.whole):
-                return step.shape
-            if not step.pointwise and not isinstance(step, Normalise):
-                return None
-        return None
+        known = self._shape_after((0, 0, 0), unknown=(0, 0, 0))
+        return None if 0 in known else known
+
+    def likely_shape(self, usual: Shape3) -> Shape3:
+        """The same, where what depends on the scan is as for a scan of the `usual` size that needs no resampling."""
+        return self._shape_after(usual, unknown=None)
+
+    def _shape_after(self, shape: Shape3, unknown: Shape3 | None) -> Shape3:
+        """Voxels after all steps, of `shape` before them; `unknown`: after a step whose result depends on the scan
+        (None: as before it)."""
+        for step in self.steps:
+            if isinstance(step, PadAndCrop):
+                shape = step.shape
+            elif isinstance(step, Resize):
+                i, j, k = step.sizes(shape)
+                shape = (i, j, k)
+            elif not step.pointwise and not isinstance(step, Normalise):
+                shape = unknown or shape
+        return shape
 
     @property
     def window_hu(self) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from hirescam_cli.registries import STEPS
 from hirescam_cli.toml_table import Table
 
 _AXES = ("LR", "PA", "IS")
-_CHANNELS = re.compile(r"one|windows|(repeat|slab):[1-9][0-9]*")
+_CHANNELS = re.compile(r"one|windows|(repeat|slab):[1-9][0-9]{0,2}")
 
 
 def read_preparation(file: Table) -> Preparation:
@@ -21,7 +21,8 @@ def read_preparation(file: Table) -> Preparation:
     table.only(("axes", "channels"))
     axes, channels = _axes(table), table.text("channels", default="one")
     if not _CHANNELS.fullmatch(channels):
-        table.refuse(table.fail("channels", channels, "one, repeat:N, slab:N or windows", 'channels = "one"'))
+        expected = "one, repeat:N, slab:N (N from 1 to 999) or windows"
+        table.refuse(table.fail("channels", channels, expected, 'channels = "one"'))
     tables = file.tables("preparation")
     steps = []
     for step in tables:
@@ -42,9 +43,12 @@ def read_preparation(file: Table) -> Preparation:
 def _axes(table: Table) -> str:
     expected = 'three letters, one of L and R, one of P and A, one of I and S, such as "RAS"'
     axes = table.text("axes", expected)
-    if axes and (len(axes) != 3 or any(sum(axes.count(letter) for letter in pair) != 1 for pair in _AXES)):
+    if not isinstance(table.values.get("axes"), str):
+        return "RAS"
+    if len(axes) != 3 or any(sum(axes.count(letter) for letter in pair) != 1 for pair in _AXES):
         table.refuse(table.fail("axes", axes, expected, 'axes = "RAS"'))
-    return axes or "RAS"
+        return "RAS"
+    return axes
 
 
 def _check_windows(file: Table, tables: list[Table], preparation: Preparation) -> None:

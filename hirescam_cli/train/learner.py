@@ -130,7 +130,7 @@ class Learner:
         found = canonical(kept[0], self.network.activation(self.layer)).shape
         rows = shape[0] // self.feed.slab if self.network.by_slices else found[0]
         cells = (int(rows), int(found[2]), int(found[3]))
-        own = self.network.cells(self.layer, shape)
+        own = self.network.place(self.layer, shape, self.at)
         return CellGrid(cells, stretched(cells, shape) if placement == "stretch" else own.affine())
 
     def _values(self, voxels: Voxels) -> Tensor:

@@ -35,7 +35,7 @@ def new_network(spec: ModelSpec, seed: int) -> Network:
         torch.manual_seed(seed)
         network = ARCHITECTURES.find(spec.architecture).build(spec.parameters, len(spec.labels))
     if spec.preparation.shape is not None:
-        network.cells(spec.target_layer or network.target_layer, spec.preparation.shape)
+        network.place(spec.target_layer or network.target_layer, spec.preparation.shape, spec.at)
     return network
 
 

@@ -138,6 +138,27 @@ def test_padding_groups_are_computed_once(network: AxialNet, layer: str, padding
     assert_close(once.logits, every.logits)
 
 
+@pytest.mark.parametrize("layer", ["conv2d.7", "conv2d.3"])
+def test_padding_that_is_not_alike_is_not_shared(network: AxialNet, layer: str) -> None:
+    flags = np.array([1, 1, 0, 1, 1, 1], dtype=bool)
+    hu = groups_of_hu(6, seed=3)
+    hu[flags] = -987
+    # Padding of another value, and a group of which one voxel was touched by resampling.
+    hu[[3, 5]], hu[4, 2, 419, 419] = 0, -986
+    every = run(network, hu, layer)
+    engine = engine_of(network, layer, chunk=2)
+    seen: list[int] = []
+    engine.network.features.register_forward_pre_hook(lambda _m, inputs: seen.append(len(inputs[0])))
+    once = engine.explain(hu, flags, BOTH)
+    # The scan's group, air (twice), zeros (twice), and the touched one.
+    assert sum(seen) == 4
+    for method in BOTH:
+        assert_close(once.cams[method], every.cams[method])
+    assert_close(once.slice_scores, every.slice_scores)
+    assert np.abs(once.slice_scores[:, 3] - once.slice_scores[:, 0]).max() > 1e-4
+    assert_close(once.logits, every.logits)
+
+
 def test_forward_only_gives_the_slice_scores(network: AxialNet, hu: Any) -> None:
     engine = engine_of(network, "conv2d.7", chunk=2)
     explanation = engine.explain(hu, np.zeros(GROUPS, dtype=bool), ("hirescam",))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from hirescam_cli.errors import ModelError
 from hirescam_cli.explain import trial
 from hirescam_cli.explain.engine import Engine
 from hirescam_cli.explain.ensemble import Ensemble
-from hirescam_cli.explain.straight import refuse_cut
+from hirescam_cli.explain.replay import Replay
+from hirescam_cli.explain.straight import refuse_cut, straightness
 from tests.explain.tails import (
     CHANNELS,
     FEED,
@@ -30,6 +32,7 @@ from tests.explain.tails import (
     residuals,
     scan,
 )
+from tests.prepare.test_steps import Smooth
 
 ALL = ("hirescam", "gradcam", "xgradcam", "layercam", "layer-ig", "ablation-cam")
 
@@ -101,6 +104,16 @@ def test_integrated_gradients_account_for_the_logit_less_that_of_air(head: Any) 
     np.testing.assert_allclose(found.own_biases["layer-ig"], of_air, rtol=1e-5, atol=1e-6)
     sums = found.cams["layer-ig"].astype(float).sum(axis=(1, 2, 3))
     np.testing.assert_allclose(sums, logits - of_air, rtol=5e-3, atol=2e-3)
+
+
+def test_integrated_gradients_start_from_what_a_foreign_step_makes_of_air() -> None:
+    described = network(linear())
+    feed = dataclasses.replace(FEED, earlier=(Smooth(),))
+    scan_0_to_1 = (scan().astype(np.float32) + 1000) / 2000
+    found = Engine(described, feed).explain(scan_0_to_1, np.zeros(SHAPE[0], dtype=bool), ("layer-ig",))
+    with torch.no_grad():
+        of_air = described.module(torch.zeros(1, 1, *SHAPE))[0].double().numpy()
+    np.testing.assert_allclose(found.own_biases["layer-ig"], of_air, rtol=1e-5, atol=1e-6)
 
 
 def test_captum_gives_the_same_integrated_gradients_and_products() -> None:
@@ -253,6 +266,76 @@ def test_a_shortcut_that_leaves_autograd_is_refused() -> None:
         refuse_cut(gradients, "trunk")
     assert caught.value.code == "gradient-cut"
     assert "shortcut" in (caught.value.hint or "")
+
+
+def test_where_a_maximum_has_no_derivative_nothing_is_said_to_lack() -> None:
+    """Behind a maximum over equal values each side has its own derivative, and autograd a third."""
+    found = straightness(lambda at: at.amax(dim=2), torch.ones(1, LABELS, 8))
+    assert found.steady
+    assert found.error > 0.1
+    assert found.unexplained <= 0
+    assert not found.sound
+    refuse_cut(found, "trunk")
+
+
+def test_beside_a_kink_a_cut_is_still_seen() -> None:
+    activation = torch.rand(1, LABELS, 8, generator=torch.Generator().manual_seed(1)) + 1
+    found = straightness(lambda at: at.amax(dim=2) + 3 * at.detach().sum(dim=2), activation)
+    assert found.cut
+
+
+def test_hardly_two_voxels_of_the_trial_are_alike() -> None:
+    values = torch.zeros(1, 1, *SHAPE)
+    values[..., 3:] = 1.0
+    found = trial.without_ties(values)
+    assert len(found.unique()) >= values.numel() - 3
+    assert float((found - values).abs().max()) < 0.3
+    assert torch.equal(found, trial.without_ties(values))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_maximum_pools_behind_the_target_are_no_cut(seed: int) -> None:
+    described = network(pooled(nn.BatchNorm3d(CHANNELS), nn.ReLU(), nn.MaxPool3d(2)), seed)
+    _, gradients = tried(described)
+    refuse_cut(gradients, "trunk")
+
+
+class Counting(nn.Module):
+    """A head that answers otherwise each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rest, self.calls = pooled(), 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        found: Tensor = self.rest(x) + self.calls
+        return found
+
+
+def test_replays_are_asked_for_only_where_methods_need_them() -> None:
+    engine = Engine(network(Counting()), FEED)
+    with pytest.raises(ModelError, match="cannot be run again by itself") as caught:
+        trial.run(engine, SHAPE, LABELS)
+    assert "hirescam" in str(caught.value.hint)
+    _, gradients = trial.run(engine, SHAPE, LABELS, replays=False)
+    refuse_cut(gradients, "trunk")
+
+
+@pytest.mark.parametrize("at", ["output", "input"])
+def test_without_replays_a_cut_is_found_all_the_same(at: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any) -> None:
+        raise ModelError("no replay", code="method-unavailable", hint="none")
+
+    layer = {"target_layer": "trunk" if at == "output" else "head.0", "at": at}
+    for head, cut in ((pooled(Shortcut()), True), (pooled(nn.ReLU()), False)):
+        engine = Engine(network(head), FEED, **layer)
+        _, by_replay = trial.run(engine, SHAPE, LABELS)
+        with monkeypatch.context() as patched:
+            patched.setattr(Replay, "check", refused)
+            _, found = trial.run(engine, SHAPE, LABELS, replays=False)
+        assert found.cut is by_replay.cut is cut
+        assert found.error == pytest.approx(by_replay.error, abs=1e-3)
 
 
 def test_what_does_not_fit_is_found_without_a_scan() -> None:

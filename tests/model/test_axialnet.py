@@ -91,6 +91,37 @@ def test_receptive_field_centres(layer: str, cells: int, stride: float, first: f
     assert layer_plane(network, layer, 420) == LayerPlane(cells, stride, first)
 
 
+@pytest.mark.parametrize(
+    ("layer", "cells", "stride", "first"),
+    [
+        ("fc", 6, 32, 128),
+        ("conv2d.7", 6, 32, 128),
+        ("conv2d.6", 8, 32, 96),
+        ("conv2d.2", 12, 32, 32),
+        ("conv2d.0", 14, 32, 0),
+        ("features.7", 27, 16, 0),
+        ("features.7.0.conv2", 14, 32, 0),
+        ("features.7.0.bn1", 14, 32, 0),
+        ("features.7.0.downsample.0", 27, 16, 0),
+        ("features.7.0.downsample.1", 14, 32, 0),
+        ("features.3", 210, 2, 0),
+        ("features.0", 420, 1, 0),
+    ],
+)
+def test_what_a_layer_reads_lies_where_the_one_before_put_it(
+    layer: str, cells: int, stride: float, first: float
+) -> None:
+    network = AxialNet(2, 2, (4, 4, 4, 4)).eval()
+    assert layer_plane(network, layer, 420, "input") == LayerPlane(cells, stride, first)
+    place = described(network).place(layer, (6, 420, 420), "input")
+    assert (place.stride, place.offset) == ((3.0, stride, stride), (1.0, first, first))
+    shapes: list[torch.Size] = []
+    network.get_submodule(layer).register_forward_pre_hook(lambda _m, given: shapes.append(given[0].shape))
+    with torch.no_grad():
+        network.scores(torch.zeros(1, 3, 420, 420))
+    assert shapes[0][-1] == cells
+
+
 @pytest.mark.parametrize("layer", ["conv2d.7", "conv2d.3", "features.7", "features.6", "features.5.0.conv1"])
 def test_the_number_of_cells_is_that_of_the_real_activation(layer: str) -> None:
     network = AxialNet(2, 2, (4, 4, 4, 4)).eval()

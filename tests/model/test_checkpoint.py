@@ -37,6 +37,15 @@ def test_the_authors_checkpoint_loads(tmp_path: Path, state: dict[str, Tensor]) 
     check_loaded(save(tmp_path / "AxialNet_epoch7", content), state)
 
 
+@pytest.mark.parametrize("key", ["state_dict", "model_state_dict"])
+def test_options_of_a_training_called_params_do_not_hide_the_weights(
+    key: str, tmp_path: Path, state: dict[str, Tensor]
+) -> None:
+    content = {"params": {"lr": 0.1, "layers": [4, 4]}, "epoch": 7, key: state}
+    check_loaded(save(tmp_path / "weights.pt", content), state)
+    assert "'lr' is a float" in refusal(save(tmp_path / "none.pt", {"params": {"lr": 0.1}}), "weights-format")
+
+
 def test_a_plain_state_dict_loads(tmp_path: Path, state: dict[str, Tensor]) -> None:
     check_loaded(save(tmp_path / "weights.pt", state), state)
 

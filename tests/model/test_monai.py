@@ -15,6 +15,7 @@ from hirescam_cli.errors import ModelError
 from hirescam_cli.explain.engine import Engine
 from hirescam_cli.explain.explanation import Explanation
 from hirescam_cli.explain.feed import Feed
+from hirescam_cli.explain.measured import measure_cells
 from hirescam_cli.model.cells import follow
 from hirescam_cli.model.contract import Network
 from hirescam_cli.registries import ARCHITECTURES
@@ -128,6 +129,17 @@ def test_parameters_go_on_to_monai_by_its_names() -> None:
     assert network.module.get_submodule("conv1").weight.shape == (32, 2, 7, 7, 7)  # type: ignore[union-attr]
     for layer, stride in (("layer3", (4.0, 8.0, 8.0)), ("layer1.0.conv1", (1.0, 2.0, 2.0))):
         assert network.cells(layer, SHAPE).stride == stride
+
+
+@pytest.mark.parametrize("layer", ["layer2", "layer3", "layer4", "layer4.0.conv2", "maxpool"])
+def test_the_input_of_a_layer_lies_where_what_came_before_put_it(layer: str) -> None:
+    network = built("resnet10")
+    declared = network.place(layer, SHAPE, "input")
+    measured = measure_cells(Engine(network, FEED, target_layer=layer, at="input"), declared, SHAPE)
+    assert measured.complete
+    assert not measured.differs(declared)
+    stride = {"layer2": 2.0, "layer3": 4.0, "layer4": 8.0, "layer4.0.conv2": 16.0, "maxpool": 1.0}
+    assert declared.stride == (stride[layer],) * 3
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,9 @@ from hirescam_cli.explain.engine import Engine
 from hirescam_cli.explain.explanation import Explanation
 from hirescam_cli.explain.feed import Feed
 from hirescam_cli.model.architectures.sybil import SOFTMAXES
-from hirescam_cli.model.cells import follow
+from hirescam_cli.model.cells import follow, refuse_misplaced
 from hirescam_cli.model.checkpoint import fit
-from hirescam_cli.model.contract import Network
+from hirescam_cli.model.contract import Cells, Network
 from hirescam_cli.model.spec import load_spec
 from hirescam_cli.registries import ARCHITECTURES
 from tests.explain.networks import unit
@@ -275,6 +276,50 @@ def test_what_has_no_place_or_is_no_parameter_is_refused(architecture: str, laye
     network = found.build({}, 2)
     with pytest.raises(ModelError, match=f"no layer '{layer}'"):
         network.cells(layer, (402, 420, 420))
+
+
+def test_inputs_of_the_layers_that_have_a_place() -> None:
+    ctnet, sybil, merlin = (ARCHITECTURES.find(name).build({}, 2) for name in ("ctnet", "sybil", "merlin"))
+    cells = ctnet.place("features", (402, 420, 420), "input")
+    assert (cells.stride, cells.offset) == ((3.0, 1.0, 1.0), (1.0, 0.0, 0.0))
+    shape = WORLDS["sybil"].shape
+    assert sybil.place("image_encoder", shape, "input") == follow(
+        sybil.module, 3, "image_encoder", shape, "input"
+    )
+    assert merlin.place("avgpool", (64, 80, 48)) == merlin.place("avgpool", (64, 80, 48), "input")
+    with pytest.raises(ModelError, match="no layer 'avgpool'"):
+        merlin.place("avgpool", (64, 80, 48), "output")
+
+
+def _plain(cells: Callable[..., Cells]) -> Network:
+    module = nn.Sequential(
+        nn.Conv3d(1, 2, 3, stride=2, padding=1), nn.ReLU(), nn.Conv3d(2, 2, 3, stride=2, padding=1)
+    )
+    return Network(module, "ncijk", "2", lambda _layer: "ncijk", cells)
+
+
+def test_a_network_that_speaks_of_one_end_is_not_taken_at_its_word_for_the_other() -> None:
+    network = _plain(lambda _layer, _shape: Cells((4.0,) * 3, (0.0,) * 3))
+    assert network.place("2", (8, 8, 8)) == network.place("2", (8, 8, 8), "output")
+    with pytest.raises(ModelError, match="where the output of a layer lies, not where the input of '2'"):
+        network.place("2", (8, 8, 8), "input")
+
+
+def test_declared_cells_that_the_layers_contradict_are_refused() -> None:
+    honest = _plain(lambda _l, _s, at="output": Cells((4.0 if at == "output" else 2.0,) * 3, (0.0,) * 3))
+    for at in ("output", "input"):
+        refuse_misplaced(honest, 1, "2", (8, 8, 8), at)
+    same = _plain(lambda *_: Cells((4.0,) * 3, (0.0,) * 3))
+    refuse_misplaced(same, 1, "2", (8, 8, 8), "output")
+    with pytest.raises(ModelError, match=r"stride \(4, 4, 4\).* they have stride \(2, 2, 2\)"):
+        refuse_misplaced(same, 1, "2", (8, 8, 8), "input")
+    assert all(not parameter.is_meta for parameter in same.module.parameters())
+
+
+def test_what_cannot_be_followed_is_taken_as_declared() -> None:
+    network = _plain(lambda *_: Cells((4.0,) * 3, (7.0,) * 3))
+    refuse_misplaced(network, 3, "2", (8, 8, 8), "output")
+    refuse_misplaced(dataclasses.replace(network, inputs="icjk"), 1, "2", (8, 8, 8), "output")
 
 
 def test_ct_nets_input_has_one_size() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from pathlib import Path
 
 import pytest
 
 from hirescam_cli.errors import ModelError
-from hirescam_cli.model.spec import list_models, load_spec
+from hirescam_cli.model.spec import list_models, load_spec, standalone
 from hirescam_cli.prepare import Preparation, radchest
 from hirescam_cli.prepare.steps.normalise import Normalise
 from hirescam_cli.prepare.steps.pad_crop import PadAndCrop
@@ -174,8 +175,12 @@ REPLACED = [
     ('axes = "IPL"', 'axes = "IPA"', "input.axes is 'IPA', expected three letters"),
     ('axes = "IPL"', 'axes = "IPLR"', "input.axes is 'IPLR', expected three letters"),
     ('axes = "IPL"', "", "input.axes is missing"),
+    ('axes = "IPL"', 'axes = ""', "input.axes is '', expected three letters"),
+    ('channels = "slab:3"', 'channels = "repeat:99999999999999999999"', "expected one, repeat:N, slab:N"),
+    ('channels = "slab:3"', 'channels = "slab:1000"', "N from 1 to 999"),
     ('channels = "slab:3"', 'channels = "slab:0"', "input.channels is 'slab:0', expected one, repeat"),
     ('channels = "slab:3"', 'channels = "windows"', "input.channels is 'windows'"),
+    ('target_layer = "conv2d.5"', 'target_layer = ""', "explanation.target_layer is '', expected the name of a layer"),
     ('target_layer = "conv2d.5"', 'target_layer = "conv2d.5"\nat = "both"', "at is 'both', expected output or input"),
     ('placement = "receptive-field"', 'placement = "rf"', "placement is 'rf', expected stretch or rec"),
     ("threshold = 0.4", "threshold = 1.4", "labels.threshold is 1.4, expected a probability"),
@@ -290,3 +295,57 @@ def test_the_list_holds_every_embedded_model_once() -> None:
     names = [entry.name for entry in list_models()]
     assert {"axialnet-83", "axialnet-80"} <= set(names)
     assert len(names) == len(set(names))
+
+
+_HEAD = '# Our model.\n\nname = "s"\nintended_use = "x # not a comment"\narchitecture = "axialnet"\n'
+_REST = """
+[input]
+axes = "RAS"
+[[preparation]]
+step = "pad_crop"
+shape = [16, 16, 16]
+[[preparation]]
+step = "window"
+hu = [-1000, 400]
+[training]
+finished = 2026-11-02
+seeds = [1, 2]
+"""
+_WAYS = {
+    "several lines": '[weights]\nfile = [\n  "b.pt",\n]\n[labels]\nnames = ["x", "y"]\n',
+    "column": '[weights]\nfile = "b.pt"\n[labels]\nfile = "l.csv"\ncolumn = "name"\nthresholds = { x = 0.25 }\n',
+    "comment": '[weights] # our own\nfile = "b.pt" # best\n[labels]\nnames = ["x", "y"]\n',
+    "dotted": 'weights.file = "b.pt"\nlabels.file = "l.txt"\n',
+    "inline": 'weights = { file = "b.pt", sha256 = "' + 64 * "a" + '" }\nlabels = { file = "l.txt" }\n',
+    "indented": '  [weights]\n  file = "b.pt"\n  [labels]\n  file = "l.txt"\n',
+    "ensemble": '[weights]\nfile = ["b.pt", "c.pt"]\n[labels]\nfile = "l.txt"\n',
+    "labels alone": '[labels]\nfile = "l.txt"\n',
+}
+
+
+@pytest.mark.parametrize("way", _WAYS)
+def test_a_standalone_description_says_the_same_elsewhere(way: str, tmp_path: Path) -> None:
+    home, elsewhere = tmp_path / "home", tmp_path / 'else "where"'
+    home.mkdir()
+    elsewhere.mkdir()
+    (home / "l.csv").write_text("name,n\nx,1\ny,2\n", encoding="utf-8")
+    (home / "l.txt").write_text("x\ny\n", encoding="utf-8")
+    (home / "own.toml").write_text(_HEAD + _WAYS[way] + _REST, encoding="utf-8")
+    own = load_spec(str(home / "own.toml"))
+    text = standalone(own)
+    (elsewhere / "moved.toml").write_text(text, encoding="utf-8")
+    moved = load_spec(str(elsewhere / "moved.toml"))
+    assert moved.labels == ("x", "y")
+    assert moved.weights_files == own.weights_files
+    assert all(path.is_absolute() for path in moved.weights_files)
+    assert dataclasses.replace(moved, file_sha256=own.file_sha256) == own
+    assert text.startswith("# Our model.\n\n")
+    assert "shape = [16, 16, 16]\n" in text
+    # What is standalone already stays as it is.
+    assert standalone(moved) == text
+
+
+def test_a_description_without_files_is_shown_as_it_is_written(tmp_path: Path) -> None:
+    text = _HEAD + '[labels] # two\nnames = ["x", "y"]\n' + _REST
+    (tmp_path / "own.toml").write_text(text, encoding="utf-8")
+    assert standalone(load_spec(str(tmp_path / "own.toml"))) == text

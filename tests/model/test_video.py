@@ -17,7 +17,9 @@ from hirescam_cli.errors import ModelError
 from hirescam_cli.explain.engine import Engine
 from hirescam_cli.explain.explanation import Explanation
 from hirescam_cli.explain.feed import Feed
+from hirescam_cli.model.cells import follow
 from hirescam_cli.model.contract import Network
+from hirescam_cli.placement import At
 from hirescam_cli.registries import ARCHITECTURES
 from tests.explain.networks import unit
 
@@ -165,6 +167,14 @@ def test_cells_are_centred_where_they_say(name: str) -> None:
         line = weights.sum(axis=tuple(a for a in range(3) if a != axis))
         centroid = (line * np.arange(line.size)).sum() / line.sum()
         assert centroid == pytest.approx(cells.stride[axis] * cell[axis] + cells.offset[axis], abs=0.05)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("layer", ["stem", "layer1", "layer2", "layer3", "layer4"])
+@pytest.mark.parametrize("at", ["output", "input"])
+def test_both_ends_of_a_layer_lie_where_they_can_be_followed_to(name: str, layer: str, at: At) -> None:
+    network = ARCHITECTURES.find(f"video.{name}").build({}, 2)
+    assert network.place(layer, (16, 64, 64), at) == follow(network.module, 3, layer, (16, 64, 64), at)
 
 
 def test_what_has_no_place_or_is_no_parameter_is_refused() -> None:

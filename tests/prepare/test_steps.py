@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
-from hirescam_cli.errors import ScanError
+from hirescam_cli.errors import ModelError, ScanError
+from hirescam_cli.explain import trial
 from hirescam_cli.explain.feed import Feed, canonical
 from hirescam_cli.geometry import Grid, reorient
 from hirescam_cli.geometry import affine as affines
@@ -243,6 +245,119 @@ def test_channels_and_the_order_of_axes() -> None:
     found = slabs.tensor(torch.from_numpy(slabs.positions(hu)))
     assert found.shape == (1, 2, 3, 4, 5)
     assert torch.equal(found[0, 1, 2], torch.from_numpy(hu[5]).float())
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [(0.5, np.float32), (-1000.7, np.float32), (40000.0, np.float32), (-1e5, np.float32), (-1024.0, np.int16),
+     ("minimum", np.int16)],
+)  # fmt: skip
+def test_padding_keeps_its_value_beside_whole_hu(value: Any, kept: type) -> None:
+    hu = np.arange(-4, 4, dtype=np.int16).reshape(2, 2, 2)
+    image = Image(hu, Place.whole(Grid((2, 2, 2), np.eye(4))))
+    found = PadAndCrop((4, 2, 2), value=value).apply(image).array
+    assert found.dtype == kept
+    np.testing.assert_array_equal(found[[0, 3]], np.float32(-4 if value == "minimum" else value))
+    np.testing.assert_array_equal(found[1:3], hu)
+    # Where nothing is padded, nothing is widened.
+    assert PadAndCrop((2, 2, 2), value=value).apply(image).array.dtype == np.int16
+    # In one go with resampling to whole HU as step by step.
+    steps = (Resample((1.0, 1.0, 1.0), "linear"), WHOLE, PadAndCrop((4, 2, 2), value=value))
+    at_once = prepare(Volume(hu, np.eye(4), Provenance("nifti", "0" * 64)), Preparation("RAS", "one", steps))
+    np.testing.assert_array_equal(at_once.array_ijk, found)
+
+
+@dataclass(frozen=True)
+class Smooth(Step):
+    """A step of another package: from -1000 .. 1000 to 0 .. 1, then the mean of three slices."""
+
+    step: ClassVar[str] = "smooth"
+
+    def apply(self, image: Image) -> Image:
+        values = (np.clip(image.floats, -1000, 1000) + 1000) / 2000
+        padded = np.pad(values, ((1, 1), (0, 0), (0, 0)), mode="edge")
+        return image.with_values(((padded[:-2] + padded[1:-1] + padded[2:]) / 3).astype(np.float32))
+
+
+@dataclass(frozen=True)
+class Halves(Step):
+    """Another: every other slice, plus something."""
+
+    more: float = 5.0
+    step: ClassVar[str] = "halves"
+
+    def apply(self, image: Image) -> Image:
+        less = image.floats[::2] + np.float32(self.more)
+        return Image(less, Place.whole(Grid(less.shape, np.eye(4))))
+
+
+@dataclass(frozen=True)
+class Sloped(Step):
+    """Another: the number of the slice added."""
+
+    step: ClassVar[str] = "sloped"
+
+    def apply(self, image: Image) -> Image:
+        return image.with_values(image.floats + np.arange(len(image.array), dtype=np.float32)[:, None, None])
+
+
+def foreign(*steps: Step) -> Feed:
+    return Feed.of(Preparation("RAS", "one", (PadAndCrop((4, 2, 2), value=-700.0), *steps)), "ncijk")
+
+
+def test_air_is_what_the_steps_make_of_air() -> None:
+    np.testing.assert_array_equal(foreign().air((4, 2, 2), alike=True), np.full((4, 2, 2), -1000))
+    np.testing.assert_array_equal(foreign(Smooth()).air((4, 2, 2), alike=True), np.zeros((4, 2, 2)))
+    np.testing.assert_array_equal(foreign(Halves()).air((4, 2, 2), alike=False), np.full((4, 2, 2), -995.0))
+    both = foreign(Halves(), Smooth()).air((4, 2, 2), alike=True)
+    np.testing.assert_allclose(both, np.full((4, 2, 2), 0.0025), atol=1e-7)
+    expected = np.broadcast_to(np.arange(-1000.0, -996.0)[:, None, None], (4, 2, 2))
+    np.testing.assert_array_equal(foreign(Sloped()).air((4, 2, 2), alike=False), expected)
+
+
+def test_air_that_cannot_be_known_is_refused() -> None:
+    for feed, alike in ((foreign(Sloped()), True), (foreign(Sloped(), Halves()), False)):
+        with pytest.raises(ModelError, match="makes different values of it") as caught:
+            feed.air((4, 2, 2), alike=alike)
+        assert "layer-ig" in str(caught.value.hint)
+
+    class Fails(Step):
+        step: ClassVar[str] = "fails"
+
+        def apply(self, image: Image) -> Image:
+            raise ScanError(f"no body in {image.array.min()} HU", code="no-body", stage="prepare")
+
+    with pytest.raises(ModelError, match=r"the step 'fails' fails on it \(no body in -1000 HU\)"):
+        foreign(Fails()).air((4, 2, 2), alike=False)
+
+
+def test_the_made_up_body_goes_through_the_steps_of_other_packages() -> None:
+    hu = np.full((4, 2, 2), 0, dtype=np.int16)
+    hu[2] = 1000
+    found = foreign(Halves(), Smooth()).from_hu(hu)[:, 0, 0]
+    np.testing.assert_allclose(found, [1 / 2, 2 / 3, 2 / 3, 2 / 3], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("steps", "known", "likely"),
+    [
+        ((), None, (96, 192, 192)),
+        ((PadAndCrop((4, 5, 6)), WHOLE, Normalise(volume="z-score")), (4, 5, 6), (4, 5, 6)),
+        ((Resize((0, 16, 18)), WHOLE), None, (96, 16, 18)),
+        ((PadAndCrop((4, 5, 6)), Resize((0, 8, 0))), (4, 8, 6), (4, 8, 6)),
+        ((PadAndCrop((4, 5, 6)), Resample((1.0, 2.0, 2.0))), None, (4, 5, 6)),
+        ((Resize((0, 8, 0)), Resample((1.0, 2.0, 2.0)), Resize((7, 0, 0))), None, (7, 8, 192)),
+        ((CropForeground(-500.0), Resize((3, 4, 5))), (3, 4, 5), (3, 4, 5)),
+        ((Resize((3, 4, 5)), CropForeground(-500.0)), None, (3, 4, 5)),
+    ],
+)
+def test_what_is_known_of_the_size_of_the_input(
+    steps: tuple[Step, ...], known: tuple[int, int, int] | None, likely: tuple[int, int, int]
+) -> None:
+    preparation = Preparation("RAS", "one", steps)
+    assert preparation.shape == known
+    assert preparation.likely_shape((96, 192, 192)) == likely
+    assert trial.shape_of(preparation) == likely
 
 
 def test_windows_become_channels() -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from hirescam_cli.errors import ModelError
 from hirescam_cli.geometry.grid import Shape3
 from hirescam_cli.model.contract import Architecture, Cells, Network
+from hirescam_cli.placement import At
 
 SLICES_PER_GROUP = 3
 _POOL = 6
@@ -100,7 +101,7 @@ def _scores(module: nn.Module, groups: Tensor) -> Tensor:
 def described(module: AxialNet) -> Network:
     """What has to be known of it to explain it."""
 
-    def cells(layer: str, shape: Shape3) -> Cells:
+    def cells(layer: str, shape: Shape3, at: At = "output") -> Cells:
         _, height, width = shape
         last = [layer_plane(module, module.last_layer, side).cells for side in (height, width)]
         if tuple(last) != module.fc.kernel_size:
@@ -110,7 +111,7 @@ def described(module: AxialNet) -> Network:
                 hint="Correct the shape in [[preparation]] or the architecture's parameters.",
                 code="model-parameters",
             )
-        rows, columns = layer_plane(module, layer, height), layer_plane(module, layer, width)
+        rows, columns = (layer_plane(module, layer, side, at) for side in (height, width))
         group = float(SLICES_PER_GROUP)
         return Cells(
             stride=(group, rows.stride_px, columns.stride_px),
@@ -143,12 +144,15 @@ class LayerPlane:
     first_centre_px: float
 
 
-def layer_plane(network: AxialNet, layer: str, side: int) -> LayerPlane:
-    """Stride and first centre, in input pixels, of the cells of `layer`.
+def layer_plane(network: AxialNet, layer: str, side: int, at: At = "output") -> LayerPlane:
+    """Stride and first centre, in input pixels, of the cells of what `layer` gives, or of what it reads.
 
-    `layer` is a module inside `features` or `conv2d`. Padded convolutions of the trunk keep the first centre
-    at pixel 0; each unpadded one of the head moves it by one cell of the trunk's grid.
+    `layer` is a module inside `features` or `conv2d`; `fc` reads what the last of them gives. Padded convolutions
+    of the trunk keep the first centre at pixel 0; each unpadded one of the head moves it by one cell of the trunk's
+    grid.
     """
+    if (layer, at) == ("fc", "input"):
+        layer, at = network.last_layer, "output"
     part, _, index = layer.partition(".")
     top = index.partition(".")[0]
     if part not in ("features", "conv2d") or not top.isdigit():
@@ -170,7 +174,7 @@ def layer_plane(network: AxialNet, layer: str, side: int) -> LayerPlane:
     for section, modules in sections:
         for position, module in enumerate(modules):
             last = (section, position) == (part, int(top))
-            for conv in _downsampling_path(module, index.split(".")[1:] if last else None):
+            for conv in _downsampling_path(module, index.split(".")[1:] if last else None, at):
                 size = (size + 2 * conv[2] - conv[0]) // conv[1] + 1
                 first += stride * ((conv[0] - 1) / 2 - conv[2])
                 stride *= conv[1]
@@ -186,12 +190,14 @@ def _children(network: nn.Module, name: str) -> list[nn.Module]:
     return list(child.children())
 
 
-def _downsampling_path(module: nn.Module, inner: list[str] | None) -> list[tuple[int, int, int]]:
+def _downsampling_path(module: nn.Module, inner: list[str] | None, at: At) -> list[tuple[int, int, int]]:
     """(kernel, stride, padding) of the convolutions and pools on the main path through `module`.
 
-    `inner` names a position inside `module` at which the path ends (an empty list or None: it passes
-    through).
+    `inner` names a position inside `module` at which the path ends (an empty list: `module` itself; None: it passes
+    through): behind what stands there, or before it where `at` is its input.
     """
+    if inner == [] and at == "input":
+        return []
     if isinstance(module, nn.Conv2d | nn.MaxPool2d):
         values = [getattr(module, key) for key in ("kernel_size", "stride", "padding")]
         kernel, stride, padding = (int(v[0]) if isinstance(v, tuple) else int(v) for v in values)
@@ -203,7 +209,7 @@ def _downsampling_path(module: nn.Module, inner: list[str] | None) -> list[tuple
         if name == "downsample" and not (inner and inner[0] == "downsample"):
             continue
         here = bool(inner) and inner[0] == name if inner else False
-        path += _downsampling_path(child, inner[1:] if here and inner else None)
+        path += _downsampling_path(child, inner[1:] if here and inner else None, at)
         if here:
             break
     return path

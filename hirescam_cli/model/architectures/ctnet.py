@@ -16,6 +16,7 @@ from hirescam_cli.geometry.grid import Shape3
 from hirescam_cli.model.architectures.axialnet import SLICES_PER_GROUP, trunk
 from hirescam_cli.model.architectures.parameters import flat_only, only
 from hirescam_cli.model.contract import Architecture, Cells, Network
+from hirescam_cli.placement import At
 
 _GROUPS = 134
 _SIDE = 420
@@ -69,7 +70,7 @@ class CtNet(nn.Module):
         return found
 
 
-def _cells(layer: str, shape: Shape3) -> Cells:
+def _cells(layer: str, shape: Shape3, at: At = "output") -> Cells:
     if layer != "features":
         raise flat_only("ctnet", layer, "features")
     if shape != (SLICES_PER_GROUP * _GROUPS, _SIDE, _SIDE):
@@ -79,7 +80,8 @@ def _cells(layer: str, shape: Shape3) -> Cells:
             code="model-parameters",
         )
     # A picture is its three slices, so its centre is the middle one; the trunk's kernels are odd.
-    return Cells((3.0, 32.0, 32.0), (1.0, 0.0, 0.0))
+    side = 32.0 if at == "output" else 1.0
+    return Cells((3.0, side, side), (1.0, 0.0, 0.0))
 
 
 def _build(parameters: Mapping[str, object], labels: int) -> Network:

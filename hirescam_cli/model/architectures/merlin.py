@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from hirescam_cli.geometry.grid import Shape3
 from hirescam_cli.model.architectures.parameters import flat_only, only
 from hirescam_cli.model.contract import Architecture, Cells, Network
+from hirescam_cli.placement import At
 
 _WIDTHS = (64, 128, 256, 512)
 _BLOCKS = (3, 8, 36, 3)
@@ -80,8 +81,8 @@ class Merlin(nn.Module):
         return found.flatten(1)
 
 
-def _cells(layer: str, _shape: Shape3) -> Cells:
-    if layer != "avgpool":
+def _cells(layer: str, _shape: Shape3, at: At = "input") -> Cells:
+    if (layer, at) != ("avgpool", "input"):
         raise flat_only("merlin", layer, "avgpool", "input")
     # Odd kernels with padding (k - 1) / 2 throughout; the axis to the head is not halved by the first convolution.
     return Cells((32.0, 32.0, 16.0), (0.0, 0.0, 0.0))

@@ -20,6 +20,7 @@ from hirescam_cli.geometry.grid import Shape3
 from hirescam_cli.model.architectures.parameters import only
 from hirescam_cli.model.cells import follow
 from hirescam_cli.model.contract import Architecture, Cells, Network
+from hirescam_cli.placement import At
 
 _NOT_GIVEN = frozenset(
     ("self", "kwargs", "pretrained", "progress", "spatial_dims", "block", "layers", "groups")
@@ -123,8 +124,8 @@ def _made(full: str, made_by: str, given: Mapping[str, object]) -> nn.Module:
 
 def _described(module: nn.Module, family: _Family, channels: int) -> Network:
     @cache
-    def cells(layer: str, shape: Shape3) -> Cells:
-        return follow(module, channels, layer, shape)
+    def cells(layer: str, shape: Shape3, at: At = "output") -> Cells:
+        return follow(module, channels, layer, shape, at)
 
     return Network(
         module,

@@ -17,6 +17,7 @@ from hirescam_cli.geometry.grid import Shape3
 from hirescam_cli.model.architectures.parameters import flat_only, only
 from hirescam_cli.model.architectures.video import encoder
 from hirescam_cli.model.contract import Architecture, Cells, Network
+from hirescam_cli.placement import At
 
 _CHANNELS = 512
 _KERNEL = 11
@@ -113,10 +114,10 @@ class Sybil(nn.Module):
         return found
 
 
-def _cells(layer: str, _shape: Shape3) -> Cells:
+def _cells(layer: str, _shape: Shape3, at: At = "output") -> Cells:
     if layer != "image_encoder":
         raise flat_only("sybil", layer, "image_encoder")
-    return Cells((8.0, 16.0, 16.0), (0.0, 0.0, 0.0))
+    return Cells((8.0, 16.0, 16.0) if at == "output" else (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
 
 
 def _build(parameters: Mapping[str, object], labels: int) -> Network:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from hirescam_cli.errors import ModelError
 from hirescam_cli.geometry.grid import Shape3
 from hirescam_cli.model.contract import Architecture, Cells, Network
+from hirescam_cli.placement import At
 
 _WIDTHS = (64, 128, 256, 512)
 
@@ -139,22 +140,24 @@ _KINDS = {
     ),
 }
 _IN_PLANE = (2.0, 4.0, 8.0, 16.0)
+_STAGES = ("stem", "layer1", "layer2", "layer3", "layer4")
 
 
 def _architecture(name: str) -> Architecture:
     kind = _KINDS[name]
 
-    def cells(layer: str, _shape: Shape3) -> Cells:
-        stage = {"stem": 1, **{f"layer{n}": n for n in range(1, 5)}}.get(layer)
-        if stage is None:
+    def cells(layer: str, _shape: Shape3, at: At = "output") -> Cells:
+        if layer not in _STAGES:
             raise ModelError(
                 f"video.{name} has no layer {layer!r} whose cells have a known place.",
                 hint="Name layer4, layer3, layer2, layer1 or stem.",
                 code="target-layer",
             )
-        side = _IN_PLANE[stage - 1]
         # Odd kernels with padding (k - 1) / 2 throughout: the first cell is centred on the first voxel.
-        return Cells((kind.slices[stage - 1], side, side), (0.0, 0.0, 0.0))
+        grids = [(1.0, 1.0), (1.0, 2.0), *zip(kind.slices, _IN_PLANE, strict=True)]
+        # What a layer reads is what the one before it gives; the stem reads the voxels.
+        slices, side = grids[_STAGES.index(layer) + (at == "output")]
+        return Cells((slices, side, side), (0.0, 0.0, 0.0))
 
     def build(parameters: Mapping[str, object], labels: int) -> Network:
         for unknown in parameters:

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, cast, get_args
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from hirescam_cli.geometry import PadCrop, pad_crop
 from hirescam_cli.geometry.grid import Anchor, Centring, Shape3
+from hirescam_cli.geometry.types import Voxels
 from hirescam_cli.prepare.image import Image, Place
 from hirescam_cli.prepare.step import Step, StepKind
 from hirescam_cli.prepare.steps.resize import shape_of
@@ -41,16 +43,24 @@ class PadAndCrop(Step):
         return before.moved(grid, (1.0, 1.0, 1.0), [float(axis.shift) for axis in axes])
 
     def apply(self, image: Image) -> Image:
-        """The image afterwards."""
+        """The image afterwards, in float32 where the padding's value is not one of the voxels' type."""
         axes = self.axes(image.place)
         kept = image.array[tuple(slice(a.start + a.shift, a.stop + a.shift) for a in axes)]
         after = self.place(image.place)
         if kept.shape == self.shape:
             return Image(kept, after)
-        value = image.array.min() if self.value == "minimum" else self.value
-        result = np.full(self.shape, value, dtype=image.array.dtype)
+        value = float(image.array.min()) if self.value == "minimum" else self.value
+        result = np.full(self.shape, value, dtype=_type_for(image.array, value))
         result[tuple(slice(a.start, a.stop) for a in axes)] = kept
         return Image(result, after)
+
+
+def _type_for(voxels: Voxels, value: float) -> DTypeLike:
+    """The voxels' own type where it holds `value` exactly, else float32."""
+    if not np.issubdtype(voxels.dtype, np.integer):
+        return voxels.dtype
+    limits = np.iinfo(voxels.dtype)
+    return voxels.dtype if value == int(value) and limits.min <= value <= limits.max else np.float32
 
 
 def read(table: Table) -> PadAndCrop:

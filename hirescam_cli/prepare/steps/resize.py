@@ -31,11 +31,6 @@ class Resize(Step):
     interpolation: str = "linear"
     step: ClassVar[str] = "resize"
 
-    @property
-    def whole(self) -> bool:
-        """Whether all of the shape is given."""
-        return 0 not in self.shape
-
     def sizes(self, before: Shape3) -> list[int]:
         """Voxels along each axis afterwards."""
         return [new or old for old, new in zip(before, self.shape, strict=True)]
