@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hirescam_cli.errors import ModelError, UnavailableError
+from hirescam_cli.errors import HirescamError, ModelError, UnavailableError, first_line
 from hirescam_cli.geometry import Affine
 from hirescam_cli.geometry.grid import Shape3
 from hirescam_cli.model.checkpoint import fit, read_weights
@@ -79,7 +79,7 @@ def load_model(spec: ModelSpec, weights: Sequence[Path] = ()) -> LoadedModel:
     architecture = ARCHITECTURES.find(spec.architecture)
     members, digests = [], []
     for number, path in enumerate(paths):
-        network = architecture.build(spec.parameters, len(spec.labels))
+        network = _built(architecture, spec)
         _check_input(spec, network)
         tensors, sha256 = read_weights(path, expected[number] if expected else None)
         if sha256 in digests:
@@ -93,6 +93,20 @@ def load_model(spec: ModelSpec, weights: Sequence[Path] = ()) -> LoadedModel:
         members.append(network)
         digests.append(sha256)
     return LoadedModel(spec, architecture, members[0], _together(digests), tuple(members), tuple(digests))
+
+
+def _built(architecture: Architecture, spec: ModelSpec) -> Network:
+    """The network of a model with random weights. Raises ModelError for whatever its code raises."""
+    try:
+        return architecture.build(spec.parameters, len(spec.labels))
+    except HirescamError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"The architecture {spec.architecture} cannot be built: {first_line(error)}",
+            hint="Correct [parameters] of the model file, or the architecture's `build`.",
+            code="model-parameters",
+        ) from error
 
 
 def _together(digests: Sequence[str]) -> str:
