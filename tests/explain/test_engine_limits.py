@@ -170,7 +170,7 @@ def test_the_network_is_left_as_it_was(hu: Any, layer: str, precision: str) -> N
     before = state_of(network)
     explanation = run(network, hu, layer, precision=precision)
     assert state_of(network) == before
-    if precision == "fp32":  # training mode does not reach the explanation; a hook that computes is the network's
+    if precision == "fp32":  # training mode does not reach the explanation; hooks are part of the network
         assert_close(explanation.logits, by_autograd(network, SCALE(torch.from_numpy(hu)), layer)[2])
 
 
