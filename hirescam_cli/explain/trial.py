@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import inf
 from typing import NamedTuple
 
@@ -130,6 +131,14 @@ def trunk_follows(engine: Engine, shape: Shape3 | None) -> bool:
     return bool(follows)
 
 
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Random numbers that begin at `seed`; those of others go on as they would have."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
+        yield
+
+
 class _Apart(NamedTuple):
     """By how much an answer differs, as a share of the largest logit and 1; or what came instead of one."""
 
@@ -144,8 +153,7 @@ def _itself(engine: Engine, positions: Voxels, seed: int = 0) -> object:
         module = copied(module).to(engine.device)
     values = engine.feed.tensor(torch.from_numpy(np.ascontiguousarray(positions)).to(engine.device))
     try:
-        with as_it_was(module), deterministic(), torch.random.fork_rng():
-            torch.manual_seed(seed)
+        with as_it_was(module), deterministic(), _seeded(seed):
             return engine.contract.run(module, values)
     except Exception as error:
         if is_out_of_memory(error):
@@ -156,8 +164,7 @@ def _itself(engine: Engine, positions: Voxels, seed: int = 0) -> object:
 def _apart(engine: Engine, positions: Voxels, expected: Tensor) -> _Apart:
     values = engine.values(positions, np.arange(len(positions)))
     try:
-        with torch.no_grad(), deterministic(), torch.random.fork_rng():
-            torch.manual_seed(0)
+        with torch.no_grad(), deterministic(), _seeded(0):
             found = engine.answer(values)
     except Exception as error:
         if is_out_of_memory(error):
