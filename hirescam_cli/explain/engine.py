@@ -230,6 +230,13 @@ class Engine:
 def _find(network: Network, layer: str, at: str) -> nn.Module:
     """The target's module. Raises ModelError if there is none or nothing of it can be explained."""
     modules = dict(network.module.named_modules())
+    scripted = [name for name, module in modules.items() if isinstance(module, torch.jit.ScriptModule)]
+    if scripted:
+        raise ModelError(
+            f"The network's module {scripted[0]!r} is compiled by torch.jit, and what it computes cannot be watched.",
+            hint="Build the network from its Python code, without torch.jit.script and torch.jit.trace.",
+            code="model-scripted",
+        )
     if layer in modules and layer not in ("", network.linear_head if at == "output" else ""):
         found: nn.Module = modules[layer]
         return found

@@ -53,7 +53,8 @@ def copied(module: nn.Module, instead: Mapping[Tensor, Tensor] | None = None) ->
     }
     memo |= {id(tensor): other for tensor, other in (instead or {}).items()}
     try:
-        return copy.deepcopy(module, memo)
+        with torch.no_grad():
+            return copy.deepcopy(module, memo)
     except Exception as error:
         raise ModelError(
             f"The network cannot be copied: {first_line(error)}",

@@ -313,6 +313,13 @@ def test_a_copy_that_is_another_network_is_refused(tail: type[nn.Module], said: 
     assert (caught.value.code, caught.value.exit_code) == ("model-copy", 2)
 
 
+def test_a_compiled_module_is_refused() -> None:
+    described = volume(Net(nn.Sequential(conv(), nn.ReLU()), torch.jit.script(nn.ReLU())))
+    with pytest.raises(ModelError, match=r"'tail' is compiled by torch\.jit") as caught:
+        Engine(described, feed(described))
+    assert caught.value.code == "model-scripted"
+
+
 class Residual(Net):
     """What follows the target's input is written into that very tensor."""
 

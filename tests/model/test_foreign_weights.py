@@ -35,15 +35,20 @@ class Foreign(nn.Module):
         return x
 
 
+STRIDES = {"norm": 1.0}
+
+
 def _build(parameters: Mapping[str, object], _labels: int) -> Network:
     if parameters.get("width") == "wide":
         raise TypeError("'<' not supported between instances of 'str' and 'int'")
+    if parameters.get("width") == "none":
+        return None  # type: ignore[return-value]
     return Network(
         Foreign().eval(),
         "icjk",
         "norm",
-        lambda _layer: "icjk",
-        lambda _layer, _shape: Cells((1.0, 1.0, 1.0), (0.0, 0.0, 0.0)),
+        lambda layer: {"norm": "icjk"}[layer],
+        lambda layer, _shape: Cells((STRIDES[layer],) * 3, (0.0, 0.0, 0.0)),
     )
 
 
@@ -96,6 +101,21 @@ def test_what_a_foreign_build_raises_is_a_refusal(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="foreign cannot be built: TypeError: '<' not supported") as caught:
         load_model(spec, (save(tmp_path / "w.pt", weights()),))
     assert (caught.value.code, caught.value.exit_code) == ("model-parameters", 2)
+
+
+def test_a_layer_of_which_a_foreign_network_says_nothing_is_refused(tmp_path: Path) -> None:
+    found = load_model(spec_of(**FOREIGN), (save(tmp_path / "w.pt", weights()),)).network
+    assert (found.activation("norm"), found.cells("norm", (2, 4, 4)).stride) == ("icjk", (1.0, 1.0, 1.0))
+    for ask in (lambda: found.activation("first"), lambda: found.cells("first", (2, 4, 4))):
+        with pytest.raises(ModelError, match="of 'first': KeyError: 'first'") as caught:
+            ask()
+        assert caught.value.code == "target-layer"
+
+
+def test_a_build_that_gives_something_else_is_refused(tmp_path: Path) -> None:
+    spec = spec_of(**{**FOREIGN, "parameters": {"width": "none"}})
+    with pytest.raises(ModelError, match="`build` gives a NoneType, not a Network"):
+        load_model(spec, (save(tmp_path / "w.pt", weights()),))
 
 
 def test_tied_weights_are_converted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
