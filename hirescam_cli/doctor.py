@@ -94,14 +94,27 @@ def diagnose(
         if target_layer is not None:
             spec = replace(spec, target_layer=target_layer)
             model = replace(model, spec=spec)
-        _network(model, _engine(model, where), _case(model, scan, where), checks, figures)
+        case = _case(model, scan, where)
+        _network(model, _chosen(model, where, case.shape), case, checks, figures)
     except HirescamError as error:
         stage = ("model file", "weights")[len(checks)] if len(checks) < 2 else "network"
         checks.append(Check(stage, "failed", error.message, error.hint))
     return Diagnosis(name, tuple(checks), figures)
 
 
-def _engine(model: LoadedModel, device: torch.device, freeze: Sequence[str] | None = None) -> Engine:
+def _chosen(model: LoadedModel, device: torch.device, shape: Shape3) -> Engine:
+    """An engine that answers what the network itself does. Raises ModelError where none does."""
+    engine = _engine(model, device)
+
+    def plain() -> Engine:
+        return _engine(model, device, rewriting=False)
+
+    return engine if trial.rewriting_holds(engine, plain, shape) else plain()
+
+
+def _engine(
+    model: LoadedModel, device: torch.device, freeze: Sequence[str] | None = None, rewriting: bool = True
+) -> Engine:
     spec = model.spec
     return Engine(
         model.network,
@@ -110,6 +123,7 @@ def _engine(model: LoadedModel, device: torch.device, freeze: Sequence[str] | No
         at=spec.at,
         device=device,
         freeze=spec.freeze if freeze is None else freeze,
+        rewriting=rewriting,
     )
 
 
@@ -176,7 +190,7 @@ def _certificate(
     if kind != "none":
         held = f", given {', '.join(explanation.frozen)}" if explanation.frozen else ""
         return Check("certificate", "ok", found + held)
-    mended = _explained(_engine(model, engine.device, NORMALISERS), case)
+    mended = _explained(_engine(model, engine.device, NORMALISERS, engine.rewriting), case)
     if _residual(mended) <= COMPLETE_RESIDUAL:
         names = ", ".join(f'"{name}"' for name in mended.frozen)
         remedy = f"Hold its normalisers constant: [explanation] freeze = [{names}] makes it complete."

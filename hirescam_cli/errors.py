@@ -62,6 +62,13 @@ def _rebuild(
     return cls(message, hint=hint, code=code, stage=stage)
 
 
+def first_line(error: Exception) -> str:
+    """What an exception of someone else's code says, in short."""
+    lines = str(error).strip().splitlines() or [""]
+    name = type(error).__name__
+    return f"{name}: {lines[0][:300]}" if lines[0] else name
+
+
 class UsageError(HirescamError):
     """Options that contradict each other or name something that does not exist (exit 2, before any scan)."""
 

@@ -12,7 +12,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar, cast
 
-from hirescam_cli.errors import HirescamError, UsageError
+from hirescam_cli.errors import HirescamError, UsageError, first_line
 
 Entry = TypeVar("Entry")
 
@@ -53,8 +53,8 @@ class Registry(Generic[Entry]):
         else:
             try:
                 entry = self._theirs[name].load()
-            except (ImportError, AttributeError) as error:
-                raise self._broken(name, f"does not load: {error}") from error
+            except Exception as error:
+                raise self._broken(name, f"does not load: {first_line(error)}") from error
         kind = cast(type[Entry], loaded(self._kind))
         if not isinstance(entry, kind):
             raise self._broken(name, f"is not of the kind {kind.__name__}")

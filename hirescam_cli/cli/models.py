@@ -259,7 +259,8 @@ def convert_command(
         raise OutputCreateError(f"{output.name} exists.", hint="Choose another name, or give --force.")
     model = load_model(load_spec(name), (weights,))
     tensors = {
-        k: v.contiguous()
+        # Copies: the format refuses tensors that share memory, as tied weights do.
+        k: v.contiguous().clone()
         for k, v in model.network.module.state_dict().items()
         if not k.endswith("num_batches_tracked")
     }

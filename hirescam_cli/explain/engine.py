@@ -3,6 +3,7 @@
 Where positions along the first axis do not know of each other until the mean over their scores, they run in chunks and
 the memory does not depend on the length of the scan. Nothing of the borrowed network is touched: the engine works on a
 copy of its own, with batch norms folded into the convolutions and ReLUs that do not overwrite what is to be explained.
+What a pass leaves behind in the copy is taken back before the next, so that no scan's result depends on another's.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from hirescam_cli.errors import ModelError
 from hirescam_cli.explain.explanation import Explanation
@@ -21,12 +23,13 @@ from hirescam_cli.explain.feed import Feed
 from hirescam_cli.explain.freezing import HeldConstant
 from hirescam_cli.explain.head import behind_a_mean, is_linear_head
 from hirescam_cli.explain.method import HeadMethod, PathMethod
-from hirescam_cli.explain.own_copy import CPU_PIECE, halve, own_copy, take_in_pieces
+from hirescam_cli.explain.own_copy import CPU_PIECE, InPieces, halve, own_copy, take_in_pieces
 from hirescam_cli.explain.parts import Parts, only
 from hirescam_cli.explain.passes import captured, deterministic
 from hirescam_cli.explain.replayed import Baseline
 from hirescam_cli.explain.shared import shared
 from hirescam_cli.explain.shortage import memory_needed
+from hirescam_cli.explain.state import State
 from hirescam_cli.explain.tail import BiasTerm, bias_terms
 from hirescam_cli.geometry.types import Voxels
 from hirescam_cli.model.contract import Network
@@ -44,7 +47,8 @@ class Engine:
     `target_layer`, `at`: what is explained (None: what the network names). `precision`: "fp32", or "bf16" / "fp16" for
     the trunk; what follows it and the maps are always computed in fp32, and so is the trunk if the target lies in it
     (`fallbacks` says so). `chunk`: positions at a time (None: by device). `freeze`: kinds of normalisers above the
-    target that are held constant (see `freezing`).
+    target that are held constant (see `freezing`). `rewriting`: whether the copy may be changed for speed (batch norms
+    folded, the trunk in pieces, channels last); the trial finds out where it may not.
     Raises ModelError for a target layer that the network does not have.
     """
 
@@ -59,12 +63,13 @@ class Engine:
         precision: str = "fp32",
         chunk: int | None = None,
         freeze: Sequence[str] = (),
+        rewriting: bool = True,
     ) -> None:
         self.contract, self.feed = network, feed
         self.device = torch.device(device)
         self.target_layer = network.target_layer if target_layer is None else target_layer
         self.at = at or network.at
-        self.precision = precision
+        self.precision, self.rewriting = precision, rewriting
         self.fallbacks: tuple[str, ...] = ()
         cuda = self.device.type == "cuda"
         self._copies = torch.cuda.Stream(self.device) if cuda else None  # type: ignore[no-untyped-call]
@@ -79,26 +84,35 @@ class Engine:
         self.chunk = self._usual_chunk = chunk or _chunk_for(self.device, in_trunk)
         # Nothing comes between the last layer and what reads it, so there no ReLU overwrites the activation.
         # Nor may what a batch norm makes of a convolution stand for what the convolution itself gives.
-        fold = network.norms_follow and not in_trunk and not isinstance(layer, nn.Conv2d | nn.Conv3d)
+        between = isinstance(layer, nn.Conv2d | nn.Conv3d) or (
+            self.at == "input" and isinstance(layer, _BatchNorm)
+        )
+        fold = rewriting and network.norms_follow and not in_trunk and not between
         own = own_copy(network.module, fold=fold, keep_in_place=self.closed_form)
-        if self.device.type == "cpu" and network.by_slices and len(network.trunk) == 1 and not in_trunk:
+        pieces = self.device.type == "cpu" and network.by_slices and len(network.trunk) == 1
+        if rewriting and pieces and not in_trunk:
             take_in_pieces(own, network.trunk[0])
         self.network: nn.Module = own.to(self.device)
         self.layer = self.network.get_submodule(self.target_layer)
         self._layout = torch.preserve_format
-        if self.device.type != "mps" and len(network.inputs) == 4:
+        if rewriting and self.device.type != "mps" and len(network.inputs) == 4:
             self._layout = torch.channels_last
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if precision in _HALF:
-            self._halve(network, precision, in_trunk)
+            self._halve(network, precision)
         self.bias_terms: list[BiasTerm] = [] if self.closed_form else bias_terms(self.network)
         self._held = HeldConstant(freeze)
         self._blanks: dict[tuple[int, ...], Baseline] = {}
+        self._state = State(self.network, but=(InPieces,))
 
-    def _halve(self, network: Network, precision: str, in_trunk: bool) -> None:
-        if not network.trunk or in_trunk:
-            # Gradients within the trunk underflow in half precision.
-            why = f"{self.target_layer} lies in the trunk" if in_trunk else "the network names no trunk"
+    def _halve(self, network: Network, precision: str) -> None:
+        # Gradients within the trunk underflow in half precision.
+        why = None if network.trunk else "the network names no trunk"
+        if _in_trunk(network.trunk, self.target_layer, self.at):
+            why = f"{self.target_layer} lies in the trunk"
+        elif network.trunk and _before_its_end(network, self.target_layer, self.at):
+            why = f"{self.target_layer} comes before the end of the trunk"
+        if why is not None:
             self.precision = "fp32"
             self.fallbacks = (f"precision fp32 instead of {precision}: {why}",)
         else:
@@ -174,14 +188,15 @@ class Engine:
             torch.cuda.synchronize(self.device)
 
     def answer(self, values: Tensor) -> Tensor:
-        """Logits or slice scores of a tensor of network values."""
+        """Logits or slice scores of a tensor of network values, whatever was asked before."""
+        self._state.restore()
         return self.contract.run(self.network, values)
 
     def forward_only(self, positions: Voxels) -> NDArray[np.float32]:
         """Slice scores [n, L] of positions, or logits [1, L]: what `bench` compares with."""
         scores, every = [], np.arange(len(positions))
         step = self.chunk if self.contract.by_slices else len(every)
-        with torch.inference_mode(), deterministic():
+        with torch.no_grad(), deterministic():
             for start in range(0, len(every), step):
                 scores.append(self.answer(self.values(positions, every[start : start + step])).float().cpu())
         found: NDArray[np.float32] = torch.cat(scores).numpy()
@@ -212,6 +227,13 @@ class Engine:
 def _find(network: Network, layer: str, at: str) -> nn.Module:
     """The target's module. Raises ModelError if there is none or nothing of it can be explained."""
     modules = dict(network.module.named_modules())
+    scripted = [name for name, module in modules.items() if isinstance(module, torch.jit.ScriptModule)]
+    if scripted:
+        raise ModelError(
+            f"The network's module {scripted[0]!r} is compiled by torch.jit, and what it computes cannot be watched.",
+            hint="Build the network from its Python code, without torch.jit.script and torch.jit.trace.",
+            code="model-scripted",
+        )
     if layer in modules and layer not in ("", network.linear_head if at == "output" else ""):
         found: nn.Module = modules[layer]
         return found
@@ -226,6 +248,15 @@ def _in_trunk(trunk: Sequence[str], layer: str, at: str) -> bool:
     """Whether a target lies below what leaves the trunk: inside one of its modules, or at one that is not its end."""
     last = (trunk[-1] if trunk else "", "output")
     return any(layer.startswith(f"{name}.") or (layer == name and (layer, at) != last) for name in trunk)
+
+
+def _before_its_end(network: Network, layer: str, at: str) -> bool:
+    """Whether a target outside the trunk is registered before the trunk's last module, or begins above it."""
+    last = network.trunk[-1]
+    if last.startswith(f"{layer}."):
+        return at == "input"
+    names = [name for name, _ in network.module.named_modules(remove_duplicate=False)]
+    return names.index(layer) < names.index(last)
 
 
 def _chunk_for(device: torch.device, in_trunk: bool) -> int:

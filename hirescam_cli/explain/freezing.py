@@ -154,6 +154,8 @@ def _attention(_func: Function, args: Arguments, kwargs: Named) -> Tensor:
 
 def _multi_head(func: Function, args: Arguments, kwargs: Named) -> object:
     """torch's multi-head attention: its weights by torch itself, then the values' way with gradients."""
+    if cast(Tensor, args[0]).ndim == 2:
+        return _without_batch(func, args, kwargs)
     settings = {**kwargs, "need_weights": True, "average_attn_weights": False}
     with torch.no_grad():
         _, found = cast(tuple[Tensor, Tensor], func(*args[:15], **settings))
@@ -175,6 +177,18 @@ def _multi_head(func: Function, args: Arguments, kwargs: Named) -> object:
     answer = functional.linear(joined, cast(Tensor, args[11]), cast(Tensor | None, args[12]))
     weights = found.mean(dim=1) if kwargs.get("average_attn_weights", True) else found
     return answer, (weights if kwargs.get("need_weights", True) else None)
+
+
+def _without_batch(func: Function, args: Arguments, kwargs: Named) -> object:
+    """The same of tokens [length, width] that have no batch axis."""
+    tokens = [cast(Tensor, value).unsqueeze(1) for value in args[:3]]
+    padding = kwargs.get("key_padding_mask")
+    masked = {"key_padding_mask": padding.unsqueeze(0)} if isinstance(padding, Tensor) else {}
+    found = _multi_head(func, (*tokens, *args[3:]), {**kwargs, **masked})
+    if found is NotImplemented:
+        return found
+    answer, weights = cast(tuple[Tensor, Tensor | None], found)
+    return answer.squeeze(1), (None if weights is None else weights.squeeze(0))
 
 
 # The held form of a call; NotImplemented where there is none of it.

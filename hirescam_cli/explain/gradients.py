@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from hirescam_cli.errors import ModelError
+from hirescam_cli.errors import ModelError, first_line
 from hirescam_cli.explain.feed import canonical
 from hirescam_cli.explain.method import CellMethod, ChannelMethod
 from hirescam_cli.explain.shortage import is_out_of_memory
@@ -38,8 +38,15 @@ def products(
 ) -> tuple[Tensor | None, ...]:
     """Vector-Jacobian products [labels, ...] of an answer for each of the `seeds`; None for an input it ignores.
 
-    Together where every operation can be batched, else one after the other.
+    Together where every operation can be batched, else one after the other. Raises ModelError where autograd cannot.
     """
+    if not answer.requires_grad:
+        raise ModelError(
+            "The network's answer has no gradients.",
+            hint="Its code above the target leaves autograd: torch.no_grad(), inference_mode() or detach(). Take that "
+            "out, or choose a layer above it (--target-layer).",
+            code="gradient-cut",
+        )
     try:
         return torch.autograd.grad(
             answer, inputs, seeds, retain_graph=True, is_grads_batched=True, allow_unused=True
@@ -50,7 +57,12 @@ def products(
     single = []
     for number, seed in enumerate(seeds, 1):
         keep = retain or number < len(seeds)
-        single.append(torch.autograd.grad(answer, inputs, seed, retain_graph=keep, allow_unused=True))
+        try:
+            single.append(torch.autograd.grad(answer, inputs, seed, retain_graph=keep, allow_unused=True))
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
+            raise _no_way_back(error) from error
     return tuple(
         None
         if any(part is None for part in parts)
@@ -108,6 +120,15 @@ class Gradients:
         if first is None:
             raise without_gradient(self.parts.engine.target_layer)
         return canonical(first, self.axes, leading=1)
+
+
+def _no_way_back(error: Exception) -> ModelError:
+    return ModelError(
+        f"Gradients of the network's answer cannot be computed: {first_line(error)}",
+        hint="Some code above the target refuses it, such as checkpointing with use_reentrant=True or a change in "
+        "place of what autograd still needs. Choose a layer above it (--target-layer), or build the network otherwise.",
+        code="gradient-cut",
+    )
 
 
 def without_gradient(layer: str) -> ModelError:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+
+_LINEAR = (nn.Linear.forward, nn.Conv2d.forward, nn.Conv3d.forward)
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,16 +24,22 @@ class LinearHead:
 
 def is_linear_head(module: nn.Module) -> bool:
     """Whether `linear_head` knows what to do with a module."""
+    if type(module).forward not in _LINEAR or module._forward_hooks or module._forward_pre_hooks:
+        # A forward or hooks of its own: what it does with its weights is not known.
+        return False
     covering = isinstance(module, nn.Conv2d) and module.groups == 1
     return covering or behind_a_mean(module)
 
 
-def linear_head(module: nn.Module, cells: tuple[int, int]) -> LinearHead | None:
-    """The head `module` over maps of `cells` a position; None if it does not fit them.
+def linear_head(module: nn.Module, channels: int, cells: tuple[int, int]) -> LinearHead | None:
+    """The head `module` over maps of `channels` and `cells` a position; None if it does not fit them.
 
     A convolution that covers the map, or a linear layer or 1 x 1 convolution behind a mean over all cells.
     """
-    weight, bias = module.get_parameter("weight").detach().float(), getattr(module, "bias", None)
+    # By attribute: a weight that is worked out from others is no parameter.
+    weight, bias = cast(Tensor, module.weight).detach().float(), getattr(module, "bias", None)
+    if weight.shape[1] != channels:
+        return None
     added = torch.zeros(len(weight)) if bias is None else bias.detach().float().cpu()
     if isinstance(module, nn.Conv2d) and tuple(weight.shape[2:]) == cells:
         return LinearHead(weight, added)

@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from hirescam_cli.explain.engine import Engine
 from hirescam_cli.explain.feed import Feed, canonical
+from hirescam_cli.explain.state import as_it_was
 from hirescam_cli.geometry.grid import Shape3
 from hirescam_cli.model.contract import Cells, Network
 
@@ -235,7 +236,7 @@ def _run(engine: Engine, size: list[int]) -> tuple[Tensor, Tensor]:
         else layer.register_forward_pre_hook(before)
     )
     try:
-        with torch.enable_grad(), _Uniform():
+        with as_it_was(network.module), torch.enable_grad(), _Uniform():
             network.run(network.module, values)
     except _Reached:
         pass

@@ -171,10 +171,12 @@ class Parts:
         contract = self.engine.contract
         assert contract.linear_head is not None
         cells = (activations.shape[2], activations.shape[3])
-        head = linear_head(self.engine.network.get_submodule(contract.linear_head), cells)
+        module = self.engine.network.get_submodule(contract.linear_head)
+        head = linear_head(module, activations.shape[1], cells)
         if head is None:
             raise ModelError(
-                f"{contract.linear_head} does not cover the {cells[0]} x {cells[1]} cells of {contract.target_layer}.",
+                f"{contract.linear_head} does not cover the {cells[0]} x {cells[1]} cells of {contract.target_layer} "
+                f"({activations.shape[1]} channels).",
                 hint="Correct the architecture's description of its linear head, or the preparation's shape.",
                 code="model-parameters",
             )

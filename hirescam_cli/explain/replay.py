@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import inf
 from typing import TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as trees
+from torch.utils.hooks import RemovableHandle
 
 from hirescam_cli.errors import ModelError
+from hirescam_cli.explain.shortage import is_out_of_memory
 
 Answer: TypeAlias = Callable[[], Tensor]
 # A module's own: what it takes is nobody's business here.
@@ -94,21 +97,23 @@ class Replay:
     def instead(self, activation: Tensor) -> Iterator[None]:
         """While this lasts, the target has `activation` and what comes before it is not computed."""
         before: dict[nn.Module, object] = {}
+        handles: list[RemovableHandle] = []
 
-        def replace(module: nn.Module, forward: Forward) -> None:
+        def replace(module: nn.Module, answers: _Answers) -> None:
             before[module] = vars(module).get("forward")
-            vars(module)["forward"] = forward
+            vars(module)["forward"] = answers.forward
+            # What hooks of the module's own make of an answer is part of it already.
+            handles.append(module.register_forward_hook(answers.again))
 
         def from_target(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             return (activation.clone(), *inputs[1:])
 
-        handle = None
         if self.at == "output":
-            replace(self._layer, lambda *_, **__: activation.clone())
+            replace(self._layer, _Answers(self._layer, lambda _: activation.clone()))
         else:
-            handle = self._layer.register_forward_pre_hook(from_target)
+            handles.append(self._layer.register_forward_pre_hook(from_target))
         for module, outputs in self._given.items():
-            replace(module, _answers(module, outputs))
+            replace(module, _recorded(module, outputs))
         try:
             yield
         finally:
@@ -116,7 +121,7 @@ class Replay:
                 vars(module).pop("forward")
                 if forward is not None:
                     vars(module)["forward"] = forward
-            if handle is not None:
+            for handle in handles:
                 handle.remove()
 
     def check(self, answer: Answer, activation: Tensor, expected: Tensor, run_again: Answer) -> None:
@@ -140,24 +145,40 @@ class Replay:
         try:
             with torch.no_grad(), self.instead(activation.detach()):
                 found = answer().float()
-        except RuntimeError:
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
             return False
         scale = float(expected.abs().max()) + 1.0
         return found.shape == expected.shape and float((found - expected).abs().max()) <= _TOLERANCE * scale
 
 
-def _answers(module: nn.Module, outputs: list[object]) -> Forward:
-    """A forward that gives the recorded outputs one after the other, then computes again."""
-    forward = cast(Forward, module.forward)
-    count = 0
+class _Answers:
+    """A forward of `module` that gives `given(n)` the nth time, for `count` times, and then computes again."""
 
-    def answer(*inputs: object, **named: object) -> object:
-        nonlocal count
-        count += 1
-        if count > len(outputs):
-            return forward(*inputs, **named)
+    def __init__(self, module: nn.Module, given: Callable[[int], object], count: float = inf) -> None:
+        self._forward, self._given, self._count = cast(Forward, module.forward), given, count
+        self._number, self._computed = 0, False
+
+    def forward(self, *inputs: object, **named: object) -> object:
+        """In place of the module's own."""
+        self._computed = self._number >= self._count
+        return self._forward(*inputs, **named) if self._computed else self._given(self._number)
+
+    def again(self, _module: nn.Module, _inputs: object, output: object) -> object:
+        """Behind all hooks of the module."""
+        if self._computed:
+            return output
+        self._number += 1
+        return self._given(self._number - 1)
+
+
+def _recorded(module: nn.Module, outputs: list[object]) -> _Answers:
+    """Those that give what was recorded, one after the other."""
+
+    def given(number: int) -> object:
         return trees.tree_map(
-            lambda value: value.tensor() if isinstance(value, _Blank) else value, outputs[count - 1]
+            lambda value: value.tensor() if isinstance(value, _Blank) else value, outputs[number]
         )
 
-    return answer
+    return _Answers(module, given, len(outputs))

@@ -168,22 +168,39 @@ def fit(network: Network, tensors: Mapping[str, Tensor], file: str, labels: int)
         )
     if faults:
         raise _mismatch(file, "; ".join(faults))
+    buffers = dict(module.named_buffers())
     for name, value in given.items():
-        if not value.is_floating_point():
-            raise _mismatch(file, f"{name} has type {value.dtype}, expected floating point")
+        if (kind := _kind(wanted[name])) != _kind(value):
+            raise _mismatch(file, f"{name} has type {value.dtype}, expected {kind}")
         if name.endswith("running_var") and (value < 0).any():
             raise ModelError(
                 f"{file}: {name} holds variances below 0 (the lowest is {float(value.min()):g}).",
                 hint="The checkpoint is damaged, or not that of a batch norm.",
                 code="weights-variance",
             )
-        if not torch.isfinite(value.to(torch.float32)).all():
+        if not _finite(name, value.to(torch.float32), buffers):
             raise ModelError(
                 f"{file}: {name} holds weights that are not finite in float32.",
                 hint="The checkpoint is damaged.",
                 code="weights-nan",
             )
-    module.load_state_dict({name: value.to(torch.float32) for name, value in given.items()}, strict=False)
+    values = {name: value.float() if value.is_floating_point() else value for name, value in given.items()}
+    module.load_state_dict(values, strict=False)
+
+
+def _kind(tensor: Tensor) -> str:
+    """What a tensor holds, however many bits there are to it."""
+    if tensor.is_floating_point():
+        return "floating point"
+    if tensor.is_complex():
+        return "complex numbers"
+    return "bool" if tensor.dtype == torch.bool else "integers"
+
+
+def _finite(name: str, value: Tensor, buffers: Container[str]) -> bool:
+    """Whether a value can be computed with: a mask, which is a buffer but not a norm's, may hold minus infinity."""
+    mask = name in buffers and not name.endswith(("running_mean", "running_var"))
+    return bool((torch.isfinite(value) | (torch.isneginf(value) if mask else False)).all())
 
 
 def _own(network: Network, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

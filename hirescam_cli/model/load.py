@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
-from hirescam_cli.errors import ModelError, UnavailableError
+from hirescam_cli.errors import HirescamError, ModelError, UnavailableError, first_line
 from hirescam_cli.geometry import Affine
 from hirescam_cli.geometry.grid import Shape3
 from hirescam_cli.model.checkpoint import fit, read_weights
-from hirescam_cli.model.contract import Architecture, Network, stretched
+from hirescam_cli.model.contract import Architecture, Cells, Network, stretched
 from hirescam_cli.model.spec import ModelSpec
 from hirescam_cli.placement import PLACEMENTS, At, Placement
 from hirescam_cli.registries import ARCHITECTURES
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +87,7 @@ def load_model(spec: ModelSpec, weights: Sequence[Path] = ()) -> LoadedModel:
     architecture = ARCHITECTURES.find(spec.architecture)
     members, digests = [], []
     for number, path in enumerate(paths):
-        network = architecture.build(spec.parameters, len(spec.labels))
+        network = _built(architecture, spec)
         _check_input(spec, network)
         tensors, sha256 = read_weights(path, expected[number] if expected else None)
         if sha256 in digests:
@@ -98,6 +101,46 @@ def load_model(spec: ModelSpec, weights: Sequence[Path] = ()) -> LoadedModel:
         members.append(network)
         digests.append(sha256)
     return LoadedModel(spec, architecture, members[0], _together(digests), tuple(members), tuple(digests))
+
+
+def _built(architecture: Architecture, spec: ModelSpec) -> Network:
+    """The network of a model with random weights. Raises ModelError for whatever its code raises, now or later."""
+
+    def build() -> Network:
+        network = architecture.build(spec.parameters, len(spec.labels))
+        if not isinstance(network, Network):
+            raise TypeError(f"`build` gives a {type(network).__name__}, not a Network")
+        return network
+
+    def activation(layer: str) -> str:
+        return _asked(
+            lambda: network.activation(layer), f"{name} says nothing of the axes of {layer!r}", "target-layer"
+        )
+
+    def cells(layer: str, shape: Shape3) -> Cells:
+        return _asked(
+            lambda: network.cells(layer, shape),
+            f"{name} says nothing of the cells of {layer!r}",
+            "target-layer",
+        )
+
+    name = f"The architecture {spec.architecture}"
+    network = _asked(build, f"{name} cannot be built", "model-parameters")
+    return replace(network, activation=activation, cells=cells)
+
+
+def _asked(answer: Callable[[], Answer], what: str, code: str) -> Answer:
+    """What an architecture's own code answers; ModelError if it fails."""
+    try:
+        return answer()
+    except HirescamError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"{what}: {first_line(error)}",
+            hint="Correct the model file ([parameters], the target layer), or the architecture's code.",
+            code=code,
+        ) from error
 
 
 def _together(digests: Sequence[str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
@@ -19,6 +21,7 @@ from hirescam_cli.explain.shortage import memory_needed
 from hirescam_cli.explain.straight import refuse_cut
 from hirescam_cli.label_choice import LabelChoice
 from hirescam_cli.model.cells import refuse_misplaced
+from hirescam_cli.model.contract import Network
 from hirescam_cli.model.load import LoadedModel, load_model
 from hirescam_cli.model.spec import ModelSpec
 from hirescam_cli.options import Value
@@ -42,7 +45,6 @@ def open_session(settings: Settings, spec: ModelSpec) -> Session:
         model.network.place(layer, spec.preparation.shape, model.at)
     with memory_needed(device, f"the model {spec.name}"):
         engines, drift, precision_fallbacks = _engines_for(settings, model, layer, device, precision)
-        _try_out(engines[0], settings, spec)
         refuse_misplaced(
             model.network, engines[0].feed.count, layer, trial.shape_of(spec.preparation), model.at
         )
@@ -83,27 +85,33 @@ def options_told(settings: Settings, model: LoadedModel) -> dict[str, Value]:
     return told | {name: default for name, (holds, default) in usual.items() if holds}
 
 
-def _try_out(engine: Engine, settings: Settings, spec: ModelSpec) -> None:
-    """Refuse, before any scan is read, a network that does not fit its description or cannot be explained so."""
-    engine.check(settings.methods)
+def _try_out(exact: Engine, plain: Callable[[], Engine], settings: Settings, spec: ModelSpec) -> bool:
+    """Refuse, before any scan is read, a network that does not fit its description or cannot be explained so.
+
+    `exact`: in fp32; `plain()`: the same without rewriting. Returns whether the rewriting may stay.
+    """
+    exact.check(settings.methods)
     shape, labels = trial.shape_of(spec.preparation), len(spec.labels)
     methods = [METHODS.find(name) for name in settings.methods]
     if any(isinstance(method, PathMethod) for method in methods):
-        alike = engine.contract.by_slices
-        engine.feed.air((engine.feed.slab if alike else shape[0], *shape[1:]), alike=alike)
+        alike = exact.contract.by_slices
+        exact.feed.air((exact.feed.slab if alike else shape[0], *shape[1:]), alike=alike)
     replays = any(isinstance(method, PathMethod | AblationMethod) for method in methods)
     try:
-        known = trial.dry_run(engine, shape, labels)
-        if known is not None and engine.closed_form:
-            return
+        known = trial.dry_run(exact, shape, labels)
+        rewriting = trial.rewriting_holds(exact, plain, shape)
+        if known is not None and exact.closed_form:
+            return rewriting
+        engine = exact if rewriting else plain()
         _, gradients = trial.run(engine, shape, labels, replays=replays)
     except ModelError as error:
         if spec.preparation.shape is None and error.code == "model-input":
-            # What the network does not take is a size that no scan may ever have.
-            return
+            # What the network does not take is a size that no scan may ever have: what was not tried is not rewritten.
+            return False
         raise
     if gradients is not None:
         refuse_cut(gradients, engine.target_layer)
+    return rewriting
 
 
 def _engines_for(
@@ -112,31 +120,40 @@ def _engines_for(
     """An engine for each member in the precision that takes effect, the largest measured drift, and what they depart
     from.
 
-    ModelError if the precision was asked for by name and moves the logits too far.
+    ModelError for what `_try_out` refuses, and if the precision was asked for by name and moves the logits too far.
     """
     preparation = model.spec.preparation
     freeze = model.spec.freeze if settings.freeze == "default" else ()
 
-    def build(precision: str) -> tuple[Engine, ...]:
-        return tuple(
-            Engine(
-                network,
-                Feed.of(preparation, network.inputs),
-                target_layer=layer,
-                at=model.spec.at,
-                device=device,
-                precision=precision,
-                chunk=settings.chunk,
-                freeze=freeze,
-            )
-            for network in model.members
+    def engine(network: Network, precision: str, rewriting: bool) -> Engine:
+        return Engine(
+            network,
+            Feed.of(preparation, network.inputs),
+            target_layer=layer,
+            at=model.spec.at,
+            device=device,
+            precision=precision,
+            chunk=settings.chunk,
+            freeze=freeze,
+            rewriting=rewriting,
         )
 
-    engines = build(precision)
+    def build(precision: str, rewriting: bool) -> tuple[Engine, ...]:
+        return tuple(engine(network, precision, rewriting) for network in model.members)
+
+    references = build("fp32", True)
+    rewriting = _try_out(references[0], lambda: engine(model.network, "fp32", False), settings, model.spec)
+    if not rewriting:
+        references = build("fp32", False)
+    if precision == "fp32":
+        return references, None, ()
+    engines = build(precision, rewriting)
     if engines[0].precision == "fp32":
-        return engines, None, engines[0].fallbacks
-    references = build("fp32")
+        return references, None, engines[0].fallbacks
     shape = trial.shape_of(preparation)
+    if trial.trunk_follows(references[0], shape):
+        why = f"modules of the trunk come after {layer}"
+        return references, None, (f"precision fp32 instead of {precision}: {why}",)
     try:
         drifts = [measure(engine, exact, shape) for engine, exact in zip(engines, references, strict=True)]
     except NotImplementedError as error:

@@ -98,7 +98,7 @@ def test_the_front_of_the_trunk_works_on_pieces_and_nothing_changes(
     seen: list[int] = []
     trunk = engine.network.features
     assert isinstance(trunk, InPieces)
-    trunk.sequence[0].register_forward_hook(lambda _module, _inputs, output: seen.append(len(output)))
+    trunk[0].register_forward_hook(lambda _module, _inputs, output: seen.append(len(output)))
     found = engine.explain(hu, np.zeros(GROUPS, dtype=bool), BOTH)
     assert_close(found.cams["hirescam"], fine)
     assert_close(found.cams["gradcam"], coarse)

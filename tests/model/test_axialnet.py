@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -227,6 +228,19 @@ def test_a_broken_entry_point_is_refused(monkeypatch: pytest.MonkeyPatch, value:
     with pytest.raises(ModelError, match="made-up") as caught:
         ARCHITECTURES.find("made-up")
     assert caught.value.code == "model-architecture"
+
+
+@pytest.mark.parametrize(("code", "said"), [("x = (", "SyntaxError"), ("x = y", "NameError: name 'y'")])
+def test_a_package_that_fails_to_load_says_how(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: str, said: str
+) -> None:
+    name = f"made_up_{said[:4].lower()}"
+    (tmp_path / f"{name}.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    install(monkeypatch, f"{name}:ARCHITECTURE")
+    with pytest.raises(ModelError, match=f"does not load: {said}") as caught:
+        ARCHITECTURES.find("made-up")
+    assert (caught.value.code, caught.value.exit_code) == ("model-architecture", 2)
 
 
 def test_an_unknown_architecture_names_the_known_ones() -> None:
