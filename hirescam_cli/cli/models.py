@@ -97,9 +97,9 @@ def _show_layers(spec: ModelSpec, as_json: bool) -> None:
     from hirescam_cli.cli.console import print_json, stdout, table
     from hirescam_cli.explain.trial import shape_of
     from hirescam_cli.model.layers import layers_of
-    from hirescam_cli.registries import ARCHITECTURES
+    from hirescam_cli.model.load import built
 
-    network = ARCHITECTURES.find(spec.architecture).build(spec.parameters, len(spec.labels))
+    network = built(spec)
     usual = spec.target_layer or network.target_layer
     found = layers_of(network, shape_of(spec.preparation))
     if as_json:

@@ -87,7 +87,7 @@ def load_model(spec: ModelSpec, weights: Sequence[Path] = ()) -> LoadedModel:
     architecture = ARCHITECTURES.find(spec.architecture)
     members, digests = [], []
     for number, path in enumerate(paths):
-        network = _built(architecture, spec)
+        network = built(spec)
         _check_input(spec, network)
         tensors, sha256 = read_weights(path, expected[number] if expected else None)
         if sha256 in digests:
@@ -103,11 +103,11 @@ def load_model(spec: ModelSpec, weights: Sequence[Path] = ()) -> LoadedModel:
     return LoadedModel(spec, architecture, members[0], _together(digests), tuple(members), tuple(digests))
 
 
-def _built(architecture: Architecture, spec: ModelSpec) -> Network:
+def built(spec: ModelSpec) -> Network:
     """The network of a model with random weights. Raises ModelError for whatever its code raises, now or later."""
 
     def build() -> Network:
-        network = architecture.build(spec.parameters, len(spec.labels))
+        network = ARCHITECTURES.find(spec.architecture).build(spec.parameters, len(spec.labels))
         if not isinstance(network, Network):
             raise TypeError(f"`build` gives a {type(network).__name__}, not a Network")
         return network

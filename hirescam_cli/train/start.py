@@ -12,8 +12,8 @@ from torch import Tensor
 from hirescam_cli.errors import ModelError
 from hirescam_cli.model.checkpoint import read_weights
 from hirescam_cli.model.contract import Network
+from hirescam_cli.model.load import built
 from hirescam_cli.model.spec import ModelSpec
-from hirescam_cli.registries import ARCHITECTURES
 
 _COUNTER = "num_batches_tracked"
 # The modules of torchvision's ResNet-18 as they are numbered in AxialNet's `features`.
@@ -33,7 +33,7 @@ def new_network(spec: ModelSpec, seed: int) -> Network:
     """A network with random weights of the seed; the state of torch's generator stays as it was."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = ARCHITECTURES.find(spec.architecture).build(spec.parameters, len(spec.labels))
+        network = built(spec)
     if spec.preparation.shape is not None:
         network.place(spec.target_layer or network.target_layer, spec.preparation.shape, spec.at)
     return network

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from hirescam_cli.errors import ModelError
 from hirescam_cli.model.contract import Architecture, Cells, Network
+from hirescam_cli.model.layers import layers_of
 from hirescam_cli.model.load import load_model
 from hirescam_cli.registries import ARCHITECTURES
 from tests.cli.command import hirescam
@@ -110,6 +111,7 @@ def test_a_layer_of_which_a_foreign_network_says_nothing_is_refused(tmp_path: Pa
         with pytest.raises(ModelError, match="of 'first': KeyError: 'first'") as caught:
             ask()
         assert caught.value.code == "target-layer"
+    assert [layer.name for layer in layers_of(found, (2, 4, 4))] == ["norm"]
 
 
 def test_a_build_that_gives_something_else_is_refused(tmp_path: Path) -> None:
