@@ -261,7 +261,9 @@ def _target_layer(explanation: Table) -> str | None:
         return None
     layer = explanation.text("target_layer", "the name of a layer")
     if explanation.values["target_layer"] == "":
-        expected = "the name of a layer (see `hirescam model show --layers`); without the line it is the usual one"
+        expected = (
+            "the name of a layer (see `hirescam model show --layers`); without the line it is the usual one"
+        )
         explanation.refuse(explanation.fail("target_layer", layer, expected, 'target_layer = "layer4"'))
     return layer
 
