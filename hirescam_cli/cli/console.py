@@ -18,7 +18,7 @@ _WIDEST = 100_000
 
 def stdout() -> Console:
     """Results, whose lines are left to the terminal to wrap; plain when piped; NO_COLOR is honoured."""
-    console = Console(file=sys.stdout, highlight=False, emoji=False, soft_wrap=True)
+    console = Console(file=sys.stdout, highlight=False, emoji=False, markup=False, soft_wrap=True)
     if not console.is_terminal:
         console.width = _WIDTH_WHEN_PIPED
     return console
@@ -26,7 +26,7 @@ def stdout() -> Console:
 
 def stderr() -> Console:
     """Everything else."""
-    return Console(file=sys.stderr, highlight=False, emoji=False, soft_wrap=True)
+    return Console(file=sys.stderr, highlight=False, emoji=False, markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -85,7 +85,9 @@ def print_table(console: Console, rows: Table) -> None:
 
 
 def _fits(rows: Table, width: int) -> bool:
-    trial = Console(file=io.StringIO(), width=width, color_system=None, highlight=False, emoji=False)
+    trial = Console(
+        file=io.StringIO(), width=width, color_system=None, highlight=False, emoji=False, markup=False
+    )
     with trial.capture() as taken:
         trial.print(rows)
     lines = taken.get()
@@ -99,4 +101,4 @@ def _fits(rows: Table, width: int) -> bool:
 
 
 def _text(cell: RenderableType) -> Text:
-    return cell if isinstance(cell, Text) else Text.from_markup(str(cell))
+    return cell if isinstance(cell, Text) else Text(str(cell))

@@ -143,7 +143,7 @@ def doctor_command(
     """Prove that a model can be explained: weights, logits, certificate, gradients, places, cost. 2 if not."""
     from dataclasses import asdict, replace
 
-    from hirescam_cli.cli.console import print_json, stdout, table, working
+    from hirescam_cli.cli.console import print_json, print_table, stdout, table, working
     from hirescam_cli.doctor import diagnose
     from hirescam_cli.errors import ExitCode
 
@@ -168,7 +168,7 @@ def doctor_command(
             shown.add_row(check.name, check.verdict, check.found)
             if check.remedy:
                 shown.add_row("", "", f"-> {check.remedy}")
-        stdout().print(shown)
+        print_table(stdout(), shown)
         verdict = "can be explained" if found.explainable else "cannot be explained as it is"
         typer.echo(f"{found.model} {verdict}.")
     if not found.explainable:

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from hirescam_cli.cli.console import print_table, table
+from hirescam_cli.cli.console import print_table, stdout, table
 from tests.batch.world import make_model, make_scan
 from tests.cli.command import hirescam
 
@@ -31,6 +31,16 @@ def shown(width: int) -> str:
     with console.capture() as taken:
         print_table(console, rows)
     return taken.get()
+
+
+@pytest.mark.parametrize("width", [20, 120])
+def test_brackets_are_text(capsys: pytest.CaptureFixture[str], width: int) -> None:
+    rows = table("check", "what to do")
+    rows.add_row("certificate", "Hold them: [explanation] freeze = [softmax]")
+    console = stdout()
+    console.width = width
+    print_table(console, rows)
+    assert "[explanation] freeze = [softmax]" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("width", [20, 30, 40, 61, 79, 120])
