@@ -133,6 +133,8 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for case in ("scan", "a"):
         shutil.copytree(sample_path("phantom.masks"), folder / "masks" / case)
     names = [path.name.removesuffix(".nii.gz") for path in sorted((folder / "masks" / "scan").iterdir())]
+    # The mask of an organ, which is no label.
+    shutil.copy(folder / "masks" / "scan" / f"{names[0]}.nii.gz", folder / "masks" / "scan" / "heart.nii.gz")
     rows = [
         ["id", "patient", "split", *names],
         *([case, case, "test", *["1"] * len(names)] for case in ("scan", "a")),
