@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -81,6 +82,7 @@ class _Table:
 
     def __init__(self) -> None:
         self.methods: list[str] = []
+        self._widths: set[int] = set()
         self._rows = tempfile.SpooledTemporaryFile(  # noqa: SIM115
             _IN_MEMORY, "w+", encoding="utf-8", errors="surrogateescape", newline=""
         )
@@ -96,6 +98,7 @@ class _Table:
         """Rows for the labels of a case."""
         for label in labels:
             self.methods += [method for method in label.maps if method not in self.methods]
+            self._widths.add(len(self.methods))
             self._writer.writerow(_row(case, label, self.methods))
 
     def write(self, file: TextIO) -> None:
@@ -104,6 +107,9 @@ class _Table:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         self._rows.seek(0)
+        if len(self._widths) <= 1:
+            shutil.copyfileobj(self._rows, file)
+            return
         writer.writerows(row + [""] * (len(header) - len(row)) for row in csv.reader(self._rows))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from hirescam_cli.case.publish import SUMMARY
 from hirescam_cli.errors import HirescamError, NoInputError, ScanError, UsageError
+from hirescam_cli.io.names import by_folder
 from hirescam_cli.io.scan import Discovery, Ignored, Scan
 from hirescam_cli.warning import Warning
 
@@ -116,16 +117,13 @@ def because(ignored: Ignored) -> str:
 
 def summed_up(ignored: Iterable[Ignored]) -> list[Ignored]:
     """What was left out, more than a few objects of one folder with one code as one, in the place of the first."""
-    groups: dict[tuple[str, str], list[Ignored]] = {}
-    for item in ignored:
-        groups.setdefault((str(PurePosixPath(item.name).parent), item.code), []).append(item)
     told: list[Ignored] = []
-    for (folder, code), group in groups.items():
+    for folder, group in by_folder(ignored):
         if len(group) <= _TOLD_ONE_BY_ONE:
             told += group
             continue
         name = f"{len(group)} objects in {'the input' if folder == '.' else folder}"
-        told.append(Ignored(name, code, f"{name}, such as this: {because(group[0])}"))
+        told.append(Ignored(name, group[0].code, f"{name}, such as this: {because(group[0])}"))
     return told
 
 

@@ -94,10 +94,6 @@ class _Row:
     code: str
     cells: tuple[str, ...]
 
-    @property
-    def folder(self) -> str:
-        return str(PurePosixPath(self.name).parent)
-
 
 def _refusal(name: str, error: CaseError) -> _Row:
     return _Row(name, error.code, (_without(name, error.message), error.hint or "", error.code))
@@ -105,18 +101,17 @@ def _refusal(name: str, error: CaseError) -> _Row:
 
 def _summed_up(rows: list[_Row]) -> list[_Row]:
     """The rows in their order; more than a few of one folder and code as one, in the place of the first."""
-    groups: dict[tuple[str, str], list[_Row]] = {}
-    for row in rows:
-        groups.setdefault((row.folder, row.code), []).append(row)
+    from hirescam_cli.io.names import by_folder
+
     result: list[_Row] = []
-    for (folder, code), group in groups.items():
+    for folder, group in by_folder(rows):
         if len(group) <= _ROWS_OF_A_KIND:
             result.extend(group)
             continue
         first = group[0]
         name = f"{len(group)} in {'this folder' if folder == '.' else folder}"
         cells = (f"such as {PurePosixPath(first.name).name}: {first.cells[0]}", *first.cells[1:])
-        result.append(_Row(name, code, cells))
+        result.append(_Row(name, first.code, cells))
     return result
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
-from pathlib import Path
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Protocol, TypeVar
 
 from hirescam_cli.errors import UsageError
 
@@ -14,6 +16,29 @@ def printable(text: str) -> str:
     """`text` with undecodable bytes and control characters replaced, so that it can be written as UTF-8."""
     whole = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c)[0] == "C" else c for c in whole)
+
+
+class Told(Protocol):
+    """Something that is told of an object: what the object is called, and a slug for what is told."""
+
+    @property
+    def name(self) -> str:
+        """As `Scan.name`."""
+
+    @property
+    def code(self) -> str:
+        """The slug."""
+
+
+Item = TypeVar("Item", bound=Told)
+
+
+def by_folder(items: Iterable[Item]) -> list[tuple[str, list[Item]]]:
+    """What is told, by folder of the object and by code, in the order of the first of each: (folder, items)."""
+    groups: dict[tuple[str, str], list[Item]] = {}
+    for item in items:
+        groups.setdefault((str(PurePosixPath(item.name).parent), item.code), []).append(item)
+    return [(folder, group) for (folder, _), group in groups.items()]
 
 
 def relative_name(path: Path, root: Path) -> str:

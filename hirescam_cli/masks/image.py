@@ -73,11 +73,16 @@ def kind_of(path: Path) -> str | None:
 
 def read_image(path: Path) -> LabelImage:
     """The numbers in an image file. Raises MaskError: "mask-unreadable", "mask-values", "mask-shape", ..."""
+    return _read_image(path, *_state(path))
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """What tells whether a file is still the one that was read: when it was changed, and its size."""
     try:
         status = path.stat()
     except OSError as error:
         raise _unreadable(path, f"{error.strerror}") from error
-    return _read_image(path, status.st_mtime_ns, status.st_size)
+    return status.st_mtime_ns, status.st_size
 
 
 @lru_cache(maxsize=1)
@@ -93,11 +98,7 @@ def _read_image(path: Path, _changed: int, _size: int) -> LabelImage:
 
 def read_layers(path: Path) -> LayeredImage:
     """The label maps in a NRRD file of several. Raises MaskError as `read_image`."""
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise _unreadable(path, f"{error.strerror}") from error
-    return _read_layers(path, status.st_mtime_ns, status.st_size)
+    return _read_layers(path, *_state(path))
 
 
 @lru_cache(maxsize=1)
