@@ -181,12 +181,14 @@ class _Input:
     def damaged_alone(self) -> None:
         """Damaged images that are not beside a series become scans that fail, so that nobody misses them."""
         objects = frozenset(self.found.dicom)
-        series = [scan for scan in self.found.scans if scan.kind.startswith("dicom")]
+        series = [
+            (self.folders_of(scan), scan.case) for scan in self.found.scans if scan.kind.startswith("dicom")
+        ]
         for item in list(self.found.ignored):
             recognised = item.code == "not-an-image" and item.path in objects
             if item.path is None or recognised or not _is_a_damaged_image(item):
                 continue
-            if not any(self.belongs_to(item, scan, scan.case) for scan in series):
+            if not any(self.belongs_to(item, folders, case) for folders, case in series):
                 self.found.ignored.remove(item)
                 name = printable(item.name)
                 self.refuse(item.path, self.case_of(item), name, (item.code, item.reason, item.hint))
@@ -218,23 +220,26 @@ class _Input:
             if item.code in (*_MAY_BE_A_SLICE, "not-dicom")
         ]
 
-    def belongs_to(self, item: Ignored, scan: Scan, case: str) -> bool:
-        """Whether what was left out lies beside a DICOM scan's objects or its archive, or within its `case`."""
+    def folders_of(self, scan: Scan) -> frozenset[str]:
+        """The folders, relative to the INPUT's, in which a DICOM scan's objects and its archive lie."""
         base = self.root if self.root.is_dir() else self.root.parent
-        folders = {str(header.source.folder) for header in scan.selector}
-        folders |= {path.parent.relative_to(base).as_posix() for path in scan.files}
+        archives = {path.parent.relative_to(base).as_posix() for path in scan.files}
+        return frozenset(archives | {str(header.source.folder) for header in scan.selector})
+
+    def belongs_to(self, item: Ignored, folders: frozenset[str], case: str) -> bool:
+        """Whether what was left out lies in one of the `folders` of a DICOM scan, or within its `case`."""
         if str(PurePosixPath(item.name).parent) in folders:
             return True
         return item.path is not None and f"{self.case_of(item)}/".startswith(f"{case}/")
 
     def neighbours(self, scan: Scan, damaged: list[Ignored]) -> tuple[Warning, ...]:
         """The warning that files beside a series are missing from it, since a slice at its end is missed by no gap."""
-        case = self.series_case(scan)
+        folders, case = self.folders_of(scan), self.series_case(scan)
         patterns = {_pattern(header.source.name) for header in scan.selector}
         names = sorted(
             PurePosixPath(item.name).name
             for item in damaged
-            if self.belongs_to(item, scan, case)
+            if self.belongs_to(item, folders, case)
             and (item.code in _MAY_BE_A_SLICE or _may_be_a_slice(item) or _pattern(item.name) in patterns)
         )
         if not names:
