@@ -65,6 +65,24 @@ class _Found:
     dicom: list[Path] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class _Neighbour:
+    """What was left out and may be a slice: its name and folder, the case that it would be, its name's pattern.
+
+    `certain`: it is one by its name, size or damage, whatever the slices beside it are called.
+    """
+
+    name: str
+    folder: str
+    case: str | None
+    pattern: str
+    certain: bool
+
+    def belongs_to(self, folders: frozenset[str], case: str) -> bool:
+        """Whether it lies in one of the `folders` of a DICOM scan, or within its `case`."""
+        return self.folder in folders or (self.case is not None and f"{self.case}/".startswith(f"{case}/"))
+
+
 class _Input:
     """The search of one INPUT."""
 
@@ -188,7 +206,8 @@ class _Input:
             recognised = item.code == "not-an-image" and item.path in objects
             if item.path is None or recognised or not _is_a_damaged_image(item):
                 continue
-            if not any(self.belongs_to(item, folders, case) for folders, case in series):
+            near = self.neighbour(item)
+            if not any(near.belongs_to(folders, case) for folders, case in series):
                 self.found.ignored.remove(item)
                 name = printable(item.name)
                 self.refuse(item.path, self.case_of(item), name, (item.code, item.reason, item.hint))
@@ -208,17 +227,25 @@ class _Input:
         """Whether what was left out is an entry of an archive."""
         return item.path is not None and printable(item.name) != relative_name(item.path, self.root)
 
-    def damaged_slices(self, dicom_objects: list[Ignored]) -> list[Ignored]:
+    def damaged_slices(self, dicom_objects: list[Ignored]) -> list[_Neighbour]:
         """What may be slices of a series beside them: those that could not be read, and what was not recognised.
 
         `dicom_objects`: what DICOM itself says is left out; an object that tells its class is not a slice.
         """
         unrecognised = [item for item in self.found.ignored if item.code in _NOT_RECOGNISED]
-        return unrecognised + [
+        damaged = [
             item
             for item in (*self.found.ignored, *dicom_objects)
             if item.code in (*_MAY_BE_A_SLICE, "not-dicom")
         ]
+        return [self.neighbour(item) for item in (*unrecognised, *damaged)]
+
+    def neighbour(self, item: Ignored) -> _Neighbour:
+        """What was left out, as it may be a slice."""
+        path = PurePosixPath(item.name)
+        case = None if item.path is None else self.case_of(item)
+        certain = item.code in _MAY_BE_A_SLICE or _may_be_a_slice(item)
+        return _Neighbour(path.name, str(path.parent), case, _pattern(item.name), certain)
 
     def folders_of(self, scan: Scan) -> frozenset[str]:
         """The folders, relative to the INPUT's, in which a DICOM scan's objects and its archive lie."""
@@ -226,21 +253,14 @@ class _Input:
         archives = {path.parent.relative_to(base).as_posix() for path in scan.files}
         return frozenset(archives | {str(header.source.folder) for header in scan.selector})
 
-    def belongs_to(self, item: Ignored, folders: frozenset[str], case: str) -> bool:
-        """Whether what was left out lies in one of the `folders` of a DICOM scan, or within its `case`."""
-        if str(PurePosixPath(item.name).parent) in folders:
-            return True
-        return item.path is not None and f"{self.case_of(item)}/".startswith(f"{case}/")
-
-    def neighbours(self, scan: Scan, damaged: list[Ignored]) -> tuple[Warning, ...]:
+    def neighbours(self, scan: Scan, damaged: list[_Neighbour]) -> tuple[Warning, ...]:
         """The warning that files beside a series are missing from it, since a slice at its end is missed by no gap."""
         folders, case = self.folders_of(scan), self.series_case(scan)
         patterns = {_pattern(header.source.name) for header in scan.selector}
         names = sorted(
-            PurePosixPath(item.name).name
-            for item in damaged
-            if self.belongs_to(item, folders, case)
-            and (item.code in _MAY_BE_A_SLICE or _may_be_a_slice(item) or _pattern(item.name) in patterns)
+            one.name
+            for one in damaged
+            if one.belongs_to(folders, case) and (one.certain or one.pattern in patterns)
         )
         if not names:
             return ()
