@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hirescam_cli import __version__
 from hirescam_cli.case.listing import read_case
-from hirescam_cli.case.publish import refuse_foreign
+from hirescam_cli.case.publish import refuse_foreign, refuse_nested
 from hirescam_cli.case.record import Case, FailedCase, Output
 from hirescam_cli.choices import Existing
 from hirescam_cli.durable import read_back
@@ -86,10 +86,9 @@ def finished_cases(
     """
     found: dict[str, Finished] = {}
     for case in cases:
-        refuse_foreign(out, case)
-        if existing == "overwrite":
-            continue
-        record = read_case(out / case, case)
+        record = None if existing == "overwrite" else read_case(out / case, case)
+        # What was read as a case need not be read again to be known for one.
+        (refuse_foreign if record is None else refuse_nested)(out, case)
         if record is None or (isinstance(record, FailedCase) and record.error.code == "summary-unreadable"):
             continue
         if existing == "error":

@@ -38,6 +38,18 @@ _RENAME_EXCHANGE = 2
 
 def refuse_foreign(out: Path, case: str) -> None:
     """OutputCreateError for a case that would lie inside another, or replace what is not a case of hirescam."""
+    refuse_nested(out, case)
+    final = out.joinpath(*PurePosixPath(case).parts)
+    if os.path.lexists(final) and not is_case(final):
+        raise OutputCreateError(
+            f"The output already holds something named {case} that is not a case of hirescam.",
+            hint="Move it away or choose another output folder.",
+            code="output-foreign",
+        )
+
+
+def refuse_nested(out: Path, case: str) -> None:
+    """OutputCreateError for a case that would lie inside another."""
     parts = PurePosixPath(case).parts
     for length in range(1, len(parts)):
         outer = out.joinpath(*parts[:length])
@@ -47,13 +59,6 @@ def refuse_foreign(out: Path, case: str) -> None:
                 hint="Move that one away or choose another output folder.",
                 code="output-foreign",
             )
-    final = out.joinpath(*parts)
-    if os.path.lexists(final) and not is_case(final):
-        raise OutputCreateError(
-            f"The output already holds something named {case} that is not a case of hirescam.",
-            hint="Move it away or choose another output folder.",
-            code="output-foreign",
-        )
 
 
 def is_case(folder: Path) -> bool:
